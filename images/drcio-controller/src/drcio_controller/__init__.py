@@ -1,0 +1,1 @@
+"""Node agent that gives pods their I/O share on cgroup v2."""

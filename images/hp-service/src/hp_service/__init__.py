@@ -1,0 +1,1 @@
+"""Real-time graph-neural-network fraud scoring that reads features from disk."""

@@ -1,0 +1,1 @@
+"""I/O-heavy batch job."""
