@@ -1,0 +1,301 @@
+"""Keep an up-to-date picture of a node's pods: list once, then watch, for ever.
+
+The rules are those of Kubernetes' own reflector: resume a watch at the last resource version seen,
+list again only when that has expired, back off with jitter. While the API server is away the last
+known pods stay valid; nothing is forgotten because of silence.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Protocol, TypeAlias
+
+from .backoff import Backoff
+from .client import PodPage, WatchEvent
+from .errors import ApiRefused, ApiUnavailable, EndpointError, Expired, KubeError, PodMalformed, WatchBroken
+from .jsontypes import JsonObject, text_at
+from .pod import Pod, parse_pod
+
+log = logging.getLogger(__name__)
+
+# Small pages bound the memory that decoding takes: a pod is 5 to 30 KiB of JSON. A server that
+# answers from its cache may ignore the limit.
+_PAGE_SIZE = 50
+
+# Reflectors use 5 to 10 minutes; the spread keeps nodes from renewing their watches in step.
+_WATCH_TIMEOUT_S = (300, 600)
+
+# A watch that ends sooner than this without an event is a failure, or we would ask again in a loop.
+_SHORTEST_WATCH_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PodAdded:
+    """A pod was seen for the first time."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodModified:
+    """A pod changed."""
+
+    pod: Pod
+    previous: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodDeleted:
+    """A pod is gone; `pod` is its last state."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Resynced:
+    """A list took the place of everything known before; keys are uids."""
+
+    pods: Mapping[str, Pod]
+
+
+PodEvent: TypeAlias = PodAdded | PodModified | PodDeleted | Resynced
+
+
+@dataclass(frozen=True, slots=True)
+class InformerHealth:
+    """How well the picture can be trusted. Counters only grow."""
+
+    synced: bool = False
+    """Whether there has been a list at all."""
+    connected: bool = False
+    """Whether a watch is open now."""
+    last_contact_s: float = field(default=float("-inf"))
+    """When the API server last answered, on the informer's clock."""
+    failures_in_a_row: int = 0
+    lists: int = 0
+    watches: int = 0
+    events: int = 0
+    bookmarks: int = 0
+    malformed_pods: int = 0
+    broken_watches: int = 0
+    last_error: str = ""
+
+
+class WatchStream(Protocol):
+    """An open watch."""
+
+    def __enter__(self) -> "WatchStream": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __iter__(self) -> Iterator[WatchEvent]: ...
+    def abort(self) -> None: ...
+
+
+class PodSource(Protocol):
+    """What the informer asks of a client."""
+
+    def list_pods(
+        self, *, field_selector: str, resource_version: str, limit: int, continue_token: str
+    ) -> PodPage: ...
+
+    def watch_pods(self, *, resource_version: str, timeout_s: int, field_selector: str) -> WatchStream: ...
+
+
+class PodInformer:
+    """A thread that lists and watches the pods of one node and delivers what happens.
+
+    `deliver` is called in that thread, at once and in order; it must not block. A reader that wants
+    the whole picture instead takes `pods()`.
+    """
+
+    def __init__(
+        self,
+        source: PodSource,
+        node_name: str,
+        deliver: Callable[[PodEvent], None],
+        *,
+        backoff: Backoff | None = None,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._field_selector = f"spec.nodeName={node_name}"
+        self._deliver = deliver
+        self._backoff = backoff or Backoff()
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self._clock = clock
+        self._lock = threading.Lock()  # guards _pods; the rest is replaced whole, by the thread alone
+        self._pods: dict[str, Pod] = {}
+        self._health = InformerHealth()
+        self._watch: WatchStream | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pod-informer", daemon=True)
+        self._resource_version: str | None = None
+        self._list_version = "0"
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop the thread; give up waiting for it after `timeout_s`."""
+        self._stop.set()
+        watch = self._watch
+        if watch is not None:
+            watch.abort()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the thread runs; a programming error in `deliver` ends it."""
+        return self._thread.is_alive()
+
+    def pods(self) -> Mapping[str, Pod]:
+        """Return the last known pods by uid."""
+        with self._lock:
+            return dict(self._pods)
+
+    def health(self) -> InformerHealth:
+        """Return how things stand."""
+        return self._health
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self._resource_version is None:
+                    self._resource_version = self._list(self._list_version)
+                else:
+                    self._watch_from(self._resource_version)
+            except (KubeError, OSError) as error:
+                if not self._stop.is_set():
+                    self._recover(error)
+
+    def _list(self, at_least_version: str) -> str:
+        """Replace the picture and return its resource version."""
+        pods: dict[str, Pod] = {}
+        token = ""
+        while True:
+            page = self._source.list_pods(
+                field_selector=self._field_selector,
+                resource_version=at_least_version,
+                limit=_PAGE_SIZE,
+                continue_token=token,
+            )
+            pods.update((pod.uid, pod) for pod in map(self._parse, page.pods) if pod is not None)
+            token = page.continue_token
+            if not token:
+                break
+        with self._lock:
+            self._pods = pods
+        self._health = replace(
+            self._health,
+            synced=True,
+            lists=self._health.lists + 1,
+            failures_in_a_row=0,
+            last_error="",
+            last_contact_s=self._clock(),
+        )
+        self._deliver(Resynced(dict(pods)))
+        return page.resource_version
+
+    def _watch_from(self, resource_version: str) -> None:
+        opened_s = self._clock()
+        watch = self._source.watch_pods(
+            resource_version=resource_version,
+            timeout_s=self._rng.randint(*_WATCH_TIMEOUT_S),
+            field_selector=self._field_selector,
+        )
+        self._watch = watch
+        self._health = replace(
+            self._health, connected=True, watches=self._health.watches + 1, last_contact_s=self._clock()
+        )
+        received = 0
+        try:
+            with watch:
+                if self._stop.is_set():  # stop() may have come before there was a watch to abort
+                    return
+                for event in watch:
+                    self._take(event)
+                    received += 1
+        finally:
+            self._watch = None
+            self._health = replace(self._health, connected=False)
+        if not received and self._clock() - opened_s < _SHORTEST_WATCH_S and not self._stop.is_set():
+            raise ApiUnavailable("the watch ended as soon as it was opened", "protocol")
+
+    def _take(self, event: WatchEvent) -> None:
+        if event.type == "BOOKMARK":
+            self._health = replace(self._health, bookmarks=self._health.bookmarks + 1)
+        else:
+            self._apply(event)
+            self._health = replace(self._health, events=self._health.events + 1)
+        self._health = replace(self._health, failures_in_a_row=0, last_error="", last_contact_s=self._clock())
+        # Only now: what could not be taken must come again.
+        self._resource_version = text_at(event.document, "metadata", "resourceVersion") or None
+
+    def _apply(self, event: WatchEvent) -> None:
+        if event.type == "DELETED":
+            uid = text_at(event.document, "metadata", "uid")
+            with self._lock:
+                gone = self._pods.pop(uid, None)
+            if gone is not None:
+                # The last state may be one that does not parse; the pod is gone all the same.
+                self._deliver(PodDeleted(self._parse(event.document) or gone))
+            return
+        if event.type not in ("ADDED", "MODIFIED"):
+            raise WatchBroken(f"watch event type is {event.type!r}; expected ADDED, MODIFIED or DELETED")
+        pod = self._parse(event.document)
+        if pod is None:
+            return
+        with self._lock:
+            previous = self._pods.get(pod.uid)
+            self._pods[pod.uid] = pod
+        if previous is None:
+            self._deliver(PodAdded(pod))
+        else:
+            self._deliver(PodModified(pod, previous))
+
+    def _parse(self, document: JsonObject) -> Pod | None:
+        try:
+            return parse_pod(document)
+        except PodMalformed as error:
+            self._health = replace(self._health, malformed_pods=self._health.malformed_pods + 1)
+            log.warning("event=pod_skipped error=%r", str(error))
+            return None
+
+    def _recover(self, error: KubeError | OSError) -> None:
+        """Count the failure, choose where to go on, wait."""
+        failures = self._health.failures_in_a_row + 1
+        self._health = replace(self._health, failures_in_a_row=failures, last_error=str(error))
+        if isinstance(error, WatchBroken):
+            self._health = replace(self._health, broken_watches=self._health.broken_watches + 1)
+        self._choose_restart(error, failures)
+        retry_after_s = error.retry_after_s if isinstance(error, ApiRefused) else None
+        delay_s = self._backoff.delay_s(failures, self._rng.random(), retry_after_s)
+        if isinstance(error, Expired) and failures == 1:
+            delay_s = 0.0  # how a reflector is told to list again; nothing is overloaded
+        hint = f" hint={error.hint!r}" if isinstance(error, EndpointError) else ""
+        log.warning(
+            "event=api_failure failures=%d retry_s=%.1f error=%r%s", failures, delay_s, str(error), hint
+        )
+        self._stop.wait(delay_s)
+
+    def _choose_restart(self, error: KubeError | OSError, failures: int) -> None:
+        """Decide whether to go on watching or to list again, and how fresh a list is needed."""
+        listing = self._resource_version is None
+        if listing:
+            # The server's cache cannot answer for this version: expired, or not there yet (504
+            # "Too large resource version", after a restore from backup). Read the latest state.
+            if isinstance(error, Expired) or (isinstance(error, ApiRefused) and error.code == 504):
+                self._list_version = ""
+        elif isinstance(error, Expired) or (isinstance(error, WatchBroken) and failures > 1):
+            # A watch that is spoiled twice at the same place: a list steps over what stands there.
+            # Not older than what was seen: another API server's cache may lag behind.
+            self._list_version = self._resource_version or ""
+            self._resource_version = None

@@ -1,0 +1,214 @@
+"""The informer against the real HTTP server: it never loses a change and never forgets in silence."""
+
+import queue
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from drcio_controller.kube.backoff import Backoff
+from drcio_controller.kube.client import KubeClient, Timeouts
+from drcio_controller.kube.endpoint import at_url
+from drcio_controller.kube.informer import (
+    PodAdded,
+    PodDeleted,
+    PodEvent,
+    PodInformer,
+    PodModified,
+    Resynced,
+)
+from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.testing.podapi import ApiOptions
+from drcio_controller.testing.server import PodApiServer, serving
+from drcio_controller.testing.store import PodStore, Resource
+
+WAIT_S = 5.0
+QUICK = Backoff(initial_s=0.02, cap_s=0.05)
+
+
+def pod(name: str, *, node: str = "here", **labels: str) -> JsonObject:
+    return {
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": {"nodeName": node, "containers": [{"name": "main"}]},
+        "status": {"phase": "Running", "qosClass": "Burstable"},
+    }
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not become true in time"
+        time.sleep(0.005)
+
+
+class Node:
+    """A server, a client, an informer, and what was delivered."""
+
+    def __init__(self, server: PodApiServer) -> None:
+        self.server = server
+        self.store = server.store
+        self.requests: list[tuple[str, str]] = []
+        self.delivered: queue.Queue[PodEvent] = queue.Queue()
+        client = KubeClient(
+            at_url(server.url),
+            timeouts=Timeouts(connect_s=1, read_s=2, watch_silence_s=1),
+            observe=lambda verb, result: self.requests.append((verb, result)),
+        )
+        self.client = client
+        self.informer = PodInformer(client, "here", self.delivered.put, backoff=QUICK, rng=random.Random(1))
+
+    def next(self) -> PodEvent:
+        return self.delivered.get(timeout=WAIT_S)
+
+    def started(self) -> Resynced:
+        """Start, and return the first list once the watch is open."""
+        self.informer.start()
+        first = self.next()
+        assert isinstance(first, Resynced)
+        eventually(lambda: self.informer.health().connected)
+        return first
+
+    def create(self, name: str, **labels: str) -> JsonObject:
+        return self.store.create(Resource.PODS, "default", pod(name, **labels))
+
+    def names(self) -> set[str]:
+        return {p.name for p in self.informer.pods().values()}
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    store = PodStore(history=50)
+    with serving(store, ApiOptions(bookmark_interval_s=0.2)) as server:
+        node = Node(server)
+        yield node
+        node.informer.stop()
+        node.client.close()
+
+
+def test_pods_of_this_node_are_listed_and_others_are_not(node: Node) -> None:
+    node.create("mine")
+    node.store.create(Resource.PODS, "default", pod("other", node="elsewhere"))
+    first = node.started()
+    assert [p.name for p in first.pods.values()] == ["mine"]
+
+
+def test_a_list_in_many_pages_is_whole(node: Node) -> None:
+    for number in range(120):
+        node.create(f"p{number}")
+    assert len(node.started().pods) == 120
+
+
+def test_changes_are_delivered_in_order(node: Node) -> None:
+    node.started()
+    node.create("a", tier="low")
+    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"tier": "high"}}})
+    node.store.delete(Resource.PODS, "default", "a")
+    added, modified, deleted = node.next(), node.next(), node.next()
+    assert isinstance(added, PodAdded)
+    assert isinstance(modified, PodModified)
+    assert isinstance(deleted, PodDeleted)
+    assert (modified.previous.labels["tier"], modified.pod.labels["tier"]) == ("low", "high")
+    assert node.informer.pods() == {}
+
+
+def test_a_label_change_is_delivered_within_100_ms(node: Node) -> None:
+    node.create("a", tier="low")
+    node.started()
+    before_s = time.monotonic()
+    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"tier": "high"}}})
+    node.next()
+    assert time.monotonic() - before_s < 0.1
+
+
+def test_bookmarks_move_the_resume_point(node: Node) -> None:
+    node.started()
+    eventually(lambda: node.informer.health().bookmarks >= 2)
+
+
+def test_expired_watch_lists_again(node: Node) -> None:
+    node.started()
+    node.store.compact()
+    again = node.next()
+    assert isinstance(again, Resynced)
+    node.create("after")
+    assert isinstance(node.next(), PodAdded)
+
+
+def test_watch_cut_in_mid_line_loses_nothing(node: Node) -> None:
+    node.started()
+    node.server.faults.cut_watches(2)
+    node.create("a")
+    event = node.next()
+    assert isinstance(event, PodAdded)
+    assert node.informer.health().lists <= 2
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b"{}\n", b'{"type":"ADDED","object":7}\n', b"\xff\xfe\n"])
+def test_garbage_on_a_watch_loses_nothing(node: Node, line: bytes) -> None:
+    node.started()
+    node.server.faults.send_garbage(line)
+    node.create("a")
+    assert isinstance(node.next(), PodAdded)
+    assert node.informer.health().broken_watches == 1
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, 410, 403])
+def test_refused_requests_are_tried_again(node: Node, code: int) -> None:
+    node.create("a")
+    node.server.faults.fail_next(3, code)
+    assert len(node.started().pods) == 1
+    assert node.requests[:3] == [("list", str(code))] * 3
+
+
+def test_retry_after_is_honoured(node: Node) -> None:
+    node.server.faults.fail_next(1, 429, retry_after_s=1)
+    before_s = time.monotonic()
+    node.started()
+    assert time.monotonic() - before_s >= 1.0
+
+
+def test_last_known_pods_stay_while_the_server_is_away(node: Node) -> None:
+    node.create("a")
+    node.started()
+    node.server.down()
+    eventually(lambda: node.informer.health().failures_in_a_row >= 2)
+    assert node.names() == {"a"}
+    assert not node.informer.health().connected
+    node.create("b")
+    node.server.up()
+    assert isinstance(node.next(), PodAdded)
+    assert node.informer.health().lists == 1
+
+
+def test_a_silent_connection_is_given_up(node: Node) -> None:
+    node.started()
+    node.server.options.bookmark_interval_s = 60
+    eventually(lambda: ("watch", "timeout") in node.requests or node.informer.health().watches > 1)
+
+
+def test_malformed_pod_is_skipped_and_counted(node: Node) -> None:
+    odd = pod("odd")
+    odd["status"] = {"qosClass": "Sometimes"}
+    node.store.create(Resource.PODS, "default", odd)
+    node.create("good")
+    assert [p.name for p in node.started().pods.values()] == ["good"]
+    assert node.informer.health().malformed_pods == 1
+
+
+def test_a_thousand_pods_come_and_go(node: Node) -> None:
+    node.started()
+    for number in range(1000):
+        node.create(f"p{number}")
+        if number >= 100:
+            node.store.delete(Resource.PODS, "default", f"p{number - 100}")
+    expected = {f"p{number}" for number in range(900, 1000)}
+    eventually(lambda: node.names() == expected)
+
+
+def test_stop_ends_an_open_watch_at_once(node: Node) -> None:
+    node.started()
+    before_s = time.monotonic()
+    node.informer.stop()
+    assert time.monotonic() - before_s < 0.5
+    assert not node.informer.alive
