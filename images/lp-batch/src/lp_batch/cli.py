@@ -1,0 +1,259 @@
+"""The command line: options in, exit status out.
+
+Exit status: 0 done or stopped by SIGTERM, 1 I/O or environment error, 2 usage, 3 corrupt data,
+130 interrupted.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from lp_batch.arena import Arena
+from lp_batch.dataset import prepare
+from lp_batch.errors import EnvironmentFault, LpBatchError, UsageError
+from lp_batch.job import Job
+from lp_batch.metrics import serve_metrics
+from lp_batch.patterns import Pattern
+from lp_batch.plan import Plan
+from lp_batch.stats import JobStats
+from lp_batch.stop import StopRequest
+from lp_batch.summary import summarise, write_summary
+from lp_batch.units import MIB, parse_size
+from lp_batch.volume import open_volume
+
+_PROGRESS_INTERVAL_S = 1.0
+_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    stop = StopRequest()
+    _install_handlers(stop)
+    try:
+        match options.command:
+            case "prepare":
+                return _prepare(options, stop)
+            case "bench":
+                from lp_batch.bench import bench_command
+
+                return bench_command(options, stop)
+            case _:
+                return _run(options, stop)
+    except LpBatchError as error:
+        _print_error(error)
+        return error.exit_code
+
+
+def _run(options: argparse.Namespace, stop: StopRequest) -> int:
+    plan = _plan(options)
+    directory: Path = options.dir
+    summary_path: Path | None = options.summary
+    if summary_path is not None and not os.access(summary_path.parent, os.W_OK):
+        raise EnvironmentFault(
+            f"--summary {summary_path}: {summary_path.parent} is not a writable directory",
+            hint="create it, or leave --summary out and read the last line of standard output",
+        )
+    stats = JobStats()
+    if options.metrics_port:
+        serve_metrics(stats, plan.pattern, options.metrics_port)
+    data = prepare(
+        directory, plan.file_bytes, seed=plan.seed, stop=stop, on_progress=_Progress("preparing").report
+    )
+    if data is None:
+        _log(f"event=stopped reason={stop.reason} while=preparing")
+        return _exit_status(stop)
+
+    arena = Arena(plan.workers, plan.block_bytes)
+    volume = open_volume(data.path, plan.pattern, arena, fsync_every=plan.fsync_every)
+    job = Job(plan, data, volume, arena, stats, generation_base=time.time_ns() // 1_000_000)
+    _log(
+        f"event=start pattern={plan.pattern} block_bytes={plan.block_bytes} workers={plan.workers} "
+        f"engine={volume.engine.name} direct={str(volume.direct).lower()} data_created={str(data.created).lower()}"
+    )
+    for note in volume.notes:
+        _log(f"event=fallback reason={json.dumps(note)}")
+    failure: LpBatchError | None = None
+    cpu_before_s = _cpu_s()
+    try:
+        reason = job.run(stop)
+    except LpBatchError as error:
+        failure = error
+        reason = "error"
+    summary = summarise(
+        plan,
+        volume,
+        stats,
+        job.outcome(reason),
+        data_created=data.created,
+        cpu_s=_cpu_s() - cpu_before_s,
+        error=None if failure is None else str(failure),
+    )
+    if summary_path is not None:
+        write_summary(summary_path, summary)
+    if failure is not None:
+        _print_error(failure)
+    print(json.dumps(summary), flush=True)
+    status = _exit_status(stop) if failure is None else failure.exit_code
+    if stats.active:
+        # Closing would wait for operations that a throttled volume may hold for long.
+        sys.stderr.flush()
+        os._exit(status)
+    volume.close()
+    return status
+
+
+def _prepare(options: argparse.Namespace, stop: StopRequest) -> int:
+    data = prepare(
+        options.dir,
+        options.file_size,
+        seed=options.seed,
+        stop=stop,
+        on_progress=_Progress("preparing").report,
+    )
+    if data is None:
+        _log(f"event=stopped reason={stop.reason} while=preparing")
+        return _exit_status(stop) or 1
+    print(f"{data.path}: {'written' if data.created else 'up to date'}, {data.file_bytes // MIB} MiB")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    return Plan(
+        pattern=Pattern(options.pattern),
+        block_bytes=options.block_size,
+        workers=options.num_workers,
+        file_bytes=options.file_size,
+        num_operations=options.num_operations,
+        duration_s=options.duration,
+        rate_mib_s=options.rate,
+        seed=options.seed,
+        verify_full_ratio=options.verify_full,
+        read_back_every=options.read_back_every,
+        fsync_every=options.fsync_every,
+    )
+
+
+def _exit_status(stop: StopRequest) -> int:
+    return _INTERRUPTED if stop.reason == "sigint" else 0
+
+
+def _install_handlers(stop: StopRequest) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.ask(signal.Signals(number).name.lower())
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_error(error: LpBatchError) -> None:
+    _log(f"error: {error}")
+    if error.hint:
+        _log(f"hint: {error.hint}")
+
+
+class _Progress:
+    """Says once a second how far something is."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._next_s = time.monotonic() + _PROGRESS_INTERVAL_S
+
+    def report(self, done_bytes: int, total_bytes: int) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + _PROGRESS_INTERVAL_S
+            _log(
+                f"event=progress what={self._what} done_mib={done_bytes // MIB} total_mib={total_bytes // MIB}"
+            )
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"{error} ({error.hint})") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lp-batch",
+        description="Read and write a file on a shared volume as a batch job does, verify it, and measure it.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--dir", type=Path, required=True, help="directory of the data file (lp.dat, lp.json)"
+    )
+    common.add_argument("--file-size", type=_size, default="1GiB", metavar="SIZE", help="default 1GiB")
+    common.add_argument(
+        "--seed", type=int, default=1, help="fixes the access sequence and the data (default 1)"
+    )
+
+    shape = argparse.ArgumentParser(add_help=False)
+    shape.add_argument("--pattern", choices=[p.value for p in Pattern], default=Pattern.MIXED.value)
+    shape.add_argument("--block-size", type=_size, default="1MiB", metavar="SIZE", help="default 1MiB")
+    shape.add_argument(
+        "--num-workers",
+        type=int,
+        default=16,
+        metavar="N",
+        help="queue depth: operations in flight (default 16)",
+    )
+
+    run = commands.add_parser("run", parents=[common, shape], help="do the I/O")
+    run.add_argument("--num-operations", type=int, metavar="N", help="stop after N operations")
+    run.add_argument(
+        "--duration", type=float, metavar="S", help="stop after S seconds (no limit at all: until SIGTERM)"
+    )
+    run.add_argument("--rate", type=float, metavar="MIB_S", help="at most so many MiB a second")
+    run.add_argument(
+        "--verify-full",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="share of reads whose whole payload is checksummed; of the others the headers and a sample are "
+        "(default 0.02)",
+    )
+    run.add_argument(
+        "--read-back-every",
+        type=int,
+        default=128,
+        metavar="N",
+        help="in write patterns, read one written block back every N operations; 0 never (default 128)",
+    )
+    run.add_argument(
+        "--fsync-every", type=int, default=16, metavar="N", help="buffered-write-fsync: writes per fsync"
+    )
+    run.add_argument(
+        "--metrics-port", type=int, default=9100, metavar="PORT", help="0 for none (default 9100)"
+    )
+    run.add_argument("--summary", type=Path, metavar="PATH", help="also write the JSON summary there")
+
+    commands.add_parser("prepare", parents=[common], help="write the data file and stop")
+
+    bench = commands.add_parser(
+        "bench", parents=[common, shape], help="compare with fio at the same pattern and depth"
+    )
+    bench.add_argument(
+        "--duration", type=float, default=10.0, metavar="S", help="per measurement (default 10)"
+    )
+    bench.add_argument("--repeats", type=int, default=3, help="measurements of each, interleaved (default 3)")
+    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
