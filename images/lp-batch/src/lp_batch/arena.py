@@ -16,11 +16,9 @@ class Arena:
         self.block_bytes = block_bytes
         self._memory = mmap.mmap(-1, 2 * slots * block_bytes)
         view = memoryview(self._memory)
-        half = slots * block_bytes
-        self.read_buffers = [view[i * block_bytes : (i + 1) * block_bytes] for i in range(slots)]
-        self.write_buffers = [
-            view[half + i * block_bytes : half + (i + 1) * block_bytes] for i in range(slots)
-        ]
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        self.read_addresses = [base + i * block_bytes for i in range(slots)]
-        self.write_addresses = [base + half + i * block_bytes for i in range(slots)]
+        starts = range(0, 2 * slots * block_bytes, block_bytes)
+        buffers = [view[start : start + block_bytes] for start in starts]
+        addresses = [base + start for start in starts]
+        self.read_buffers, self.write_buffers = buffers[:slots], buffers[slots:]
+        self.read_addresses, self.write_addresses = addresses[:slots], addresses[slots:]

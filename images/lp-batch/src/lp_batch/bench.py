@@ -13,7 +13,7 @@ from lp_batch.dataset import prepare
 from lp_batch.errors import EnvironmentFault
 from lp_batch.patterns import Pattern
 from lp_batch.stop import StopRequest
-from lp_batch.units import MIB
+from lp_batch.units import MIB, format_size
 
 _FIO_OPTIONS = {
     Pattern.SEQUENTIAL_READ: ["--rw=read"],
@@ -79,9 +79,8 @@ def bench_command(options: argparse.Namespace, stop: StopRequest) -> int:
     if options.json:
         print(json.dumps({**asdict(result), "ratio": round(result.ratio, 4)}))
     else:
-        print(
-            f"{pattern.value}, {options.block_size // 1024} KiB, depth {options.num_workers}; MiB/s, medians"
-        )
+        block = format_size(options.block_size)
+        print(f"{pattern.value}, {block} blocks, depth {options.num_workers}; medians in MiB/s")
         print(f"  fio       {statistics.median(fio_mib_s):9.2f}")
         print(f"  lp-batch  {statistics.median(own_mib_s):9.2f}   {result.ratio:.1%} of fio")
     return 0 if result.ratio >= 0.95 else 1

@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     job = Job(plan, data, volume, arena, stats, generation_base=time.time_ns() // 1_000_000)
     _log(
         f"event=start pattern={plan.pattern} block_bytes={plan.block_bytes} workers={plan.workers} "
-        f"engine={volume.engine.name} direct={str(volume.direct).lower()} data_created={str(data.created).lower()}"
+        f"engine={volume.engine.name} direct={volume.direct} data_created={data.created}"
     )
     for note in volume.notes:
         _log(f"event=fallback reason={json.dumps(note)}")
@@ -179,7 +179,8 @@ class _Progress:
         if now_s >= self._next_s:
             self._next_s = now_s + _PROGRESS_INTERVAL_S
             _log(
-                f"event=progress what={self._what} done_mib={done_bytes // MIB} total_mib={total_bytes // MIB}"
+                f"event=progress what={self._what} "
+                f"done_mib={done_bytes // MIB} total_mib={total_bytes // MIB}"
             )
 
 
@@ -193,14 +194,12 @@ def _size(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lp-batch",
-        description="Read and write a file on a shared volume as a batch job does, verify it, and measure it.",
+        description="Read and write a file on a shared volume as a batch job does; verify and measure it.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--dir", type=Path, required=True, help="directory of the data file (lp.dat, lp.json)"
-    )
+    common.add_argument("--dir", type=Path, required=True, help="directory of lp.dat and lp.json")
     common.add_argument("--file-size", type=_size, default="1GiB", metavar="SIZE", help="default 1GiB")
     common.add_argument(
         "--seed", type=int, default=1, help="fixes the access sequence and the data (default 1)"
@@ -214,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=16,
         metavar="N",
-        help="queue depth: operations in flight (default 16)",
+        help="queue depth: blocks in flight (default 16)",
     )
 
     run = commands.add_parser("run", parents=[common, shape], help="do the I/O")
@@ -252,8 +251,8 @@ def _parser() -> argparse.ArgumentParser:
         "bench", parents=[common, shape], help="compare with fio at the same pattern and depth"
     )
     bench.add_argument(
-        "--duration", type=float, default=10.0, metavar="S", help="per measurement (default 10)"
+        "--duration", type=float, default=10.0, metavar="S", help="each measurement (default 10)"
     )
-    bench.add_argument("--repeats", type=int, default=3, help="measurements of each, interleaved (default 3)")
+    bench.add_argument("--repeats", type=int, default=3, help="interleaved measurements of each (default 3)")
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
