@@ -1,0 +1,133 @@
+"""Read JSON field by field, so that a bad file is refused with the very field that is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from experiments.errors import RecordError
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+_FOUND_MAX_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A JSON value together with the place it came from."""
+
+    value: JsonValue
+    path: str
+    source: str
+    hint: str
+
+    def get(self, name: str) -> Field:
+        """Return a field that must be there."""
+        mapping = self.object()
+        if name not in mapping:
+            raise RecordError(
+                f"{self.source}: field {self._join(name)} is missing; "
+                f"found {', '.join(sorted(mapping)) or 'no fields'}",
+                hint=self.hint,
+            )
+        return self._at(name, mapping[name])
+
+    def find(self, name: str) -> Field | None:
+        """Return a field, or nothing where it is absent or null."""
+        value = self.object().get(name)
+        return None if value is None else self._at(name, value)
+
+    def object(self) -> JsonObject:
+        if not isinstance(self.value, Mapping):
+            raise self.refuse("an object")
+        return self.value
+
+    def entries(self) -> dict[str, Field]:
+        return {name: self._at(name, value) for name, value in self.object().items()}
+
+    def items(self) -> list[Field]:
+        if isinstance(self.value, str) or not isinstance(self.value, Sequence):
+            raise self.refuse("a list")
+        return [
+            Field(value, f"{self.path}[{index}]", self.source, self.hint)
+            for index, value in enumerate(self.value)
+        ]
+
+    def text(self) -> str:
+        if not isinstance(self.value, str):
+            raise self.refuse("a string")
+        return self.value
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(item.text() for item in self.items())
+
+    def flag(self) -> bool:
+        if not isinstance(self.value, bool):
+            raise self.refuse("true or false")
+        return self.value
+
+    def integer(self) -> int:
+        if isinstance(self.value, bool) or not isinstance(self.value, int):
+            raise self.refuse("a whole number")
+        return self.value
+
+    def count(self) -> int:
+        """Return a whole number that cannot be negative, such as a kernel counter."""
+        number = self.integer()
+        if number < 0:
+            raise self.refuse("a whole number of at least 0")
+        return number
+
+    def number(self) -> float:
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            raise self.refuse("a number")
+        if not math.isfinite(self.value):
+            raise self.refuse("a finite number")
+        return float(self.value)
+
+    def refuse(self, expected: str) -> RecordError:
+        """Build the error that says what was found here and what should have been."""
+        found = json.dumps(self.value, default=str)
+        if len(found) > _FOUND_MAX_CHARS:
+            found = found[:_FOUND_MAX_CHARS] + "..."
+        return RecordError(
+            f"{self.source}: {self.path or 'the document'} is {found}; expected {expected}", hint=self.hint
+        )
+
+    def _at(self, name: str, value: JsonValue) -> Field:
+        return Field(value, self._join(name), self.source, self.hint)
+
+    def _join(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+
+def read_document(path: Path, *, schema: str, hint: str) -> Field:
+    """Read one JSON file and check the schema it claims.
+
+    Raises RecordError where the file is missing, is no JSON, or is of another schema.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RecordError(f"{path}: no such file", hint=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}", hint=hint) from error
+    return parse_document(text, source=str(path), schema=schema, hint=hint)
+
+
+def parse_document(text: str, *, source: str, schema: str, hint: str) -> Field:
+    """Parse JSON text and check the schema it claims; `source` names it in errors."""
+    try:
+        value: JsonValue = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise RecordError(f"{source}: not JSON: {error}", hint=hint) from None
+    document = Field(value, "", source, hint)
+    claimed = document.get("schema")
+    if claimed.value != schema:
+        raise claimed.refuse(json.dumps(schema))
+    return document

@@ -1,0 +1,323 @@
+"""What is asked of an experiment: scenarios, load, volume, and the order of its runs."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from experiments.errors import SpecError
+from experiments.jsonfields import Field, JsonObject
+
+SPEC_SCHEMA: Final = "drcio.spec/1"
+
+BASELINE: Final = "baseline"
+CONTENTION: Final = "contention"
+DRCIO: Final = "drcio"
+SCENARIOS: Final = (BASELINE, CONTENTION, DRCIO)
+
+NO_POLICY: Final = "none"
+POLICIES: Final = (NO_POLICY, "weight-only", "bfq", "iomax-10", "iomax-50", "iocost-static", "step", DRCIO)
+_IOMAX_POLICY = re.compile(r"iomax-([1-9][0-9]?)")
+
+LP_PATTERNS: Final = (
+    "mixed",
+    "sequential-read",
+    "sequential-write",
+    "random-read",
+    "random-write",
+    "buffered-write-fsync",
+)
+LOAD_LEVELS: Final = ("low", "medium", "high")
+
+VolumeType = Literal["gp3", "io2"]
+
+# EBS user guide, "Provisioned IOPS and throughput": gp3 has 3000 IOPS and 125 MiB/s to begin with.
+GP3_BASE_IOPS: Final = 3000
+GP3_BASE_MIB_S: Final = 125
+GP3_MAX_IOPS: Final = 80_000
+GP3_MAX_MIB_S: Final = 2_000
+GP3_MIB_S_PER_IOPS: Final = 0.25
+IO2_MIN_IOPS: Final = 100
+IO2_MAX_IOPS: Final = 256_000
+IO2_MAX_MIB_S: Final = 4_000
+# io2 Block Express gives 0.256 MB/s for each provisioned IOPS, that is 256 kB I/Os at the full rate.
+IO2_MIB_S_PER_IOPS: Final = 0.25
+
+_VOLUME_FORMS = "gp3, gp3:IOPS:MIBPS or io2:IOPS"
+_VOLUME_HINT = "for example --volume gp3, --volume gp3:6000:250, --volume io2:10000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume's two limits, each a bucket of its own as on EBS."""
+
+    type: VolumeType
+    iops: int
+    mib_s: int
+
+    @property
+    def is_experimental(self) -> bool:
+        """Say whether EBS does not sell this volume (a twin can have it all the same)."""
+        return self.type == "gp3" and (self.iops < GP3_BASE_IOPS or self.mib_s < GP3_BASE_MIB_S)
+
+    def __str__(self) -> str:
+        if self.type == "io2":
+            return f"io2:{self.iops}"
+        if (self.iops, self.mib_s) == (GP3_BASE_IOPS, GP3_BASE_MIB_S):
+            return "gp3"
+        return f"gp3:{self.iops}:{self.mib_s}"
+
+
+def parse_volume(text: str) -> Volume:
+    """Parse `gp3`, `gp3:IOPS:MIBPS` or `io2:IOPS`.
+
+    gp3 figures below what EBS sells are allowed, to try a slower device; above it they are refused.
+    Raises SpecError with the form or the limit that was missed.
+    """
+    kind, *figures = text.strip().split(":")
+    if not all(re.fullmatch(r"[0-9]{1,9}", figure) for figure in figures):
+        raise _bad_volume(text, f"expected {_VOLUME_FORMS} with whole numbers")
+    numbers = [int(figure) for figure in figures]
+    if kind == "gp3" and not numbers:
+        return Volume(type="gp3", iops=GP3_BASE_IOPS, mib_s=GP3_BASE_MIB_S)
+    if kind == "gp3" and len(numbers) == 2:
+        iops, mib_s = numbers
+        _check_range(text, "IOPS", iops, 1, GP3_MAX_IOPS)
+        _check_range(text, "MiB/s", mib_s, 1, GP3_MAX_MIB_S)
+        volume = Volume(type="gp3", iops=iops, mib_s=mib_s)
+        if not volume.is_experimental and mib_s > iops * GP3_MIB_S_PER_IOPS:
+            raise _bad_volume(
+                text,
+                f"{mib_s} MiB/s needs at least {int(mib_s / GP3_MIB_S_PER_IOPS)} IOPS "
+                f"(gp3 gives {GP3_MIB_S_PER_IOPS} MiB/s for each)",
+            )
+        return volume
+    if kind == "io2" and len(numbers) == 1:
+        (iops,) = numbers
+        _check_range(text, "IOPS", iops, IO2_MIN_IOPS, IO2_MAX_IOPS)
+        return Volume(type="io2", iops=iops, mib_s=min(int(iops * IO2_MIB_S_PER_IOPS), IO2_MAX_MIB_S))
+    raise _bad_volume(text, f"expected {_VOLUME_FORMS}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One arm of the experiment: who runs, and under which policy."""
+
+    name: str
+    policy: str
+    with_lp: bool
+
+
+def scenario(name: str) -> Scenario:
+    """Return one of the three scenarios of the contract by name."""
+    match name:
+        case "baseline":
+            return Scenario(name=BASELINE, policy=NO_POLICY, with_lp=False)
+        case "contention":
+            return Scenario(name=CONTENTION, policy=NO_POLICY, with_lp=True)
+        case "drcio":
+            return Scenario(name=DRCIO, policy=DRCIO, with_lp=True)
+    raise SpecError(f"scenario is {name!r}; expected one of {', '.join(SCENARIOS)}, all")
+
+
+def scenarios(choice: str) -> tuple[Scenario, ...]:
+    """Return what `--scenario` asks for: one of the three, or all of them."""
+    names = SCENARIOS if choice == "all" else (choice,)
+    return tuple(scenario(name) for name in names)
+
+
+def policy_scenarios(policies: Sequence[str]) -> tuple[Scenario, ...]:
+    """Return the arms of `compare`: baseline, `none` (which is contention), and each policy asked for.
+
+    Baseline and `none` are what every ratio is taken against, so they are always there.
+    """
+    for policy in policies:
+        if policy not in POLICIES and not _IOMAX_POLICY.fullmatch(policy):
+            raise SpecError(
+                f"policy is {policy!r}; expected one of {', '.join(POLICIES)}",
+                hint="iomax-N caps low priority at N% of the volume, N from 1 to 99",
+            )
+    others = tuple(dict.fromkeys(policy for policy in policies if policy != NO_POLICY))
+    return (
+        scenario(BASELINE),
+        scenario(CONTENTION),
+        *(Scenario(name=policy, policy=policy, with_lp=True) for policy in others),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """Everything that decides what an experiment measures; equal specs are comparable."""
+
+    scenarios: tuple[Scenario, ...] = field(default_factory=lambda: scenarios("all"))
+    load_level: str
+    rate_rps: float
+    """Offered rate; the exact figure behind `load_level`, or what `--rate` asked for."""
+    duration_s: float
+    """Measured part of each run; the warm-up comes before it and is not judged."""
+    warmup_s: float
+    repeats: int
+    volume: Volume
+    lp_pattern: str = "mixed"
+    lp_block_bytes: int
+    lp_workers: int
+    """Queue depth of the batch job."""
+    seed: int
+    target: str = "twin"
+
+    def __post_init__(self) -> None:
+        if not self.scenarios:
+            raise SpecError("no scenario is given; expected at least one")
+        names = [arm.name for arm in self.scenarios]
+        if len(set(names)) != len(names):
+            raise SpecError(f"scenarios are {', '.join(names)}; expected each only once")
+        _check_choice("load level", self.load_level, (*LOAD_LEVELS, "custom"))
+        _check_choice("lp pattern", self.lp_pattern, LP_PATTERNS)
+        _check_positive("rate (requests/s)", self.rate_rps)
+        _check_positive("duration (s)", self.duration_s)
+        _check_positive("repeats", self.repeats)
+        _check_positive("lp block size (bytes)", self.lp_block_bytes)
+        _check_positive("lp workers", self.lp_workers)
+        if self.warmup_s < 0:
+            raise SpecError(f"warm-up is {self.warmup_s:g} s; expected 0 or more")
+
+    def to_json(self) -> JsonObject:
+        return {
+            "schema": SPEC_SCHEMA,
+            "target": self.target,
+            "scenarios": [
+                {"name": arm.name, "policy": arm.policy, "with_lp": arm.with_lp} for arm in self.scenarios
+            ],
+            "load_level": self.load_level,
+            "rate_rps": self.rate_rps,
+            "duration_s": self.duration_s,
+            "warmup_s": self.warmup_s,
+            "repeats": self.repeats,
+            "volume": {"type": self.volume.type, "iops": self.volume.iops, "mib_s": self.volume.mib_s},
+            "lp_pattern": self.lp_pattern,
+            "lp_block_bytes": self.lp_block_bytes,
+            "lp_workers": self.lp_workers,
+            "seed": self.seed,
+        }
+
+
+def load_spec(document: Field) -> Spec:
+    """Read a specification back from its JSON.
+
+    Raises RecordError for a field of the wrong kind, SpecError for a value that cannot be run.
+    """
+    volume = document.get("volume")
+    volume_type = volume.get("type").text()
+    if volume_type not in ("gp3", "io2"):
+        raise volume.get("type").refuse("gp3 or io2")
+    return Spec(
+        target=document.get("target").text(),
+        scenarios=tuple(
+            Scenario(
+                name=arm.get("name").text(),
+                policy=arm.get("policy").text(),
+                with_lp=arm.get("with_lp").flag(),
+            )
+            for arm in document.get("scenarios").items()
+        ),
+        load_level=document.get("load_level").text(),
+        rate_rps=document.get("rate_rps").number(),
+        duration_s=document.get("duration_s").number(),
+        warmup_s=document.get("warmup_s").number(),
+        repeats=document.get("repeats").count(),
+        volume=Volume(
+            type="gp3" if volume_type == "gp3" else "io2",
+            iops=volume.get("iops").count(),
+            mib_s=volume.get("mib_s").count(),
+        ),
+        lp_pattern=document.get("lp_pattern").text(),
+        lp_block_bytes=document.get("lp_block_bytes").count(),
+        lp_workers=document.get("lp_workers").count(),
+        seed=document.get("seed").integer(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """One run in the order in which the runs are made."""
+
+    order: int
+    """Counts from 1 over the whole experiment."""
+    scenario: Scenario
+    repeat: int
+    """Counts from 1; the runs of one repeat are neighbours in time, so they are compared in pairs."""
+    load_seed: int
+    """The same for every scenario of a repeat: all of them get the very same request schedule."""
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.order:02d}-{self.scenario.name}-r{self.repeat}.json"
+
+
+def plan_runs(spec: Spec) -> tuple[PlannedRun, ...]:
+    """Lay the runs out: every repeat has each scenario once, in an order rotated from a seeded one.
+
+    Rotation gives each scenario each place equally often (over as many repeats as there are
+    scenarios), so that a machine that warms up or tires does not favour one of them.
+    """
+    first = list(spec.scenarios)
+    random.Random(spec.seed).shuffle(first)  # noqa: S311 - reproducible order, not a secret
+    planned: list[PlannedRun] = []
+    for repeat in range(1, spec.repeats + 1):
+        shift = (repeat - 1) % len(first)
+        for arm in first[shift:] + first[:shift]:
+            planned.append(
+                PlannedRun(
+                    order=len(planned) + 1, scenario=arm, repeat=repeat, load_seed=spec.seed + repeat - 1
+                )
+            )
+    return tuple(planned)
+
+
+def command_line(spec: JsonObject, *, output: str = "DIR") -> str:
+    """Write the command that asks for the same experiment again."""
+    arms = spec.get("scenarios")
+    names = [str(arm["name"]) for arm in arms if isinstance(arm, Mapping)] if isinstance(arms, list) else []
+    volume = spec.get("volume")
+    options = [f"--target {spec.get('target', 'twin')}"]
+    if set(names) <= set(SCENARIOS):
+        verb = "run"
+        options.append(f"--scenario {names[0] if len(names) == 1 else 'all'}")
+    else:
+        verb = "compare"
+        policies = [NO_POLICY, *(name for name in names if name not in (BASELINE, CONTENTION))]
+        options.append(f"--policies {','.join(policies)}")
+    level = spec.get("load_level")
+    options.append(f"--rate {spec.get('rate_rps')}" if level == "custom" else f"--load-level {level}")
+    options += [f"--duration {_plain(spec.get('duration_s'))}", f"--repeats {spec.get('repeats')}"]
+    if isinstance(volume, Mapping):
+        kind, iops, mib_s = volume.get("type"), volume.get("iops"), volume.get("mib_s")
+        options.append(f"--volume {kind}:{iops}" + (f":{mib_s}" if kind == "gp3" else ""))
+    options += [f"--lp-pattern {spec.get('lp_pattern')}", f"--seed {spec.get('seed')}", f"--output {output}"]
+    return f"python -m experiments {verb} " + " ".join(options)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _bad_volume(text: str, problem: str) -> SpecError:
+    return SpecError(f"volume is {text!r}; {problem}", hint=_VOLUME_HINT)
+
+
+def _check_range(text: str, name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise _bad_volume(text, f"{value} {name} is out of range; expected {low} to {high}")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise SpecError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise SpecError(f"{name} is {value:g}; expected more than 0")

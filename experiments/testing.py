@@ -1,0 +1,293 @@
+"""Build run records for tests: sound ones by default, with the one thing changed that a test is about."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from experiments import histogram
+from experiments.jsonfields import JsonObject
+from experiments.record import (
+    Devices,
+    DeviceSample,
+    IoCounters,
+    LatencySummary,
+    LoadInterval,
+    LoadRecord,
+    PodInfo,
+    PodSample,
+    RunRecord,
+    Sample,
+)
+from experiments.spec import (
+    BASELINE,
+    DRCIO,
+    PlannedRun,
+    Scenario,
+    Spec,
+    parse_volume,
+    plan_runs,
+    scenarios,
+)
+from experiments.study import MIB
+
+DEVICE: Final = "254:0"
+OTHER_DEVICE: Final = "254:16"
+HP_POD: Final = "hp-gnn-service"
+LP_POD: Final = "lp-batch"
+
+ENVIRONMENT: Final[JsonObject] = {
+    "commit": "0123456789ab",
+    "kernel": "6.1.0-44-amd64",
+    "target": "twin",
+    "accelerator": "tcg",
+    "volume": {"iops": 3000, "mib_s": 125},
+    "scheduler": "none",
+    "read_path": "o_direct",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What a run is to look like; the figures of a healthy baseline unless changed."""
+
+    p95_ms: float = 60.0
+    fetch_p95_ms: float | None = 4.0
+    """Nothing for a service that does not report its reads from disk."""
+    lp_mib_s: float = 0.0
+    lp_ops_s: float | None = None
+    """256 KiB I/Os unless given."""
+    lp_device: str = DEVICE
+    lp_pod: bool = True
+    lp_stops_at_s: float | None = None
+    lp_restarts: int = 0
+    hp_restarts: int = 0
+    hp_cpu_wait_share: float = 0.1
+    hp_throttled_share: float = 0.0
+    failed: int = 0
+    offered_share: float = 1.0
+    achieved_share: float = 1.0
+    fell_behind: bool = False
+    interrupted: bool = False
+    sampled_until_share: float = 1.0
+    iocost: bool = False
+    scheduler: str = "none"
+    lp_io_max: str = ""
+    controller_state: str | None = None
+    hp_weight: int = 100
+    lp_weight: int = 100
+    vrate_pct: float = 100.0
+
+
+BASELINE_BEHAVIOUR: Final = Behaviour(lp_pod=False)
+CONTENTION_BEHAVIOUR: Final = Behaviour(p95_ms=620.0, fetch_p95_ms=540.0, lp_mib_s=119.0)
+DRCIO_BEHAVIOUR: Final = Behaviour(
+    p95_ms=64.0,
+    fetch_p95_ms=6.5,
+    lp_mib_s=110.0,
+    iocost=True,
+    controller_state="holding",
+    hp_weight=1000,
+    lp_weight=10,
+    vrate_pct=103.0,
+)
+
+
+def behaviour_of(scenario: Scenario) -> Behaviour:
+    """Return the behaviour that a healthy run of a scenario has."""
+    if scenario.name == BASELINE:
+        return BASELINE_BEHAVIOUR
+    return DRCIO_BEHAVIOUR if scenario.name == DRCIO else CONTENTION_BEHAVIOUR
+
+
+def build_spec(*, repeats: int = 3, arms: Sequence[Scenario] | None = None) -> Spec:
+    """Build a small but sound specification."""
+    return Spec(
+        scenarios=tuple(arms) if arms is not None else scenarios("all"),
+        load_level="medium",
+        rate_rps=15.0,
+        duration_s=20.0,
+        warmup_s=5.0,
+        repeats=repeats,
+        volume=parse_volume("gp3"),
+        lp_block_bytes=MIB,
+        lp_workers=16,
+        seed=1,
+    )
+
+
+def build_records(
+    spec: Spec | None = None, changes: dict[str, Behaviour] | None = None
+) -> tuple[RunRecord, ...]:
+    """Build all runs of a specification; `changes` gives scenarios another behaviour, by name."""
+    chosen = spec or build_spec()
+    changed = changes or {}
+    return tuple(
+        build_run(chosen, run, changed.get(run.scenario.name, behaviour_of(run.scenario)))
+        for run in plan_runs(chosen)
+    )
+
+
+@functools.lru_cache(maxsize=512)
+def build_run(spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
+    """Build one run's record; equal arguments give equal records."""
+    devices = Devices(hp=(DEVICE,), lp=(behaviour.lp_device,) if behaviour.lp_pod else ())
+    hp = PodInfo(qos_class="Burstable", priority="high", role="hp", restarts=behaviour.hp_restarts)
+    lp = PodInfo(qos_class="BestEffort", priority="low", role="lp", restarts=behaviour.lp_restarts)
+    return RunRecord(
+        scenario=run.scenario.name,
+        policy=run.scenario.policy,
+        repeat=run.repeat,
+        order=run.order,
+        started_unix_s=1_790_000_000.0 + run.order * 40,
+        warmup_s=spec.warmup_s,
+        duration_s=spec.duration_s,
+        environment=ENVIRONMENT,
+        load=build_load(spec, behaviour, seed=run.load_seed, noise_seed=run.order),
+        samples=build_samples(spec, behaviour),
+        devices=devices,
+        lp_summary={"operations": 1234} if behaviour.lp_pod else None,
+        pods={HP_POD: hp, **({LP_POD: lp} if behaviour.lp_pod else {})},
+        interrupted=behaviour.interrupted,
+    )
+
+
+def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) -> LoadRecord:
+    """Build the load generator's record of a run."""
+    noise = random.Random(noise_seed)  # noqa: S311 - test data
+    drift = noise.uniform(0.96, 1.04)
+    sent = round(spec.rate_rps * spec.duration_s * behaviour.offered_share)
+    completed = round(sent * behaviour.achieved_share) - behaviour.failed
+    latencies_us = _latencies_us(noise, completed, behaviour.p95_ms * drift)
+    fetch_us = (
+        _latencies_us(noise, completed, behaviour.fetch_p95_ms * drift)
+        if behaviour.fetch_p95_ms is not None
+        else []
+    )
+    seconds = int(spec.duration_s)
+    per_second = [(latencies_us[second::seconds], fetch_us[second::seconds]) for second in range(seconds)]
+    return LoadRecord(
+        plan={
+            "rate_rps": spec.rate_rps,
+            "duration_s": spec.duration_s,
+            "seed": seed,
+            "arrivals": "poisson",
+        },
+        planned=round(spec.rate_rps * spec.duration_s),
+        sent=sent,
+        completed=completed,
+        errors={"timeout": behaviour.failed} if behaviour.failed else {},
+        offered_rps=spec.rate_rps * behaviour.offered_share,
+        achieved_rps=completed / spec.duration_s,
+        lag_p99_ms=900.0 if behaviour.fell_behind else 1.2,
+        lag_max_ms=2000.0 if behaviour.fell_behind else 3.4,
+        fell_behind=behaviour.fell_behind,
+        latency=summarise(latencies_us),
+        timings={"fetch": summarise(fetch_us)} if fetch_us else {},
+        intervals=tuple(
+            LoadInterval(
+                t_s=float(second),
+                count=len(whole),
+                errors=0,
+                latency_histogram=histogram.encode(whole),
+                timings={"fetch": histogram.encode(fetch)} if fetch else {},
+            )
+            for second, (whole, fetch) in enumerate(per_second)
+        ),
+    )
+
+
+def build_samples(spec: Spec, behaviour: Behaviour) -> tuple[Sample, ...]:
+    """Build one sample a second over warm-up and measured window, counters growing evenly."""
+    first_s = -int(spec.warmup_s)
+    last_s = round(spec.duration_s * behaviour.sampled_until_share)
+    return tuple(_sample(spec, behaviour, t_s, t_s - first_s) for t_s in range(first_s, last_s + 1))
+
+
+def summarise(latencies_us: Sequence[int]) -> LatencySummary:
+    """Summarise latencies as the load generator does."""
+    encoded = histogram.encode(latencies_us)
+    decoded = histogram.decode(encoded, where="test")
+    return LatencySummary(
+        p50_ms=decoded.percentile_ms(50),
+        p95_ms=decoded.percentile_ms(95),
+        p99_ms=decoded.percentile_ms(99),
+        max_ms=decoded.percentile_ms(100),
+        histogram=encoded,
+    )
+
+
+def with_environment(record: RunRecord, **facts: str) -> RunRecord:
+    """Return the record as if made elsewhere."""
+    return replace(record, environment={**record.environment, **facts})
+
+
+def _latencies_us(noise: random.Random, count: int, p95_ms: float) -> list[int]:
+    """Draw log-normal latencies and scale them so that their 95th percentile is the given one."""
+    draws = sorted(noise.lognormvariate(0, 0.4) for _ in range(max(count, 0)))
+    if not draws:
+        return []
+    at_p95 = draws[max(int(len(draws) * 0.95 + 0.5) - 1, 0)]
+    scaled = [max(1, round(draw / at_p95 * p95_ms * 1000)) for draw in draws]
+    noise.shuffle(scaled)
+    return scaled
+
+
+def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
+    lp_age_s = age_s
+    if behaviour.lp_stops_at_s is not None:
+        lp_age_s = min(age_s, int(behaviour.lp_stops_at_s + spec.warmup_s))
+    lp_bytes = round(behaviour.lp_mib_s * MIB * lp_age_s)
+    lp_ops_s = behaviour.lp_mib_s * 4 if behaviour.lp_ops_s is None else behaviour.lp_ops_s
+    lp_ops = round(lp_ops_s * lp_age_s)
+    fetches = round(spec.rate_rps * 24 * age_s)
+    hp = PodSample(
+        io={DEVICE: IoCounters(rbytes=fetches * 4096, wbytes=0, rios=fetches, wios=0)},
+        io_some_us=age_s * 30_000,
+        cpu_some_us=round(age_s * 1e6 * behaviour.hp_cpu_wait_share),
+        cpu_usage_us=age_s * 300_000,
+        throttled_us=round(age_s * 1e6 * behaviour.hp_throttled_share),
+        io_weight=behaviour.hp_weight,
+    )
+    lp = PodSample(
+        io={
+            behaviour.lp_device: IoCounters(
+                rbytes=lp_bytes // 2,
+                wbytes=lp_bytes - lp_bytes // 2,
+                rios=lp_ops // 2,
+                wios=lp_ops - lp_ops // 2,
+            )
+        },
+        cpu_usage_us=age_s * 40_000,
+        io_weight=behaviour.lp_weight,
+    )
+    queue_ms = round(behaviour.lp_mib_s * (1 if behaviour.iocost else 8))
+    return Sample(
+        t_s=float(t_s),
+        pods={HP_POD: hp, **({LP_POD: lp} if behaviour.lp_pod else {})},
+        slices={"kubepods.slice/kubepods-burstable.slice": behaviour.hp_weight},
+        device={
+            DEVICE: DeviceSample(
+                reads=fetches + lp_ops // 2,
+                read_ticks_ms=age_s * queue_ms,
+                writes=lp_ops // 2,
+                write_ticks_ms=age_s * queue_ms,
+                in_flight=queue_ms // 50,
+                io_ticks_ms=age_s * 900,
+                queue_ticks_ms=age_s * queue_ms * 2,
+                read_bytes=fetches * 4096 + lp_bytes // 2,
+                write_bytes=lp_bytes // 2,
+                scheduler=behaviour.scheduler,
+            )
+        },
+        vrate_pct={DEVICE: behaviour.vrate_pct + (age_s % 4)} if behaviour.iocost else None,
+        qos=f"{DEVICE} enable=1 ctrl=user rpct=0.00 rlat=5000 min=100.00 max=100.00"
+        if behaviour.iocost
+        else "",
+        model=f"{DEVICE} ctrl=user model=linear rbps=131072000 rseqiops=6000" if behaviour.iocost else "",
+        io_max={LP_POD: behaviour.lp_io_max} if behaviour.lp_io_max else {},
+        controller={"state": behaviour.controller_state} if behaviour.controller_state else None,
+    )
