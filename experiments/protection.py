@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,8 @@ REQUESTS_PER_WINDOW: Final = 50
 request that ends just after the second is 7% of it, so a window lasts until it holds this many."""
 
 FETCH: Final = "fetch"
+"""The service's name for its reads from disk, in its Server-Timing header."""
+_US_PER_S: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,48 +43,47 @@ def window_s(rate_rps: float) -> int:
 def protection(run: LoadRecord, base: LoadRecord, *, duration_s: float) -> Protection | None:
     """Compare a run with its baseline window by window; nothing if the baseline completed nothing."""
     length_s = window_s(base.achieved_rps)
-    windows = max(1, int(duration_s // length_s))
-    run_windows, base_windows = (_by_window(load, length_s) for load in (run, base))
-    isolations = [
-        min(_completed(run_windows[index]) / expected, 1.0)
-        for index in range(windows)
-        if (expected := _completed(base_windows[index]))
-    ]
+    windows = range(max(1, int(duration_s // length_s)))
+    completed, expected = (_completions(load, length_s) for load in (run, base))
+    isolations = [min(completed[window] / expected[window], 1.0) for window in windows if expected[window]]
     if not isolations:
         return None
-    run_order = [run_windows[index] for index in range(windows)]
+    fetch = base.timings.get(FETCH)
     return Protection(
         isolation=statistics.fmean(isolations),
         # The 1st percentile by nearest rank; of fewer than a hundred windows that is the worst.
         isolation_01=sorted(isolations)[max(0, math.ceil(len(isolations) * 0.01) - 1)],
-        lat_imp=_impact(run_order, base.latency.histogram, lambda interval: interval.latency_histogram),
+        lat_imp=_impact(run, base.latency.histogram, length_s, lambda entry: entry.latency_histogram),
         fetch_lat_imp=(
-            _impact(run_order, base.timings[FETCH].histogram, lambda i: i.timings.get(FETCH, ""))
-            if FETCH in base.timings
+            _impact(run, fetch.histogram, length_s, lambda entry: entry.timings.get(FETCH, ""))
+            if fetch is not None
             else None
         ),
     )
 
 
-def _by_window(load: LoadRecord, length_s: int) -> defaultdict[int, list[LoadInterval]]:
-    windows: defaultdict[int, list[LoadInterval]] = defaultdict(list)
-    for interval in load.intervals:
-        windows[int(interval.t_s // length_s)].append(interval)
-    return windows
+def _completions(load: LoadRecord, length_s: int) -> Counter[int]:
+    """Count the requests that were answered in each window.
+
+    The load generator files a request under the second for which it was scheduled, so its answer
+    comes a latency later: here from the middle of that second, for run and baseline alike.
+    """
+    completions: Counter[int] = Counter()
+    for entry in load.intervals:
+        latencies = histogram.decode(entry.latency_histogram, where=f"interval at {entry.t_s:g} s")
+        for high_us, count in zip(latencies.highs_us, latencies.counts, strict=True):
+            completions[int((entry.t_s + 0.5 + high_us / _US_PER_S) // length_s)] += count
+    return completions
 
 
-def _completed(intervals: Sequence[LoadInterval]) -> int:
-    return sum(interval.count for interval in intervals)
-
-
-def _impact(
-    windows: Sequence[Sequence[LoadInterval]], base: str, read: Callable[[LoadInterval], str]
-) -> float | None:
-    """Average the growth of the mean latency over the windows in which requests completed."""
+def _impact(run: LoadRecord, base: str, length_s: int, read: Callable[[LoadInterval], str]) -> float | None:
+    """Average the growth of the mean latency over the windows whose requests were answered at all."""
     base_ms = histogram.decode(base, where="baseline latency").mean_ms()
-    means_ms = [
-        histogram.merge(histogram.decode(read(i), where=f"interval at {i.t_s:g} s") for i in window).mean_ms()
-        for window in windows
-    ]
+    by_window: defaultdict[int, list[histogram.Histogram]] = defaultdict(list)
+    for entry in run.intervals:
+        by_window[int(entry.t_s // length_s)].append(
+            histogram.decode(read(entry), where=f"interval at {entry.t_s:g} s")
+        )
+    means_ms = [histogram.merge(window).mean_ms() for window in by_window.values()]
     impacts = [max(mean_ms / base_ms - 1, 0.0) for mean_ms in means_ms if mean_ms is not None and base_ms]
     return statistics.fmean(impacts) if impacts else None

@@ -105,10 +105,11 @@ class LatencySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadInterval:
-    """What the load generator saw in one second."""
+    """What became of the requests that were scheduled in one second."""
 
     t_s: float
     count: int
+    """Answered, however late."""
     errors: int
     latency_histogram: str
     timings: Mapping[str, str] = field(default_factory=dict)

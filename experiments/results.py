@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from experiments.compare import compare_policies, compares_policies, comparison_json
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.protection import Protection
 from experiments.study import Health, HpFigures, LpFigures, Paired, RunResult, ScenarioResult, Spread, Study
@@ -22,7 +23,11 @@ _DECIMALS: Final = 4
 
 
 def results_json(study: Study, verdict: Verdict) -> JsonObject:
-    """Build the document; figures that could not be taken are null."""
+    """Build the document; figures that could not be taken are null.
+
+    An experiment that compares policies has them under `policies` as well.
+    """
+    policies = {"policies": comparison_json(compare_policies(study))} if compares_policies(study) else {}
     comparison = {
         field.name: _value(getattr(study.comparison, field.name))
         for field in dataclasses.fields(study.comparison)
@@ -51,6 +56,7 @@ def results_json(study: Study, verdict: Verdict) -> JsonObject:
         "verdict": verdict.outcome,
         "reasons": list(verdict.texts),
         "reason_codes": [reason.code for reason in verdict.reasons],
+        **policies,
     }
 
 

@@ -58,6 +58,8 @@ class Health:
 
     completed: int
     failed_by_kind: Mapping[str, int]
+    sent_share: float
+    """Part of the planned requests that were sent."""
     fell_behind: bool
     lag_p99_ms: float
     sampled_share: float
@@ -242,27 +244,18 @@ def compare_scenarios(results: Mapping[str, ScenarioResult]) -> Comparison:
     """Set contention and drcio against baseline, and drcio's batch job against contention's."""
     base, contention, drcio = (results.get(name) for name in (BASELINE, CONTENTION, DRCIO))
 
-    def p95(run: RunResult | ScenarioResult) -> float | None:
-        return run.hp.p95_ms
-
-    def fetch_p95(run: RunResult | ScenarioResult) -> float | None:
-        return run.hp.fetch_p95_ms
-
-    def lp_mib_s(run: RunResult | ScenarioResult) -> float | None:
-        return run.lp.mib_s
-
     pairs = {
-        "contention_p95_ratio": pair_ratios(contention, base, p95),
-        "drcio_p95_ratio": pair_ratios(drcio, base, p95),
-        "contention_fetch_p95_ratio": pair_ratios(contention, base, fetch_p95),
-        "drcio_fetch_p95_ratio": pair_ratios(drcio, base, fetch_p95),
+        "contention_p95_ratio": pair_ratios(contention, base, p95_ms),
+        "drcio_p95_ratio": pair_ratios(drcio, base, p95_ms),
+        "contention_fetch_p95_ratio": pair_ratios(contention, base, fetch_p95_ms),
+        "drcio_fetch_p95_ratio": pair_ratios(drcio, base, fetch_p95_ms),
         "work_conservation": pair_ratios(drcio, contention, lp_mib_s),
     }
     return Comparison(
-        contention_p95_ratio=ratio_of(contention, base, p95),
-        drcio_p95_ratio=ratio_of(drcio, base, p95),
-        contention_fetch_p95_ratio=ratio_of(contention, base, fetch_p95),
-        drcio_fetch_p95_ratio=ratio_of(drcio, base, fetch_p95),
+        contention_p95_ratio=ratio_of(contention, base, p95_ms),
+        drcio_p95_ratio=ratio_of(drcio, base, p95_ms),
+        contention_fetch_p95_ratio=ratio_of(contention, base, fetch_p95_ms),
+        drcio_fetch_p95_ratio=ratio_of(drcio, base, fetch_p95_ms),
         isolation=_protection_median(drcio, lambda p: p.isolation),
         isolation_01=_protection_median(drcio, lambda p: p.isolation_01),
         lat_imp=_protection_median(drcio, lambda p: p.lat_imp),
@@ -275,6 +268,18 @@ def compare_scenarios(results: Mapping[str, ScenarioResult]) -> Comparison:
 
 
 Figure = Callable[[RunResult | ScenarioResult], float | None]
+
+
+def p95_ms(result: RunResult | ScenarioResult) -> float | None:
+    return result.hp.p95_ms
+
+
+def fetch_p95_ms(result: RunResult | ScenarioResult) -> float | None:
+    return result.hp.fetch_p95_ms
+
+
+def lp_mib_s(result: RunResult | ScenarioResult) -> float | None:
+    return result.lp.mib_s
 
 
 def ratio_of(
@@ -355,6 +360,7 @@ def _health(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigur
     return Health(
         completed=record.load.completed,
         failed_by_kind={kind: count for kind, count in record.load.errors.items() if count},
+        sent_share=record.load.sent / record.load.planned if record.load.planned else 0.0,
         fell_behind=record.load.fell_behind,
         lag_p99_ms=record.load.lag_p99_ms,
         sampled_share=covered.seconds / record.duration_s,

@@ -49,8 +49,8 @@ class Thresholds:
     hp_cpu_wait_excess_max: float = 0.25
     """How much more it may wait for a CPU beside the batch job than it does alone."""
     hp_throttled_share_max: float = 0.05
-    offered_share_min: float = 0.95
-    """Offered over planned rate; below it the generator did not keep its schedule."""
+    sent_share_min: float = 0.95
+    """Of the planned requests; below it the generator did not keep its schedule."""
     achieved_share_min: float = 0.90
     """Of baseline: a service that cannot keep up alone has a queue of its own making."""
     completed_min: int = 100
@@ -251,11 +251,12 @@ def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_F
             f"the load generator fell behind its own schedule (requests left {health.lag_p99_ms:.0f} ms "
             "late at the 99th percentile): the offered load is not the one that was asked for",
         )
-    elif run.hp.offered_rps < limits.offered_share_min * study.spec.rate_rps and not health.interrupted:
+    elif health.sent_share < limits.sent_share_min and not health.interrupted:
         yield finding(
             "invalid",
-            "offered-too-little",
-            f"the load generator offered {run.hp.offered_rps:.1f} of {study.spec.rate_rps:g} requests/s",
+            "sent-too-little",
+            f"the load generator sent only {health.sent_share:.0%} of the planned requests "
+            f"(at least {limits.sent_share_min:.0%})",
         )
     if run.hp.errors > limits.failed_requests_max:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(health.failed_by_kind.items()))

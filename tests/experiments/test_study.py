@@ -146,6 +146,14 @@ def test_isolation_falls_with_the_requests_that_complete() -> None:
     assert found.isolation == pytest.approx(0.5, abs=0.02)
 
 
+def test_isolation_falls_when_answers_come_after_the_window() -> None:
+    base = build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1)
+    run = build_load(SPEC, replace(BASELINE_BEHAVIOUR, p95_ms=8000), seed=1, noise_seed=1)
+    found = protection(run, base, duration_s=SPEC.duration_s)
+    assert found is not None
+    assert found.isolation_01 < 0.5
+
+
 def test_latency_impact_is_the_growth_over_alone() -> None:
     base = build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1)
     run = build_load(SPEC, CONTENTION_BEHAVIOUR, seed=1, noise_seed=1)

@@ -55,7 +55,7 @@ CASES: list[tuple[str, str, str, Behaviour]] = [
     ("invalid", "baseline-not-alone", "baseline", replace(BASELINE_BEHAVIOUR, lp_pod=True, lp_mib_s=9)),
     ("invalid", "hp-overloaded-alone", "baseline", replace(BASELINE_BEHAVIOUR, achieved_share=0.7)),
     ("invalid", "generator-fell-behind", "contention", replace(CONTENTION_BEHAVIOUR, fell_behind=True)),
-    ("invalid", "offered-too-little", "drcio", replace(DRCIO_BEHAVIOUR, offered_share=0.8)),
+    ("invalid", "sent-too-little", "drcio", replace(DRCIO_BEHAVIOUR, offered_share=0.8)),
     ("invalid", "requests-failed", "baseline", replace(BASELINE_BEHAVIOUR, failed=1)),
     ("invalid", "requests-failed", "contention", replace(CONTENTION_BEHAVIOUR, failed=1)),
     ("fail", "requests-failed", "drcio", replace(DRCIO_BEHAVIOUR, failed=1)),
