@@ -1,1 +1,1 @@
-"""Open-loop HTTP load generator."""
+"""Open-loop HTTP load generator: requests leave on a schedule, whatever the service does."""
