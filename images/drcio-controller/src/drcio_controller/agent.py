@@ -1,0 +1,250 @@
+"""The running agent: threads that bring news, one loop that acts on it, a clean end."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from drcio_controller.configfile import ConfigFile
+from drcio_controller.errors import NodeError
+from drcio_controller.journal import Journal
+from drcio_controller.knob import Roots
+from drcio_controller.knobs import Knobs
+from drcio_controller.kube.client import KubeClient
+from drcio_controller.kube.endpoint import Endpoint
+from drcio_controller.kube.informer import PodEvent, PodInformer
+from drcio_controller.kube.pod import Pod
+from drcio_controller.loop import Controller
+from drcio_controller.metrics import NodeCollector
+from drcio_controller.report import Tally
+from drcio_controller.server import Probes, serve
+from drcio_controller.status import NodeStatus
+from drcio_controller.wakeups import CgroupWatch
+
+log = logging.getLogger(__name__)
+
+STALLED_AFTER_S: Final = 30.0
+"""Without a finished tick for this long the liveness probe fails."""
+
+FIRST_LIST_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line decides."""
+
+    node_name: str
+    endpoint: Endpoint
+    roots: Roots
+    state_dir: Path | None
+    config_path: Path | None
+    listen: tuple[str, int]
+    once: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Wake:
+    """A reason to look again; the queue's other items are pod events."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A signal came."""
+
+
+_News = PodEvent | _Wake | _Stop
+
+
+class Agent:
+    """One process on one node."""
+
+    def __init__(self, options: Options) -> None:
+        if not (options.roots.cgroup / "cgroup.controllers").exists():
+            raise NodeError(
+                f"{options.roots.cgroup} is not a cgroup v2 root: it has no cgroup.controllers",
+                hint="mount the host's /sys/fs/cgroup there, or boot with systemd.unified_cgroup_hierarchy=1",
+            )
+        self._options = options
+        self._tally = Tally()
+        self._file = ConfigFile(options.config_path)
+        self._file.poll()
+        if self._file.error:
+            log.error("config_refused error=%r in_force=defaults", self._file.error)
+        self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
+        journal = Journal(None if options.dry_run else options.state_dir, boot_id=_boot_id())
+        if journal.inherited:
+            log.info("took_over entries=%d", journal.inherited)
+        self._controller = Controller(
+            node_name=options.node_name,
+            roots=options.roots,
+            knobs=Knobs(options.roots, journal, dry_run=options.dry_run),
+            config=self._file.config,
+            tally=self._tally,
+        )
+        self._client = KubeClient(options.endpoint, observe=self._count_request)
+        self._informer = PodInformer(self._client, options.node_name, self._news.put)
+        self._watch = CgroupWatch(lambda: self._news.put(_Wake()))
+        self._status = NodeStatus(node=options.node_name)
+        self._last_tick_s = time.monotonic()
+        self._known: frozenset[str] = frozenset()
+
+    def run(self) -> int:
+        """Run until a signal comes, or once; return the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        server = None
+        if not self._options.once:
+            registry = CollectorRegistry()
+            registry.register(NodeCollector(lambda: self._status, self._tally))
+            server = serve(
+                self._options.listen,
+                Probes(registry=registry, status=lambda: self._status, alive=self._alive),
+            )
+        self._informer.start()
+        try:
+            return self._run_once() if self._options.once else self._run_until_stopped()
+        finally:
+            self._informer.stop()
+            if server is not None:
+                server.shutdown()
+            self._client.close()
+
+    def _run_once(self) -> int:
+        """Apply what holds now and leave it so."""
+        deadline_s = time.monotonic() + FIRST_LIST_TIMEOUT_S
+        while not self._informer.health().synced:
+            if time.monotonic() > deadline_s:
+                raise NodeError(
+                    f"no pods could be listed within {FIRST_LIST_TIMEOUT_S:.0f} s:"
+                    f" {self._informer.health().last_error or 'no answer'}",
+                    hint="check --api-server, --node-name and the service account's rights",
+                )
+            if isinstance(self._next_news(0.1), _Stop):
+                return 130
+        self._take_pods(self._informer.pods())
+        for _ in range(2):
+            # The second look has rates, and sees the devices with their engines on.
+            self._controller.tick(time.monotonic())
+            time.sleep(0.0 if self._options.dry_run else 0.2)
+        self._refresh_status()
+        print(render_once(self._status, dry_run=self._options.dry_run))
+        return 0
+
+    def _run_until_stopped(self) -> int:
+        log.info(
+            "started node=%s policy=%s interval_s=%g dry_run=%s",
+            self._options.node_name, self._file.config.policy_text,
+            self._file.config.interval_s, self._options.dry_run,
+        )  # fmt: skip
+        next_tick_s = time.monotonic()
+        stopping = False
+        while not stopping:
+            news = self._next_news(max(0.0, next_tick_s - time.monotonic()))
+            batch = [] if news is None else [news, *self._drain()]
+            stopping = any(isinstance(item, _Stop) for item in batch)
+            if stopping:
+                break
+            due = time.monotonic() >= next_tick_s
+            try:
+                self._pass(acted_on_news=bool(batch), due=due)
+            except Exception:
+                # The one broad catch: an agent that dies leaves its node with limits nobody moves.
+                self._tally.tick_errors += 1
+                log.exception("tick_failed")
+            if due:
+                next_tick_s = max(next_tick_s + self._file.config.interval_s, time.monotonic())
+        failures = self._controller.close().failures
+        for failure in failures:
+            log.error("not_restored knob=%s error=%r", failure.knob, str(failure.error))
+        log.info("stopped not_restored=%d", len(failures))
+        return 1 if failures else 0
+
+    def _pass(self, *, acted_on_news: bool, due: bool) -> None:
+        started_s = time.monotonic()
+        if self._informer.health().synced:
+            if acted_on_news:
+                self._take_pods(self._informer.pods())
+            if due:
+                if self._file.poll():
+                    self._tally.config_reloads += 1
+                    log.info("config_taken policy=%s", self._file.config.policy_text)
+                    self._controller.set_config(self._file.config)
+                elif self._file.error and self._file.error != self._status.config_error:
+                    self._tally.config_errors += 1
+                    log.error("config_refused error=%r in_force=last_good", self._file.error)
+                self._controller.tick(started_s)
+                self._watch.watch(self._controller.folders())
+            else:
+                self._controller.apply(started_s)
+        self._refresh_status()
+        self._last_tick_s = time.monotonic()
+        self._tally.tick_seconds += self._last_tick_s - started_s
+
+    def _take_pods(self, pods: Mapping[str, Pod]) -> None:
+        self._controller.set_pods(pods)
+        managed = self._controller.managed_uids()
+        self._tally.discovered += len(managed - self._known)
+        self._known = managed
+
+    def _refresh_status(self) -> None:
+        self._status = self._controller.status(
+            time.time(), synced=self._informer.health().synced, config_error=self._file.error
+        )
+
+    def _next_news(self, timeout_s: float) -> _News | None:
+        try:
+            return self._news.get(timeout=timeout_s) if timeout_s > 0 else self._news.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _drain(self) -> list[_News]:
+        items = []
+        while True:
+            try:
+                items.append(self._news.get_nowait())
+            except queue.Empty:
+                return items
+
+    def _alive(self) -> bool:
+        return time.monotonic() - self._last_tick_s < STALLED_AFTER_S
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._news.put(_Stop())
+
+    def _count_request(self, verb: str, result: str) -> None:
+        self._tally.api_requests[verb, result] += 1
+
+
+def render_once(status: NodeStatus, *, dry_run: bool) -> str:
+    """Return what `--once` prints: one line per managed pod, and what does not hold."""
+    verb = "would get" if dry_run else "has"
+    lines = [
+        f"{pod.namespace}/{pod.name}: class {pod.priority}, {verb} weight {pod.weight}"
+        for pod in status.pods
+        if pod.weight is not None
+    ]
+    lines += [
+        f"{device.name} ({device.device}): engine {device.engine}"
+        + (f" - {device.engine_note}" if device.engine_note else "")
+        for device in status.devices
+    ]
+    lines += [f"problem: {problem}" for problem in status.problems]
+    return "\n".join(lines or ["no managed pods on this node"])
+
+
+def _boot_id() -> str:
+    """Return the running kernel's boot id; the journal of another boot means nothing to this one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

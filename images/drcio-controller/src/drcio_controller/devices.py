@@ -1,0 +1,78 @@
+"""Describe block devices: name, serial, scheduler, and what they were provisioned with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from drcio_controller.cgroupfs.files import read_text
+from drcio_controller.cgroupfs.parse import DeviceId
+from drcio_controller.config import VolumeProfile
+from drcio_controller.errors import KernelFileError
+
+EBS_MODEL: Final = "Amazon Elastic Block Store"
+GP3_BASELINE: Final = VolumeProfile(iops=3000, mib_s=125)
+"""What every gp3 volume has at least (EBS user guide); also where an unknown device's search starts:
+a start below the knee costs seconds of low-priority throughput, one above it costs latency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A whole disk as sysfs shows it."""
+
+    id: DeviceId
+    name: str
+    serial: str = ""
+    model: str = ""
+    scheduler: str = ""
+    """The active one; empty where the device has no request queue of its own (dm, loop stacks)."""
+    schedulers: tuple[str, ...] = ()
+    stacked: bool = False
+    """A device-mapper or md device: its limits belong to the disks below it, and iocost refuses it."""
+
+    @property
+    def is_ebs(self) -> bool:
+        return self.model == EBS_MODEL or (self.name.startswith("nvme") and self.serial.startswith("vol"))
+
+    def profile(self, configured: Sequence[VolumeProfile]) -> tuple[VolumeProfile, str]:
+        """Return what to start the search from, and where that knowledge comes from."""
+        for volume in configured:
+            if volume.matches(name=self.name, serial=self.serial):
+                return volume, "configured"
+        return GP3_BASELINE, "ebs" if self.is_ebs else "learning"
+
+
+def describe(sys_root: Path, device: DeviceId) -> Device:
+    """Read one device's description; what is missing stays empty.
+
+    Raises:
+        Vanished: sysfs has no such device (any more).
+    """
+    link = sys_root / "dev" / "block" / device
+    read_text(link / "dev")
+    name = link.resolve().name
+    active, schedulers = _schedulers(_optional(link / "queue" / "scheduler"))
+    return Device(
+        id=device,
+        name=name,
+        serial=_optional(link / "device" / "serial") or _optional(link / "serial"),
+        model=_optional(link / "device" / "model"),
+        scheduler=active,
+        schedulers=schedulers,
+        stacked=(link / "dm").exists() or (link / "md").exists(),
+    )
+
+
+def _optional(path: Path) -> str:
+    try:
+        return read_text(path).strip()
+    except KernelFileError:
+        return ""
+
+
+def _schedulers(text: str) -> tuple[str, tuple[str, ...]]:
+    words = text.split()
+    active = next((word[1:-1] for word in words if word.startswith("[") and word.endswith("]")), "")
+    return active, tuple(word.strip("[]") for word in words)

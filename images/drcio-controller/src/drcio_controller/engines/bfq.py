@@ -1,0 +1,19 @@
+"""BFQ: its scheduler on the device, its own weight files in the cgroups."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Final
+
+from drcio_controller.devices import Device
+from drcio_controller.knob import Knob
+
+SCHEDULER: Final = "bfq"
+WEIGHT_FILE: Final = "io.bfq.weight"
+WEIGHT_LIMIT: Final = 1000
+
+
+def knobs(device: Device) -> dict[Knob, str]:
+    """Return what makes BFQ the device's scheduler; needs a writable sysfs."""
+    file = PurePosixPath("block") / device.name / "queue" / "scheduler"
+    return {Knob(file, in_sysfs=True): SCHEDULER}

@@ -1,0 +1,37 @@
+"""Choose what acts on a device: the best engine that neither the device nor the kernel refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from drcio_controller.config import Engine
+from drcio_controller.devices import Device
+
+LADDER: Final = (Engine.IOCOST, Engine.BFQ, Engine.IOMAX)
+
+
+def choose(asked: Engine, device: Device, refused: Collection[Engine]) -> tuple[Engine, str]:
+    """Return the engine for a device, and why it is not a better one (empty if it is the best).
+
+    `refused` are the engines whose knobs the kernel turned down when they were tried.
+    """
+    if asked is Engine.NONE:
+        return Engine.NONE, "configured to leave the device alone"
+    reasons: list[str] = []
+    for engine in LADDER if asked is Engine.AUTO else (asked,):
+        obstacle = _obstacle(engine, device)
+        if engine in refused:
+            obstacle = "the kernel refused it"
+        if obstacle is None:
+            return engine, "; ".join(reasons)
+        reasons.append(f"{engine}: {obstacle}")
+    return Engine.NONE, "; ".join(reasons)
+
+
+def _obstacle(engine: Engine, device: Device) -> str | None:
+    if engine is Engine.IOCOST and device.stacked:
+        return "a stacked device has no request queue for it"
+    if engine is Engine.BFQ and device.scheduler != "bfq" and "bfq" not in device.schedulers:
+        return "not among the device's schedulers"
+    return None

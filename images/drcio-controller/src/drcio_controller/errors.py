@@ -1,0 +1,49 @@
+"""The controller's error tree.
+
+ControllerError
+├── ConfigError          the configuration file cannot be used; the last good one stays in force
+├── KernelFileError      reading or writing a kernel file failed
+│   ├── Vanished         the cgroup or device is gone: normal on a node, never an error to a user
+│   ├── Malformed        the kernel (or a fuzzer) showed something this program cannot read
+│   ├── NotSupported     the kernel, the device or the mount refuses this knob for good
+│   └── ReadBackMismatch a write succeeded and did not take
+└── NodeError            this node cannot be managed at all (no cgroup v2, no such folder)
+"""
+
+from __future__ import annotations
+
+
+class ControllerError(Exception):
+    """Say what went wrong in one line; `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(ControllerError):
+    """Refuse a configuration file."""
+
+
+class KernelFileError(ControllerError):
+    """Report a kernel file that could not be read or written as expected."""
+
+
+class Vanished(KernelFileError):
+    """Say that the cgroup or device went away between two looks."""
+
+
+class Malformed(KernelFileError):
+    """Say what in a kernel file is not in the documented format."""
+
+
+class NotSupported(KernelFileError):
+    """Say that a knob is missing, read-only or refused by the kernel."""
+
+
+class ReadBackMismatch(KernelFileError):
+    """Say that a knob reads differently from what was just written."""
+
+
+class NodeError(ControllerError):
+    """Say why this node cannot be managed."""

@@ -1,0 +1,334 @@
+"""The control loop: observe, decide, apply; at every tick, and at once when pods change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from drcio_controller.cgroupfs.parse import DeviceId
+from drcio_controller.config import Config, Engine, PolicyName
+from drcio_controller.devices import Device, describe
+from drcio_controller.engines.choose import choose
+from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
+from drcio_controller.knob import Knob, Roots
+from drcio_controller.knobs import Knobs, Reconciled
+from drcio_controller.kube.pod import Pod
+from drcio_controller.mapping import Hierarchy, find_hierarchy
+from drcio_controller.observe import Observer, Snapshot
+from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
+from drcio_controller.pods import NodePod, classify
+from drcio_controller.policies.decision import Decision, DevicePolicy, Latency, View
+from drcio_controller.policies.registry import engine_of, make_policy
+from drcio_controller.report import Tally, build_status
+from drcio_controller.status import NodeStatus
+from drcio_controller.window import Window, windows
+
+log = logging.getLogger(__name__)
+
+ACTIVE_FOR_S: Final = 10.0
+"""A pod counts in its slice's weight this long after its last I/O: shorter, and a bursty pod comes
+back into a slice that no longer weighs it; longer, and a pod that stopped skews its neighbours."""
+
+DEVICE_LINGER_S: Final = 30.0
+"""How long a device stays managed after its last managed pod went: engines are not to be switched
+off and on, which quiesces the queue, while a pod restarts."""
+
+_FIRST_DECISION: Final = Decision(state="new", reason="nothing was seen yet")
+
+LatencySource = Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]]
+
+
+@dataclass(slots=True)
+class _DeviceState:
+    device: Device
+    policy: DevicePolicy
+    last_needed_s: float
+    engine: Engine = Engine.NONE
+    engine_note: str = ""
+    decision: Decision = _FIRST_DECISION
+    window: Window | None = None
+
+
+def no_latencies(pods: Mapping[str, NodePod], now_s: float) -> Mapping[str, Latency]:
+    """Return nothing: kernel signals alone."""
+    return {}
+
+
+class Controller:
+    """Everything that one node needs, driven from one thread."""
+
+    def __init__(
+        self,
+        *,
+        node_name: str,
+        roots: Roots,
+        knobs: Knobs,
+        config: Config,
+        latencies: LatencySource = no_latencies,
+        tally: Tally | None = None,
+    ) -> None:
+        self._node_name = node_name
+        self._roots = roots
+        self._knobs = knobs
+        self._config = config
+        self._latencies = latencies
+        self.tally = tally or Tally()
+        self._observer = Observer(roots)
+        self._kube_pods: Mapping[str, Pod] = {}
+        self._pods: dict[str, NodePod] = {}
+        self._told_problems: set[tuple[str, str]] = set()
+        self._hierarchy: Hierarchy | None = None
+        self._devices: dict[DeviceId, _DeviceState] = {}
+        self._refused: dict[DeviceId, set[Engine]] = {}
+        self._active_at_s: dict[tuple[str, DeviceId], float] = {}
+        self._previous: Snapshot | None = None
+        self._last: Reconciled = Reconciled()
+        self._failing: dict[Knob, str] = {}
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    def set_config(self, config: Config) -> None:
+        """Take a new configuration; a new policy starts without memory."""
+        if config.policy_text != self._config.policy_text or config.engine != self._config.engine:
+            self._devices.clear()
+            self._refused.clear()
+        self._config = config
+        self.set_pods(self._kube_pods)
+
+    def set_pods(self, pods: Mapping[str, Pod]) -> None:
+        """Take the node's pods by uid, all of them."""
+        self._kube_pods = pods
+        classified = (classify(pod, self._config) for pod in pods.values())
+        self._pods = {pod.uid: pod for pod in classified if pod is not None}
+        for pod in self._pods.values():
+            for problem in pod.problems:
+                if (pod.uid, problem) not in self._told_problems:
+                    self._told_problems.add((pod.uid, problem))
+                    log.warning("pod_problem pod=%s problem=%r", pod.key, problem)
+        self._told_problems = {told for told in self._told_problems if told[0] in self._pods}
+
+    def managed_uids(self) -> frozenset[str]:
+        """Return the pods that ask for a weight."""
+        return frozenset(uid for uid, pod in self._pods.items() if pod.managed)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Return the cgroups in which pods' cgroups appear."""
+        if self._hierarchy is None:
+            return ()
+        return tuple(
+            self._roots.cgroup / path for path in (self._hierarchy.kubepods, *self._hierarchy.slices)
+        )
+
+    def apply(self, now_s: float) -> None:
+        """Make the knobs follow the pods, with the decisions as they stand."""
+        hierarchy = self._find_hierarchy()
+        if hierarchy is None:
+            return
+        placed = self._place(hierarchy, now_s)
+        devices = [
+            ManagedDevice(
+                device=state.device,
+                engine=state.engine,
+                profile=state.device.profile(self._config.volumes)[0],
+                decision=state.decision,
+            )
+            for state in self._devices.values()
+        ]
+        wanted = wanted_knobs(
+            hierarchy, placed, devices, weights_only=self._config.policy is PolicyName.WEIGHT_ONLY
+        )
+        self._last = self._knobs.reconcile(wanted, now_s)
+        self._account(self._last)
+        if self._refuse_failed_engines():
+            self.apply(now_s)
+
+    def tick(self, now_s: float) -> None:
+        """Observe, decide and apply once."""
+        hierarchy = self._find_hierarchy()
+        if hierarchy is not None:
+            snapshot = self._observe(hierarchy, now_s)
+            self._find_devices(snapshot, now_s)
+            if self._previous is not None:
+                self._decide(windows(self._previous, snapshot, self._pods), now_s)
+            self._previous = snapshot
+        self.apply(now_s)
+        self.tally.ticks += 1
+
+    def status(self, at_unix_s: float, *, synced: bool, config_error: str) -> NodeStatus:
+        """Return what is known now."""
+        return build_status(
+            node=self._node_name,
+            at_unix_s=at_unix_s,
+            policy=self._config.policy_text,
+            synced=synced,
+            config_error=config_error,
+            hierarchy=self._hierarchy,
+            pods=self._pods,
+            snapshot=self._previous,
+            devices=[
+                (state.device, state.engine, state.engine_note, state.decision, state.window)
+                for state in self._devices.values()
+            ],
+            volumes=self._config.volumes,
+            active_at_s=self._active_at_s,
+            held=self._knobs.held,
+            failing=self._failing,
+        )
+
+    def close(self) -> Reconciled:
+        """Put every knob back as it was found."""
+        self._observer.close()
+        return self._knobs.restore()
+
+    def _find_hierarchy(self) -> Hierarchy | None:
+        if self._hierarchy is None or not (self._roots.cgroup / self._hierarchy.kubepods).is_dir():
+            self._hierarchy = find_hierarchy(lambda path: (self._roots.cgroup / path).is_dir())
+        return self._hierarchy
+
+    def _observe(self, hierarchy: Hierarchy, now_s: float) -> Snapshot:
+        cgroups = {uid: hierarchy.pod(pod.cgroup_uid, pod.qos) for uid, pod in self._pods.items()}
+        busy = {uid for uid, device in self._active_at_s if device in self._devices}
+        snapshot = self._observer.look(cgroups, list(self._devices), now_s, pressure_of=busy)
+        for message in snapshot.malformed:
+            self.tally.malformed += 1
+            log.warning("malformed_file error=%r", message)
+        return snapshot
+
+    def _find_devices(self, snapshot: Snapshot, now_s: float) -> None:
+        used = {
+            device
+            for uid, counters in snapshot.pods.items()
+            if self._pods[uid].managed
+            for device, stat in counters.io.items()
+            if stat.total_ios
+        }
+        for device in used - self._devices.keys():
+            try:
+                found = describe(self._roots.sys, device)
+            except Vanished:
+                continue
+            self._devices[device] = _DeviceState(found, make_policy(self._config), now_s)
+            self._choose_engine(device)
+            state = self._devices[device]
+            profile, source = found.profile(self._config.volumes)
+            log.info(
+                "device_found device=%s name=%s serial=%s engine=%s note=%r iops=%d mib_s=%g source=%s",
+                device, found.name, found.serial, state.engine, state.engine_note,
+                profile.iops, profile.mib_s, source,
+            )  # fmt: skip
+        for device, state in list(self._devices.items()):
+            if device in used:
+                state.last_needed_s = now_s
+            gone = device not in snapshot.devices and state.window is not None
+            if gone or now_s - state.last_needed_s > DEVICE_LINGER_S:
+                log.info("device_left device=%s name=%s gone=%s", device, state.device.name, gone)
+                del self._devices[device]
+                self._refused.pop(device, None)
+
+    def _choose_engine(self, device: DeviceId) -> None:
+        state = self._devices[device]
+        refused = self._refused.get(device, set())
+        state.engine, state.engine_note = choose(engine_of(self._config), state.device, refused)
+
+    def _decide(self, seen: tuple[Window, ...], now_s: float) -> None:
+        latencies = self._latencies(self._pods, now_s)
+        for window in seen:
+            state = self._devices.get(window.device)
+            if state is None:
+                continue
+            for flow in window.flows:
+                if flow.active:
+                    self._active_at_s[flow.pod.uid, window.device] = now_s
+            profile, source = state.device.profile(self._config.volumes)
+            decision = state.policy.decide(
+                View(
+                    window=window,
+                    engine=state.engine,
+                    profile=profile,
+                    profile_known=source != "learning",
+                    latencies=latencies,
+                )
+            )
+            state.window = window
+            if decision.state != state.decision.state or decision.budget_ratio != state.decision.budget_ratio:
+                terms = " ".join(f"{key}={value:.4g}" for key, value in decision.terms.items())
+                log.info(
+                    "decision device=%s state=%s budget=%.4g reason=%r %s",
+                    window.device, decision.state, decision.budget_ratio, decision.reason, terms,
+                )  # fmt: skip
+            state.decision = decision
+        self._active_at_s = {
+            key: at_s
+            for key, at_s in self._active_at_s.items()
+            if now_s - at_s <= ACTIVE_FOR_S and key[0] in self._pods
+        }
+
+    def _place(self, hierarchy: Hierarchy, now_s: float) -> list[PlacedPod]:
+        active: dict[str, set[DeviceId]] = {}
+        for uid, device in self._active_at_s:
+            active.setdefault(uid, set()).add(device)
+        return [
+            PlacedPod(
+                pod=pod,
+                cgroup=hierarchy.pod(pod.cgroup_uid, pod.qos),
+                active_on=frozenset(active.get(uid, ())),
+            )
+            for uid, pod in self._pods.items()
+        ]
+
+    def _account(self, result: Reconciled) -> None:
+        for knob in result.written:
+            log.debug("written knob=%s", knob)
+            self.tally.written(knob)
+        for change in result.foreign:
+            self.tally.foreign(change.knob)
+            log.warning(
+                "foreign_change knob=%s wrote=%r found=%r contested=%s",
+                change.knob, change.wrote, change.found, change.contested,
+            )  # fmt: skip
+        failing = {failure.knob: _worth_telling(failure.error) for failure in result.failures}
+        for knob, message in failing.items():
+            if message and self._failing.get(knob) != message:
+                self.tally.failed(knob)
+                log.warning("knob_failed knob=%s error=%r", knob, message)
+        self._failing = {knob: message for knob, message in failing.items() if message}
+
+    def _refuse_failed_engines(self) -> bool:
+        """Step down the ladder where the kernel refused an engine; say whether any did."""
+        changed = False
+        for failure in self._last.failures:
+            if not isinstance(failure.error, NotSupported | ReadBackMismatch | Vanished):
+                continue
+            for device, state in self._devices.items():
+                if state.engine is Engine.IOMAX and isinstance(failure.error, Vanished):
+                    continue  # a pod left, that is all
+                if state.engine is not Engine.NONE and _belongs(failure.knob, state):
+                    self._refused.setdefault(device, set()).add(state.engine)
+                    self._choose_engine(device)
+                    log.warning(
+                        "engine_refused device=%s now=%s error=%r", device, state.engine, str(failure.error)
+                    )
+                    changed = True
+        return changed
+
+
+def _belongs(knob: Knob, state: _DeviceState) -> bool:
+    match state.engine:
+        case Engine.IOCOST:
+            return knob.key == state.device.id and knob.file.name.startswith("io.cost.")
+        case Engine.BFQ:
+            return knob.in_sysfs and knob.file.parts[:2] == ("block", state.device.name)
+        case Engine.IOMAX:
+            return knob.file.name == "io.max" and knob.key == state.device.id
+        case _:
+            return False
+
+
+def _worth_telling(error: KernelFileError) -> str:
+    """Return the message, or nothing for what is normal: a cgroup that came or went."""
+    return "" if isinstance(error, Vanished) else str(error)

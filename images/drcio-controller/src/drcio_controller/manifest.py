@@ -1,0 +1,134 @@
+"""The agent's container contract: DaemonSet pod template and rights, as plain Kubernetes JSON.
+
+Light on purpose: the Pulumi program and the node twin import it, and define nothing a second time.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from drcio_controller.config import PolicyName
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+JsonObject: TypeAlias = dict[str, Json]
+
+APP_LABEL: Final = "drcio-controller"
+PORT: Final = 9400
+CONFIG_FILE: Final = "config.yaml"
+"""The key that the ConfigMap must have."""
+
+_CGROUP_MOUNT: Final = "/host/sys/fs/cgroup"
+_CONFIG_MOUNT: Final = "/etc/drcio"
+_STATE_DIR: Final = "/run/drcio"
+
+RBAC_RULES: Final[tuple[JsonObject, ...]] = (
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+)
+"""Rules of the ClusterRole. Pods of all namespaces are read, filtered by node in the request."""
+
+
+def pod_template(
+    *,
+    image: str,
+    config_map: str = APP_LABEL,
+    service_account: str = APP_LABEL,
+    policy: PolicyName = PolicyName.DRCIO,
+    image_pull_policy: str = "IfNotPresent",
+) -> JsonObject:
+    """Return the DaemonSet's pod template.
+
+    `config_map` names the ConfigMap whose key `config.yaml` holds `config.dump`'s text. BFQ switches
+    a scheduler in sysfs, so only that policy gets a writable one.
+    """
+    needs_sysfs = policy is PolicyName.BFQ
+    return {
+        "metadata": {
+            "labels": {"app": APP_LABEL},
+            "annotations": {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": str(PORT),
+                "prometheus.io/path": "/metrics",
+            },
+        },
+        "spec": {
+            "serviceAccountName": service_account,
+            "priorityClassName": "system-node-critical",
+            # A node with a taint has pods and volumes too.
+            "tolerations": [{"operator": "Exists"}],
+            # On the host's network the agent reaches pods and is reached while the CNI is not up yet.
+            "hostNetwork": True,
+            "dnsPolicy": "ClusterFirstWithHostNet",
+            "terminationGracePeriodSeconds": 15,
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [_container(image, image_pull_policy, writable_sysfs=needs_sysfs)],
+            "volumes": _volumes(config_map, writable_sysfs=needs_sysfs),
+        },
+    }
+
+
+def _container(image: str, image_pull_policy: str, *, writable_sysfs: bool) -> JsonObject:
+    args: list[Json] = [
+        f"--cgroup-root={_CGROUP_MOUNT}",
+        f"--config={_CONFIG_MOUNT}/{CONFIG_FILE}",
+        f"--state-dir={_STATE_DIR}",
+        f"--listen=0.0.0.0:{PORT}",
+    ]
+    mounts: list[Json] = [
+        {"name": "cgroup", "mountPath": _CGROUP_MOUNT},
+        {"name": "state", "mountPath": _STATE_DIR},
+        {"name": "config", "mountPath": _CONFIG_MOUNT, "readOnly": True},
+    ]
+    if writable_sysfs:
+        args.append("--sys-root=/host/sys")
+        mounts.append({"name": "sys", "mountPath": "/host/sys"})
+    return {
+        "name": APP_LABEL,
+        "image": image,
+        "imagePullPolicy": image_pull_policy,
+        "command": ["drcio-controller"],
+        "args": args,
+        "env": [
+            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        ],
+        "ports": [{"name": "metrics", "containerPort": PORT, "protocol": "TCP"}],
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": PORT},
+            "periodSeconds": 5,
+            "timeoutSeconds": 3,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": PORT},
+            "initialDelaySeconds": 30,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "resources": {
+            "requests": {"cpu": "20m", "memory": "64Mi"},
+            "limits": {"memory": "128Mi"},
+        },
+        "securityContext": {
+            # Cgroup files belong to root and have mode 0644; writing them needs the owner, no capability.
+            "runAsUser": 0,
+            "runAsNonRoot": False,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _volumes(config_map: str, *, writable_sysfs: bool) -> list[Json]:
+    volumes: list[Json] = [
+        {"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}},
+        # On the node's tmpfs: what was found must outlive the container, and must not outlive the boot.
+        {"name": "state", "hostPath": {"path": "/run/drcio", "type": "DirectoryOrCreate"}},
+        {"name": "config", "configMap": {"name": config_map}},
+    ]
+    if writable_sysfs:
+        volumes.append({"name": "sys", "hostPath": {"path": "/sys", "type": "Directory"}})
+    return volumes

@@ -1,0 +1,141 @@
+"""Show the last status and the counters in Prometheus' format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from drcio_controller.report import Tally
+from drcio_controller.status import Effect, NodeStatus
+
+
+class NodeCollector(Collector):
+    """Build every family anew from values that other threads never change in place."""
+
+    def __init__(self, status: Callable[[], NodeStatus], tally: Tally) -> None:
+        self._status = status
+        self._tally = tally
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not need a status yet."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield all families."""
+        status = self._status()
+        yield from _pods(status)
+        yield from _devices(status)
+        yield from _counters(status, self._tally)
+
+
+def _pods(status: NodeStatus) -> Iterable[Metric]:
+    pod_labels = ["namespace", "pod", "priority"]
+    weight = GaugeMetricFamily("drcio_io_weight", "I/O weight that the pod's cgroup holds", labels=pod_labels)
+    active = GaugeMetricFamily("drcio_active_pods", "Managed pods on this node", labels=["priority"])
+    on_device = [*pod_labels, "device"]
+    read = CounterMetricFamily("drcio_io_bytes_read", "Bytes read, by the kernel's count", labels=on_device)
+    written = CounterMetricFamily(
+        "drcio_io_bytes_write", "Bytes written, by the kernel's count", labels=on_device
+    )
+    ios = CounterMetricFamily("drcio_io_operations", "I/Os, by the kernel's count", labels=on_device)
+    effect = GaugeMetricFamily(
+        "drcio_io_effectiveness",
+        "Whether the pod's weight acts on the device: 1 for the state it is in",
+        labels=[*on_device, "state"],
+    )
+    stall = GaugeMetricFamily(
+        "drcio_io_stall_ratio",
+        "Share of the time in which the pod waited for I/O (PSI some)",
+        labels=pod_labels,
+    )
+    share = GaugeMetricFamily(
+        "drcio_io_share_ratio", "Share of the device, intended and achieved", labels=[*on_device, "kind"]
+    )
+    counts: dict[str, int] = {}
+    for pod in status.pods:
+        if pod.weight is None:
+            continue
+        priority = pod.priority or ""
+        counts[priority] = counts.get(priority, 0) + 1
+        labels = [pod.namespace, pod.name, priority]
+        if pod.weight_set is not None:
+            weight.add_metric(labels, pod.weight_set)
+        for entry in pod.devices:
+            where = [*labels, entry.device]
+            read.add_metric(where, entry.bytes_read)
+            written.add_metric(where, entry.bytes_written)
+            ios.add_metric(where, entry.ios)
+            for state in Effect:
+                effect.add_metric([*where, state.value], float(state is entry.effect))
+            for kind, value in (("intended", entry.share_intended), ("achieved", entry.share_achieved)):
+                if value is not None:
+                    share.add_metric([*where, kind], value)
+        stalls = [entry.io_stall_ratio for entry in pod.devices if entry.io_stall_ratio is not None]
+        if stalls:
+            stall.add_metric(labels, max(stalls))
+    for priority, count in counts.items():
+        active.add_metric([priority], count)
+    yield from (weight, active, read, written, ios, effect, stall, share)
+
+
+def _devices(status: NodeStatus) -> Iterable[Metric]:
+    labels = ["device", "name"]
+    info = GaugeMetricFamily(
+        "drcio_device_info",
+        "Engine and policy state of a device",
+        labels=[*labels, "engine", "state", "profile"],
+    )
+    budget = GaugeMetricFamily(
+        "drcio_device_budget_ratio", "How many times its profile the device is taken for", labels=labels
+    )
+    used = GaugeMetricFamily(
+        "drcio_device_budget_used_ratio", "Share of the budget that was used", labels=labels
+    )
+    latency = GaugeMetricFamily(
+        "drcio_device_latency_seconds", "Mean time of a request in the device in the last tick", labels=labels
+    )
+    for entry in status.devices:
+        where = [entry.device, entry.name]
+        info.add_metric([*where, entry.engine, entry.state, entry.profile_source], 1)
+        budget.add_metric(where, entry.budget_ratio)
+        if entry.budget_used_ratio is not None:
+            used.add_metric(where, entry.budget_used_ratio)
+        if entry.latency_ms is not None:
+            latency.add_metric(where, entry.latency_ms / 1000)
+    yield from (info, budget, used, latency)
+
+
+def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:
+    yield _counter("drcio_workload_discovery", "Managed pods discovered", tally.discovered)
+    yield _counter("drcio_io_weight_applied", "Weights written and read back", tally.weight_writes)
+    yield _counter("drcio_ticks", "Passes of the control loop", tally.ticks)
+    yield _counter("drcio_tick_errors", "Passes that ended in an unexpected error", tally.tick_errors)
+    yield _counter("drcio_tick_seconds", "Time spent in passes", tally.tick_seconds)
+    yield _counter("drcio_malformed_files", "Kernel files that could not be read", tally.malformed)
+    yield _counter("drcio_config_reloads", "Configuration files taken", tally.config_reloads)
+    yield _counter("drcio_config_errors", "Configuration files refused", tally.config_errors)
+    for name, text, counts in (
+        ("drcio_knob_writes", "Kernel files written", tally.writes),
+        ("drcio_knob_failures", "Kernel files that could not be written", tally.failures),
+        ("drcio_foreign_changes", "Knobs that somebody else changed", tally.foreign_changes),
+    ):
+        family = CounterMetricFamily(name, text, labels=["file"])
+        for file, count in list(counts.items()):
+            family.add_metric([file], count)
+        yield family
+    requests = CounterMetricFamily(
+        "drcio_api_requests", "Requests to the API server", labels=["verb", "result"]
+    )
+    for (verb, result), count in list(tally.api_requests.items()):
+        requests.add_metric([verb, result], count)
+    yield requests
+    yield GaugeMetricFamily(
+        "drcio_config_valid", "1 if the configuration file on disk is the one in force",
+        value=float(not status.config_error),
+    )  # fmt: skip
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)

@@ -1,0 +1,106 @@
+"""Turn decisions into the set of knobs that must hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from drcio_controller.cgroupfs.parse import DeviceId
+from drcio_controller.config import WEIGHT_MAX, Engine, VolumeProfile
+from drcio_controller.devices import Device
+from drcio_controller.engines import bfq, iocost, iomax
+from drcio_controller.knob import Knob
+from drcio_controller.mapping import Hierarchy
+from drcio_controller.pods import NodePod
+from drcio_controller.policies.decision import Decision
+from drcio_controller.weights import Member, clamp, device_weights
+
+SUBTREE_FILE: Final = "cgroup.subtree_control"
+WEIGHT_FILE: Final = "io.weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedDevice:
+    """A device, the engine that acts on it, and what the policy decided for it."""
+
+    device: Device
+    engine: Engine
+    profile: VolumeProfile
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedPod:
+    """A pod, its cgroup, and the devices on which it lately did I/O."""
+
+    pod: NodePod
+    cgroup: PurePosixPath
+    active_on: frozenset[DeviceId] = frozenset()
+
+
+def wanted_knobs(
+    hierarchy: Hierarchy, pods: Sequence[PlacedPod], devices: Sequence[ManagedDevice], *, weights_only: bool
+) -> dict[Knob, str]:
+    """Return every knob, in the order in which they must be written.
+
+    Controllers first, or the other files do not exist; engines before weights, which they make act.
+    `weights_only` leaves the QoS slices alone, as agents do that only know pods.
+    """
+    managed = [placed for placed in pods if placed.pod.managed]
+    if not managed:
+        return {}
+    knobs = _controllers(hierarchy)
+    for entry in devices:
+        knobs |= _engine(entry, pods)
+    file = bfq.WEIGHT_FILE if any(entry.engine is Engine.BFQ for entry in devices) else WEIGHT_FILE
+    limit = bfq.WEIGHT_LIMIT if file == bfq.WEIGHT_FILE else WEIGHT_MAX
+    own = {placed.cgroup: _own_weight(placed, devices) for placed in managed}
+    for cgroup, weight in own.items():
+        knobs[Knob(cgroup / file)] = str(clamp(weight, limit))
+    if weights_only:
+        return knobs
+    for entry in devices:
+        members = [
+            Member(
+                cgroup=placed.cgroup,
+                qos=placed.pod.qos,
+                weight=own.get(placed.cgroup),
+                active=entry.device.id in placed.active_on,
+            )
+            for placed in pods
+        ]
+        for path, weight in device_weights(members, hierarchy, limit=limit).items():
+            knobs[Knob(path / file, entry.device.id)] = str(weight)
+    return knobs
+
+
+def _own_weight(placed: PlacedPod, devices: Sequence[ManagedDevice]) -> int:
+    for entry in devices:
+        if placed.pod.uid in entry.decision.weights:
+            return entry.decision.weights[placed.pod.uid]
+    if placed.pod.weight is None:
+        raise AssertionError("an unmanaged pod has no weight of its own")
+    return placed.pod.weight
+
+
+def _controllers(hierarchy: Hierarchy) -> dict[Knob, str]:
+    """Return `io` at every level above the pods; systemd and kubelet may each take it out."""
+    levels = [*reversed(hierarchy.kubepods.parents), hierarchy.kubepods, *hierarchy.slices]
+    return {Knob(level / SUBTREE_FILE, "io"): "on" for level in levels}
+
+
+def _engine(entry: ManagedDevice, pods: Sequence[PlacedPod]) -> dict[Knob, str]:
+    device = entry.device
+    knobs: dict[Knob, str] = {}
+    match entry.engine:
+        case Engine.IOCOST:
+            knobs |= iocost.knobs(device.id, entry.profile, entry.decision.budget_ratio)
+        case Engine.BFQ:
+            knobs |= bfq.knobs(device)
+        case _:
+            pass
+    cgroups = {placed.pod.uid: placed.cgroup for placed in pods}
+    caps = {cgroups[uid]: limits for uid, limits in entry.decision.caps.items() if uid in cgroups}
+    return knobs | iomax.knobs(device.id, caps)

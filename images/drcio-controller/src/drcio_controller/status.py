@@ -1,0 +1,95 @@
+"""What the controller knows and did, as one value that other threads may read."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Effect(StrEnum):
+    """Whether a pod's weight does anything on a device."""
+
+    EFFECTIVE = "effective"
+    INERT = "inert"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodOnDevice:
+    """One pod's I/O on one device."""
+
+    device: str
+    effect: Effect
+    why: str
+    """Why it is inert; empty otherwise."""
+    bytes_read: int
+    """Cumulative, as are the other counters."""
+    bytes_written: int
+    ios: int
+    bytes_per_s: float
+    ios_per_s: float
+    io_stall_ratio: float | None
+    share_intended: float | None
+    """Of the active pods on the device, if all of them wanted all of it."""
+    share_achieved: float | None
+    """Of what the active pods used; below the intended one where the pod wants less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    """One pod."""
+
+    namespace: str
+    name: str
+    uid: str
+    qos: str
+    priority: str | None
+    weight: int | None
+    weight_set: int | None
+    """What its cgroup was last seen to hold; None before it has been written."""
+    problems: tuple[str, ...] = ()
+    devices: tuple[PodOnDevice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceStatus:
+    """One device."""
+
+    device: str
+    name: str
+    serial: str
+    engine: str
+    engine_note: str
+    """Why it is not a better one."""
+    profile_source: str
+    profile_iops: int
+    profile_mib_s: float
+    latency_ms: float | None
+    ios_per_s: float
+    bytes_per_s: float
+    in_flight: int
+    state: str
+    reason: str
+    budget_ratio: float
+    budget_used_ratio: float | None
+    terms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """Everything, as of the last tick."""
+
+    node: str = ""
+    at_unix_s: float = 0.0
+    policy: str = ""
+    synced: bool = False
+    config_error: str = ""
+    pods: tuple[PodStatus, ...] = ()
+    devices: tuple[DeviceStatus, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What does not hold now, for people to read."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain dictionaries and lists."""
+        return dataclasses.asdict(self)
