@@ -1,0 +1,32 @@
+"""The node as its kubelet sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .restarts import CrashLoopBackOff
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubeletConfig:
+    """Where things are on this node, and how patient to be."""
+
+    node_name: str
+    node_ip: str = "127.0.0.1"
+    cgroup_root: Path = Path("/sys/fs/cgroup")
+    state_dir: Path
+    """Pods' own directories; on a tmpfs, best."""
+    log_dir: Path
+    """NAMESPACE_POD_UID/CONTAINER/RESTART.log, as on a node."""
+    shared_volume: Path
+    """What every PersistentVolumeClaim stands for."""
+    base_env: Mapping[str, str] = field(default_factory=dict)
+    """What an image would set; PATH above all."""
+    entrypoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commands by image name, for containers that have none."""
+    working_dir: str = "/"
+    node_cpus: int = 1
+    node_memory_bytes: int = 1 << 30
+    probe_patience: float = 1.0
+    """Probes' time-outs and failure thresholds are multiplied by this; the machine may be emulated."""
+    crash_loop: CrashLoopBackOff = field(default_factory=CrashLoopBackOff)

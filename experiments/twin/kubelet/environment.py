@@ -1,0 +1,92 @@
+"""A container's environment and command line: the downward API and `$(NAME)`."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from .errors import ManifestError
+from .manifest import ConfigMapEnv, ContainerSpec, FieldEnv, LiteralEnv, PodManifest
+
+_REFERENCE = re.compile(r"\$\$|\$\(([-._A-Za-z][-._A-Za-z0-9]*)\)")
+_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+
+ConfigMapReader = Callable[[str], Mapping[str, str] | None]
+"""Returns a ConfigMap's data by name, or None where there is no such ConfigMap."""
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` by its value and `$$` by `$`; an unknown name stays as it is."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return "$"
+        return variables.get(found[1], found[0])
+
+    return _REFERENCE.sub(value, text)
+
+
+def environment(
+    manifest: PodManifest,
+    container: ContainerSpec,
+    *,
+    given: Mapping[str, str],
+    node_ip: str,
+    read_config_map: ConfigMapReader,
+) -> dict[str, str]:
+    """Return the container's variables: `given` ones, then the manifest's in their order."""
+    variables = dict(given)
+    for entry in container.env:
+        match entry:
+            case LiteralEnv(name, value):
+                variables[name] = expand(value, variables)
+            case FieldEnv(name, path):
+                variables[name] = pod_field(manifest, path, node_ip)
+            case ConfigMapEnv(name, config_map, key, optional):
+                data = read_config_map(config_map) or {}
+                if key in data:
+                    variables[name] = data[key]
+                elif not optional:
+                    raise ManifestError(f"env {name}: ConfigMap {config_map!r} has no key {key!r}")
+    return variables
+
+
+def command_line(
+    container: ContainerSpec, entrypoints: Mapping[str, Iterable[str]], variables: Mapping[str, str]
+) -> list[str]:
+    """Return the arguments to execute: `command`, or the image's entry point, then `args`."""
+    repository = container.image.partition("@")[0]
+    # A registry's port has a colon too, but a slash after it.
+    if ":" in repository.rpartition("/")[2]:
+        repository = repository.rpartition(":")[0]
+    name = repository.rpartition("/")[2]
+    entrypoint = next(
+        (entrypoints[key] for key in (container.image, repository, name) if key in entrypoints), ()
+    )
+    command = [*(container.command or entrypoint), *container.args]
+    if not command:
+        raise ManifestError(
+            f"container {container.name} has no command, and the image {container.image!r} is not known here",
+            hint=f"give it a command; known images: {', '.join(sorted(entrypoints)) or 'none'}",
+        )
+    return [expand(argument, variables) for argument in command]
+
+
+def pod_field(manifest: PodManifest, path: str, node_ip: str) -> str:
+    """Return a field of the pod as the downward API gives it."""
+    fields = {
+        "metadata.name": manifest.name,
+        "metadata.namespace": manifest.namespace,
+        "metadata.uid": manifest.uid,
+        "spec.nodeName": manifest.node_name,
+        "spec.serviceAccountName": manifest.service_account,
+        "status.podIP": node_ip,
+        "status.podIPs": node_ip,
+        "status.hostIP": node_ip,
+        "status.hostIPs": node_ip,
+    }
+    if path in fields:
+        return fields[path]
+    if found := _SUBSCRIPT.fullmatch(path):
+        mapping = manifest.labels if found[1] == "labels" else manifest.annotations
+        return mapping.get(found[2], "")
+    expected = ", ".join((*fields, "metadata.labels['KEY']", "metadata.annotations['KEY']"))
+    raise ManifestError(f"fieldPath is {path!r}; expected one of {expected}")

@@ -1,0 +1,67 @@
+"""Ask a container whether it is ready."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from .errors import KubeletError
+from .manifest import ExecAction, HttpGet, Probe, TcpSocket
+
+ExecRunner = Callable[[tuple[str, ...], float], Awaitable[int]]
+"""Runs a command in the container within so many seconds and returns its exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeState:
+    """What a probe's answers so far amount to."""
+
+    passing: bool = False
+    successes: int = 0
+    failures: int = 0
+
+    def after(self, success: bool, probe: Probe) -> "ProbeState":
+        """Return the state after one more answer: thresholds count answers in a row."""
+        if success:
+            successes = self.successes + 1
+            return ProbeState(self.passing or successes >= probe.success_threshold, successes, 0)
+        failures = self.failures + 1
+        return ProbeState(self.passing and failures < probe.failure_threshold, 0, failures)
+
+
+def patient(probe: Probe, factor: float) -> Probe:
+    """Return the probe with longer time-outs and more failures allowed, for a slow machine."""
+    return replace(
+        probe,
+        timeout_s=max(round(probe.timeout_s * factor), 1),
+        failure_threshold=max(round(probe.failure_threshold * factor), 1),
+    )
+
+
+async def ask(probe: Probe, run_command: ExecRunner) -> bool:
+    """Ask once; every way of not answering well is a no."""
+    try:
+        match probe.action:
+            case HttpGet(host, port, path):
+                status = await asyncio.wait_for(_http_status(host, port, path), probe.timeout_s)
+                return 200 <= status < 400
+            case TcpSocket(host, port):
+                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), probe.timeout_s)
+                writer.close()
+                return True
+            case ExecAction(command):
+                return await run_command(command, probe.timeout_s) == 0
+    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, KubeletError):
+        return False
+
+
+async def _http_status(host: str, port: int, path: str) -> int:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: kube-probe/1.35\r\n"
+        writer.write(f"{head}Accept: */*\r\nConnection: close\r\n\r\n".encode())
+        status_line = await reader.readuntil(b"\r\n")
+        # The rest is read, or the server would see a reset and may log an error for each probe.
+        await reader.read()
+        return int(status_line.split()[1])
+    finally:
+        writer.close()

@@ -1,0 +1,150 @@
+"""What a volume is on this node: a directory or a file to be mounted."""
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import ConfigMapReader
+from .errors import ManifestError
+from .manifest import (
+    ClaimVolume,
+    ConfigMapVolume,
+    ContainerSpec,
+    EmptyDirVolume,
+    HostPathVolume,
+    PodManifest,
+    Volume,
+)
+from .shim import Bind
+
+_DATA = "..data"
+
+
+@dataclass(frozen=True, slots=True)
+class PodVolumes:
+    """A pod's volumes, made."""
+
+    sources: Mapping[str, Path]
+    """By the volume's name in the manifest."""
+
+    def binds(self, container: ContainerSpec) -> list[Bind]:
+        """Return the container's mounts, outer ones first."""
+        return [
+            self._bind(mount.volume, mount.mount_path, mount.sub_path, mount.read_only)
+            for mount in sorted(container.mounts, key=lambda mount: mount.mount_path)
+        ]
+
+    def _bind(self, volume: str, mount_path: str, sub_path: str, read_only: bool) -> Bind:
+        source = self.sources[volume]
+        if sub_path:
+            source /= sub_path
+            if not source.exists():
+                source.mkdir(parents=True)
+        return {"source": str(source), "target": mount_path, "read_only": read_only}
+
+
+def make_volumes(
+    manifest: PodManifest, pod_dir: Path, shared_volume: Path, read_config_map: ConfigMapReader
+) -> PodVolumes:
+    """Make the pod's volumes, its own ones below `pod_dir`."""
+    return PodVolumes(
+        {
+            volume.name: _make(volume, pod_dir / "volumes" / volume.name, shared_volume, read_config_map)
+            for volume in manifest.volumes
+        }
+    )
+
+
+def refresh_config_maps(manifest: PodManifest, pod_dir: Path, read_config_map: ConfigMapReader) -> None:
+    """Bring the files of the pod's ConfigMap volumes up to date."""
+    for volume in manifest.volumes:
+        if isinstance(volume, ConfigMapVolume):
+            data = read_config_map(volume.config_map)
+            # A ConfigMap that was deleted leaves its last files, as kubelet does.
+            if data is not None:
+                write_atomically(pod_dir / "volumes" / volume.name, _select(volume, data))
+
+
+def write_atomically(directory: Path, files: Mapping[str, str]) -> bool:
+    """Make `directory` show `files`, all of them at once; say whether anything changed.
+
+    As kubelet's AtomicWriter does it: each file is a link into `..data`, which is a link to the
+    directory with this version's files, and renaming a link is atomic. Who watches a file must
+    therefore watch its directory.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    data = directory / _DATA
+    if data.exists() and _contents(data) == dict(files):
+        return False
+    version = directory / f"..{uuid.uuid4().hex}"
+    version.mkdir()
+    for name, text in files.items():
+        (version / name).parent.mkdir(parents=True, exist_ok=True)
+        (version / name).write_text(text, encoding="utf-8")
+    before = data.readlink() if data.is_symlink() else None
+    fresh = directory / f"{_DATA}_tmp"
+    fresh.symlink_to(version.name)
+    fresh.rename(data)
+    visible = {Path(name).parts[0] for name in files}
+    for name in visible:
+        with contextlib.suppress(FileExistsError):
+            (directory / name).symlink_to(f"{_DATA}/{name}")
+    for entry in directory.iterdir():
+        if not entry.name.startswith("..") and entry.name not in visible:
+            entry.unlink()
+    if before is not None:
+        shutil.rmtree(directory / before)
+    return True
+
+
+def _contents(data: Path) -> dict[str, str]:
+    files = (Path(folder) / name for folder, _, names in os.walk(data.resolve()) for name in names)
+    return {str(file.relative_to(data.resolve())): file.read_text(encoding="utf-8") for file in files}
+
+
+def _make(volume: Volume, own: Path, shared_volume: Path, read_config_map: ConfigMapReader) -> Path:
+    match volume:
+        case ClaimVolume():
+            return shared_volume
+        case EmptyDirVolume():
+            own.mkdir(parents=True)
+            own.chmod(0o777)
+            return own
+        case HostPathVolume():
+            return _host_path(volume)
+        case ConfigMapVolume():
+            data = read_config_map(volume.config_map)
+            if data is None and not volume.optional:
+                raise ManifestError(f"volume {volume.name}: there is no ConfigMap {volume.config_map!r}")
+            write_atomically(own, _select(volume, data or {}))
+            return own
+
+
+def _select(volume: ConfigMapVolume, data: Mapping[str, str]) -> dict[str, str]:
+    if not volume.items:
+        return dict(data)
+    missing = [key for key, _ in volume.items if key not in data]
+    if missing and not volume.optional:
+        where = f"volume {volume.name}: ConfigMap {volume.config_map!r}"
+        raise ManifestError(f"{where} has no key {missing[0]!r}; it has {', '.join(sorted(data)) or 'none'}")
+    return {path: data[key] for key, path in volume.items if key in data}
+
+
+def _host_path(volume: HostPathVolume) -> Path:
+    path = Path(volume.path)
+    match volume.type:
+        case "DirectoryOrCreate":
+            path.mkdir(parents=True, exist_ok=True)
+        case "FileOrCreate":
+            path.touch(exist_ok=True)
+        case "Directory" if not path.is_dir():
+            raise ManifestError(f"volume {volume.name}: hostPath {path} is not a directory of the node")
+        case "File" if not path.is_file():
+            raise ManifestError(f"volume {volume.name}: hostPath {path} is not a file of the node")
+        case _ if not path.exists():
+            raise ManifestError(f"volume {volume.name}: hostPath {path} does not exist on the node")
+    return path
