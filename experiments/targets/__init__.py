@@ -1,0 +1,25 @@
+"""Where an experiment runs: a target makes planned runs into records."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from experiments.record import RunRecord
+from experiments.spec import PlannedRun
+
+
+class Progress(Protocol):
+    """Told what is happening now; shown to whoever waits."""
+
+    def doing(self, what: str) -> None:
+        """Say what is happening now."""
+
+    def within_run(self, elapsed_s: float, total_s: float) -> None:
+        """Say how far the run under way is."""
+
+
+class Target(Protocol):
+    """A node that can be measured."""
+
+    def run(self, planned: PlannedRun, progress: Progress) -> RunRecord:
+        """Make one run and return its raw record."""

@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all their set-up themselves on a fresh Debian machine.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_OUTPUT ?= results/demo
+
+# qemu: the twin. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
+# prometheus (promtool too): rules and dashboards are tested against the real one.
+APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linux python3-venv
+APT_DEV := fio prometheus
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check setup setup-dev format clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+demo: setup  ## run baseline, contention and drcio on a node twin and report
+	$(BIN)/python -m experiments run --target twin --scenario all --output $(DEMO_OUTPUT)
+
+test: setup-dev  ## run all tests (unit tests in parallel, then the twin's)
+	tools/run-tests
+
+check: setup-dev  ## format, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev  ## let ruff format and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(VENV)/.run-stamp  ## install what the demo needs
+
+setup-dev: $(VENV)/.dev-stamp  ## install what tests and checks need besides
+
+PYPROJECTS := $(wildcard images/*/pyproject.toml)
+
+$(VENV)/.run-stamp: requirements.txt $(PYPROJECTS)
+	@tools/apt-install $(APT_RUN)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	images/hp-service/install-torch $(BIN)/python
+	$(BIN)/python -m pip install -q -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev-stamp: $(VENV)/.run-stamp requirements-dev.txt
+	@tools/apt-install $(APT_DEV)
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@
+
+clean:  ## remove everything that was installed, cached or produced here
+	rm -rf $(VENV) .cache results rendered .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

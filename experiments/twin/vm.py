@@ -1,0 +1,264 @@
+"""A QEMU guest's life, as a context manager: nothing of it outlives the process that made it.
+
+virtme-ng works out how to boot a kernel on the machine's own file system; QEMU itself is our
+direct child, bound to us by a parent-death signal, so that even SIGKILL leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.twin.errors import BootError, GuestDied, TwinError
+from experiments.twin.kernel import Kernel, find_tool, require_tools
+from experiments.twin.volume import VolumeImage
+
+TAIL_LINES = 25
+_KVM_TRIAL_S = 20.0
+"""A guest with working KVM runs its first command within 3 s; one that hangs never does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestConfig:
+    """What to boot: kernel, size, volumes, and the one command that the guest runs."""
+
+    kernel: Kernel
+    command: Sequence[str]
+    cwd: Path
+    volumes: Sequence[VolumeImage] = ()
+    forwards: Mapping[int, int] = field(default_factory=dict)
+    """Guest TCP port -> port on the host's loopback."""
+    shared_dirs: Mapping[Path, Path] = field(default_factory=dict)
+    """Guest path -> host directory that the guest may write."""
+    cpus: int = 2
+    memory_mib: int = 4096
+    kvm: bool = False
+    kernel_arguments: Sequence[str] = ()
+
+
+class Guest:
+    """A running guest. Made by `booted`; `check` raises as soon as it is gone."""
+
+    def __init__(self, process: subprocess.Popen[bytes], console: Path, qmp: socket.socket) -> None:
+        self._process = process
+        self._console = console
+        self._qmp = qmp
+        self._qmp_lines = qmp.makefile("r", encoding="utf-8")
+        self._qmp_ready = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exited(self) -> bool:
+        return self._process.poll() is not None
+
+    def console_tail(self) -> str:
+        """Return the last lines of the guest's console and of its command's output."""
+        try:
+            text = self._console.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(line.rstrip() for line in text.splitlines()[-TAIL_LINES:])
+
+    def check(self) -> None:
+        """Raise `GuestDied` if QEMU has ended or the kernel has panicked."""
+        if self.exited():
+            raise GuestDied(
+                f"the guest stopped (QEMU exit status {self._process.returncode})",
+                console_tail=self.console_tail(),
+                hint="the whole console is in " + str(self._console),
+            )
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout_s: float, what: str) -> None:
+        """Poll `ready` four times a second. Raises `BootError` on time-out or when the guest ends."""
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if self.exited():
+                raise BootError(
+                    f"the guest stopped before {what} (QEMU exit status {self._process.returncode})",
+                    console_tail=self.console_tail(),
+                )
+            if time.monotonic() > deadline:
+                raise BootError(f"no {what} within {timeout_s:.0f} s", console_tail=self.console_tail())
+            time.sleep(0.25)
+
+    def set_limits(self, image: VolumeImage, *, iops: int, bytes_per_s: int) -> None:
+        """Change a volume's throttle while it runs, as a volume modification does on EBS."""
+        self.qmp(
+            "block_set_io_throttle",
+            id=f"dev-{image.drive_id}",
+            iops=iops,
+            iops_rd=0,
+            iops_wr=0,
+            bps=bytes_per_s,
+            bps_rd=0,
+            bps_wr=0,
+            iops_size=256 * 1024,
+        )
+
+    def qmp(self, execute: str, **arguments: object) -> object:
+        """Send one QEMU Machine Protocol command and return its result."""
+        if not self._qmp_ready:
+            self._qmp_lines.readline()  # the greeting
+            self._qmp_ready = True
+            self.qmp("qmp_capabilities")
+        message: dict[str, object] = {"execute": execute}
+        if arguments:
+            message["arguments"] = arguments
+        self._qmp.sendall(json.dumps(message).encode() + b"\n")
+        for line in self._qmp_lines:
+            answer = json.loads(line)
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise TwinError(f"QEMU refused {execute}: {answer['error'].get('desc', answer['error'])}")
+        raise GuestDied(f"QEMU closed its control socket at {execute}", console_tail=self.console_tail())
+
+    def stop(self) -> None:
+        """End QEMU at once; the guest's volumes are scratch, so there is nothing to flush."""
+        if not self.exited():
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._qmp_lines.close()
+        self._qmp.close()
+
+
+@contextlib.contextmanager
+def booted(config: GuestConfig, *, console: Path) -> Iterator[Guest]:
+    """Start the guest and stop it on the way out, whatever the reason.
+
+    `console` receives the kernel's messages and the command's output; it is kept.
+    """
+    require_tools("qemu-system-x86_64", "setpriv")
+    console.parent.mkdir(parents=True, exist_ok=True)
+    console.write_bytes(b"")
+    ours, theirs = socket.socketpair()
+    with (
+        tempfile.TemporaryDirectory(prefix="drcio-twin-") as scratch,
+        tempfile.TemporaryFile(suffix=".initramfs") as initramfs,
+        theirs,
+    ):
+        command = _qemu_command(config, Path(scratch), console, initramfs.fileno())
+        command += ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
+        inherited = [theirs.fileno(), initramfs.fileno(), *(image.fd for image in config.volumes)]
+        with console.open("ab") as log:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=inherited,
+                start_new_session=True,  # Ctrl-C is for us: we decide how the guest ends
+            )
+    guest = Guest(process, console, ours)
+    try:
+        yield guest
+    finally:
+        guest.stop()
+
+
+def kvm_boots(config: GuestConfig, *, console: Path) -> bool:
+    """Tell by trying whether a guest boots with KVM here; the device file alone says nothing."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    marker = "drcio-kvm-works"
+    trial = GuestConfig(
+        kernel=config.kernel, command=["echo", marker], cwd=config.cwd, cpus=1, memory_mib=512, kvm=True
+    )
+    with booted(trial, console=console) as guest:
+        deadline = time.monotonic() + _KVM_TRIAL_S
+        while time.monotonic() < deadline:
+            if marker in guest.console_tail():
+                return True
+            if guest.exited():
+                return False
+            time.sleep(0.1)
+    return False
+
+
+def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_fd: int) -> list[str]:
+    """Ask virtme-ng for its QEMU command and make it ours.
+
+    Changed: console into our log, no return-code file in /tmp, the initramfs from a nameless file.
+    """
+    saved = scratch / "initramfs"
+    virtme = [
+        str(_virtme_run()),
+        *("--kimg", str(config.kernel.image), "--mods", "auto", "--root", "/"),
+        *("--force-9p", "--user", "root", "--cwd", str(config.cwd)),
+        *("--cpus", str(config.cpus), "--memory", f"{config.memory_mib}M"),
+        *("--script-sh", shlex.join(config.command), "--show-boot-console"),
+        *(f"--overlay-rwdir={top}" for top in _OVERLAID if Path(top).is_dir()),
+        *(f"--rwdir={guest}={host}" for guest, host in config.shared_dirs.items()),
+        *(argument for extra in config.kernel_arguments for argument in ("--kopt", extra)),
+        *("--save-initramfs", str(saved), "--show-command", "--dry-run"),
+    ]
+    if not config.kvm:
+        virtme.append("--disable-kvm")
+    done = subprocess.run(
+        virtme, capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(scratch)}
+    )
+    if done.returncode != 0 or not saved.is_file():
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise BootError(
+            f"virtme-ng could not prepare the guest: {lines[-1]}", hint="`make setup` installs what it needs"
+        )
+    os.write(initramfs_fd, saved.read_bytes())
+    (line,) = [text for text in done.stdout.splitlines() if "qemu-system" in text]
+    command = [_redirected(word, saved, initramfs_fd, console) for word in shlex.split(line)]
+    for image in config.volumes:
+        command += image.qemu_arguments()
+    if config.forwards:
+        rules = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in config.forwards.items())
+        # restrict=on: the guest answers on the forwarded ports and reaches nothing else
+        command += ["-netdev", f"user,id=n1,restrict=on{rules}", "-device", "virtio-net-pci,netdev=n1"]
+    return command
+
+
+_OVERLAID = ("/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp", "/root")  # noqa: S108 - guest's
+
+
+def _redirected(word: str, saved: Path, initramfs_fd: int, console: Path) -> str:
+    if word == str(saved):
+        return f"/proc/self/fd/{initramfs_fd}"
+    if word.startswith("file,id=ret,"):
+        return "file,id=ret,path=/dev/null"
+    if word.startswith("file,id="):
+        return f"{word.rpartition(',path=')[0]},path={console},append=on"
+    if word == "accel=kvm:tcg":
+        return "accel=kvm"  # a silent fall-back would pass for KVM and be twenty times slower
+    if word.startswith("stdio,id=stdin"):
+        return "null,id=stdin"
+    return word
+
+
+def _virtme_run() -> Path:
+    """Find virtme-run beside the running interpreter, where pip put it, or on PATH."""
+    beside = Path(sys.executable).parent / "virtme-run"
+    if beside.is_file():
+        return beside
+    found = find_tool("virtme-run")
+    if found is None:
+        raise BootError("virtme-ng is not installed", hint="`make setup` installs requirements.txt")
+    return Path(found)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` distinct loopback ports that are free at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]

@@ -1,0 +1,90 @@
+"""The experiment's own pods, made from the images' container contracts.
+
+What runs on a twin is the pod that runs in a cluster: the same template, given a name and a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+import hp_service.manifest as hp_manifest
+
+import drcio_controller.manifest as controller_manifest
+import lp_batch.manifest as lp_manifest
+from drcio_controller.config import PolicyName
+from experiments.jsonfields import JsonObject, JsonValue
+from experiments.record import Role
+from experiments.spec import Spec
+
+DATA_CLAIM: Final = "drcio-data"
+OTHER_CLAIM: Final = "drcio-other"
+HP_POD: Final = "hp-gnn-service"
+LP_POD: Final = "lp-batch"
+CONTROLLER_POD: Final = "drcio-controller"
+ROLE_ANNOTATION: Final = "experiments.drcio.io/role"
+"""On pods brought by a user: hp, lp, load or other."""
+
+_LOCAL_IMAGE: Final = "drcio.local/{name}:checkout"
+"""A twin has no registry: the name only says that the checkout itself runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A pod and the part it plays."""
+
+    role: Role
+    manifest: JsonObject
+
+    @property
+    def name(self) -> str:
+        return cast("Mapping[str, str]", self.manifest["metadata"])["name"]
+
+
+def pod(name: str, template: Mapping[str, object], *, namespace: str, node: str) -> JsonObject:
+    """Turn a pod template into a Pod bound to a node."""
+    metadata = cast("Mapping[str, JsonValue]", template["metadata"])
+    spec = cast("Mapping[str, JsonValue]", template["spec"])
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "name": name, "namespace": namespace},
+        "spec": {**spec, "nodeName": node},
+    }
+
+
+def service(*, namespace: str, node: str) -> Workload:
+    """Return the high-priority service; its data lies on the volume already, so no init step."""
+    template = hp_manifest.pod_template(
+        image=_LOCAL_IMAGE.format(name="hp-service"), claim=DATA_CLAIM, prepare=False
+    )
+    return Workload(role="hp", manifest=pod(HP_POD, template, namespace=namespace, node=node))
+
+
+def batch_job(spec: Spec, *, namespace: str, node: str, file_size: str, claim: str = DATA_CLAIM) -> Workload:
+    """Return the low-priority batch job with the spec's pattern, running until it is stopped."""
+    template = lp_manifest.pod_template(
+        image=_LOCAL_IMAGE.format(name="lp-batch"),
+        claim=claim,
+        pattern=spec.lp_pattern,
+        block_size=str(spec.lp_block_bytes),
+        num_workers=spec.lp_workers,
+        file_size=file_size,
+        seed=spec.seed,
+    )
+    return Workload(role="lp", manifest=pod(LP_POD, template, namespace=namespace, node=node))
+
+
+def controller(policy: str, *, namespace: str, node: str, api_server: str) -> Workload:
+    """Return the node agent as its DaemonSet would start it, pointed at the twin's Pod API."""
+    name = PolicyName.IOMAX if policy.startswith("iomax-") else PolicyName(policy)
+    template = controller_manifest.pod_template(
+        image=_LOCAL_IMAGE.format(name="drcio-controller"), policy=name
+    )
+    manifest = cast("dict[str, JsonValue]", pod(CONTROLLER_POD, template, namespace=namespace, node=node))
+    spec = dict(cast("Mapping[str, JsonValue]", manifest["spec"]))
+    (container,) = cast("list[Mapping[str, JsonValue]]", spec["containers"])
+    args = [*cast("list[str]", container["args"]), f"--api-server={api_server}"]
+    spec["containers"] = [{**container, "args": args}]
+    return Workload(role="other", manifest={**manifest, "spec": spec})
