@@ -85,8 +85,9 @@ class Kubelet:
 
     def _notify(self) -> None:
         loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(wake.set)
+        if loop is not None and wake is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
+                loop.call_soon_threadsafe(wake.set)
 
     def _sync(self, runtime: Runtime) -> None:
         """Look at all pods and bring about what is missing."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from .errors import ContainerStartError, RuntimeLost
 from .shim import Exec, Launch
@@ -41,6 +41,16 @@ class Process:
     def pid(self) -> int:
         """Return its pid; only for a process that has started."""
         return self.started.result()
+
+
+class ContainerRuntime(Protocol):
+    """What a pod's worker asks of a runtime."""
+
+    async def run(self, launch: Launch) -> Process: ...
+
+    async def execute(self, command: Exec, timeout_s: float) -> int: ...
+
+    def signal(self, process: Process, number: int) -> None: ...
 
 
 class Runtime:

@@ -16,10 +16,10 @@ from .cgroups import CgroupTree, container_knobs, container_scope, oom_score_adj
 from .config import KubeletConfig
 from .environment import ConfigMapReader, command_line, environment
 from .errors import KubeletError
-from .manifest import ContainerSpec, PodManifest, Probe, RestartPolicy
+from .manifest import ContainerSpec, PodManifest, Probe, Resources, RestartPolicy
 from .probes import ProbeState, ask, patient
 from .restarts import init_policy, restarts
-from .runtime import Process, Runtime
+from .runtime import ContainerRuntime, Process
 from .status import ContainerRecord, Running, Terminated, Waiting, pod_status
 from .volumes import PodVolumes, make_volumes, refresh_config_maps
 
@@ -43,7 +43,7 @@ class PodWorker:
         qos: QosClass,
         *,
         config: KubeletConfig,
-        runtime: Runtime,
+        runtime: ContainerRuntime,
         tree: CgroupTree,
         read_config_map: ConfigMapReader,
         publish: Callable[[JsonObject], None],
@@ -98,7 +98,7 @@ class PodWorker:
         # Where the pause container would be. A reader of the tree must cope with a scope that no
         # container status names.
         sandbox = container_scope(secrets.token_hex(32))
-        self._tree.create(f"{self._slice}/{sandbox}", delegate=False)
+        self._tree.create(f"{self._slice}/{sandbox}", container_knobs(Resources()), delegate=False)
         self._dir.mkdir(parents=True, exist_ok=True)
         return make_volumes(self.manifest, self._dir, self._config.shared_volume, self._read_config_map)
 

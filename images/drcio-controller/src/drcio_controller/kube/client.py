@@ -146,6 +146,7 @@ class KubeClient:
         response = self._open(
             "watch", "GET", "/api/v1/pods", query=query, read_timeout_s=self._timeouts.watch_silence_s
         )
+        self._observe("watch", str(response.status))
         return PodWatch(response)
 
     def create_event(self, namespace: str, event: JsonObject) -> None:
@@ -177,6 +178,7 @@ class KubeClient:
             raise ApiUnavailable(f"{method} {path}: the answer is not JSON: {error}", "protocol") from error
         finally:
             response.release_conn()
+        self._observe(verb, str(response.status))
         if not isinstance(document, dict):
             raise ApiUnavailable(f"{method} {path}: the answer is not a JSON object", "protocol")
         return document
@@ -215,8 +217,8 @@ class KubeClient:
             )
         except HTTPError as error:
             raise self._unavailable(verb, error) from error
-        self._observe(verb, str(response.status))
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            self._observe(verb, str(response.status))
             raise _refusal(response)
         return response
 

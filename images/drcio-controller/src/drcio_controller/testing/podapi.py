@@ -1,6 +1,7 @@
 """The HTTP routes of the API server, on starlette."""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import json
@@ -45,10 +46,11 @@ class ApiOptions:
 class WatchHub:
     """Wake this event loop's watches when the store changes, and end them when the server stops."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: PodStore) -> None:
         self.closing = False
         self._waiters: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._unsubscribe = store.subscribe(self.wake)
 
     def attach(self) -> asyncio.Event:
         """Return an event that is set at every change; call in the server's loop."""
@@ -64,12 +66,14 @@ class WatchHub:
     def wake(self) -> None:
         """Set all waiters; called from any thread."""
         loop = self._loop
-        if loop is not None and self._waiters and not loop.is_closed():
-            loop.call_soon_threadsafe(self._set_all)
+        if loop is not None and self._waiters:
+            with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
+                loop.call_soon_threadsafe(self._set_all)
 
     def close(self) -> None:
         """End all watches; called from any thread."""
         self.closing = True
+        self._unsubscribe()
         self.wake()
 
     def _set_all(self) -> None:
@@ -83,9 +87,8 @@ def create_app(store: PodStore, options: ApiOptions | None = None) -> Starlette:
     `app.state.hub.close()` ends its open watches.
     """
     options = options or ApiOptions()
-    hub = WatchHub()
+    hub = WatchHub(store)
     api = _Api(store, options, hub)
-    store.subscribe(hub.wake)
     guard = functools.partial(_guarded, options)
     routes = [Route("/version", guard(_version))]
     for group, resources in (
