@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-import hp_service.manifest as hp_manifest
-
 import drcio_controller.manifest as controller_manifest
+import hp_service.manifest as hp_manifest
 import lp_batch.manifest as lp_manifest
 from drcio_controller.config import PolicyName
 from experiments.jsonfields import JsonObject, JsonValue
@@ -57,7 +56,9 @@ def pod(name: str, template: Mapping[str, object], *, namespace: str, node: str)
 def service(*, namespace: str, node: str) -> Workload:
     """Return the high-priority service; its data lies on the volume already, so no init step."""
     template = hp_manifest.pod_template(
-        image=_LOCAL_IMAGE.format(name="hp-service"), claim=DATA_CLAIM, prepare=False
+        hp_manifest.PodOptions(
+            image=_LOCAL_IMAGE.format(name="hp-service"), claim_name=DATA_CLAIM, prepare=False
+        )
     )
     return Workload(role="hp", manifest=pod(HP_POD, template, namespace=namespace, node=node))
 

@@ -12,20 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-import yaml
+import httpx
+
 from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
-from hp_service.manifest import PORT as HP_PORT
-from load_generator.plan import Plan
-from load_generator.run import Progress as LoadProgress
-from load_generator.run import generate
-from lp_batch.manifest import METRICS_PORT as LP_PORT
-
 from experiments import workloads
 from experiments.jsonfields import Field, JsonObject, JsonValue
-from experiments.record import LoadRecord, PodInfo, RunRecord, load_load, load_run
+from experiments.record import RunRecord, load_run
 from experiments.spec import NO_POLICY, PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.twin.errors import TwinError
@@ -39,6 +34,11 @@ from experiments.twin.session import (
     running,
 )
 from experiments.twin.volume import VolumeRequest
+from hp_service.manifest import PORT as HP_PORT
+from load_generator.plan import Plan
+from load_generator.run import Progress as LoadProgress
+from load_generator.run import generate
+from lp_batch.manifest import METRICS_PORT as LP_PORT
 
 LP_FILE_SIZE: Final = "512MiB"
 _LP_FILE_BYTES: Final = 512 << 20
@@ -81,7 +81,7 @@ def twin_target(spec: Spec, options: TwinOptions, progress: Progress) -> Iterato
         )
     config = TwinConfig(
         output=options.output,
-        cache=options.cache,
+        cache=options.cache / "twin",
         volumes=volumes,
         published_ports=(HP_PORT, CONTROLLER_PORT, LP_PORT),
         kvm=options.kvm,
@@ -321,8 +321,6 @@ class TwinTarget:
         }
 
     def _service_detail(self) -> Mapping[str, JsonValue]:
-        import httpx
-
         return cast(
             "Mapping[str, JsonValue]", httpx.get(self.twin.url(HP_PORT) + "/readyz", timeout=30).json()
         )

@@ -25,7 +25,6 @@ from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import PodStore, Resource
-
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.twin.control import ControlServer
 from experiments.twin.kubelet import Kubelet, KubeletConfig, admission
@@ -162,7 +161,7 @@ def _pod_folders(store: PodStore) -> dict[str, Path]:
 def _controller_status() -> JsonObject | None:
     """Ask the node agent for its own account; None while there is none."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{CONTROLLER_PORT}/status", timeout=2) as answer:  # noqa: S310 - a constant loopback address
+        with urllib.request.urlopen(f"http://127.0.0.1:{CONTROLLER_PORT}/status", timeout=2) as answer:
             status: JsonObject = json.load(answer)
             return status
     except (OSError, ValueError):
@@ -216,7 +215,7 @@ def knobs(devices: list[str]) -> JsonObject:
         path = CGROUP_ROOT / name
         lines = path.read_text().splitlines() if path.exists() else []
         found[name] = "\n".join(line for line in lines if "enable=0" not in line and "ctrl=auto" not in line)
-    for folder in sorted(CGROUP_ROOT.glob("kubepods.slice/**/*.slice")) + [CGROUP_ROOT / "kubepods.slice"]:
+    for folder in [CGROUP_ROOT / "kubepods.slice", *sorted(CGROUP_ROOT.glob("kubepods.slice/**/*.slice"))]:
         for name in ("io.weight", "io.bfq.weight", "io.max"):
             path = folder / name
             if path.exists():

@@ -259,14 +259,16 @@ def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin
             kernel_arguments=config.kernel_arguments,
         )
         tell("booting the guest" + ("" if kvm else " (emulated: about half a minute)"))
-        with booted(guest_config, console=config.output / "console.log") as guest:
-            with contextlib.closing(Twin(guest, images, ports, kvm=kvm)) as twin:
-                guest.wait_until(
-                    lambda: _answers(twin.url(API_PORT) + "/version"),
-                    timeout_s=BOOT_TIMEOUT_S,
-                    what="answer from the twin's Pod API",
-                )
-                yield twin
+        with (
+            booted(guest_config, console=config.output / "console.log") as guest,
+            contextlib.closing(Twin(guest, images, ports, kvm=kvm)) as twin,
+        ):
+            guest.wait_until(
+                lambda: _answers(twin.url(API_PORT) + "/version"),
+                timeout_s=BOOT_TIMEOUT_S,
+                what="answer from the twin's Pod API",
+            )
+            yield twin
 
 
 def is_ready(pod: JsonObject) -> bool:

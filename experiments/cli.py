@@ -1,0 +1,190 @@
+"""The experiment's command line: `python -m experiments run|compare|report|export-metrics`.
+
+Exit status of `run`, `compare` and `report`: 0 pass, 1 fail, 3 inconclusive, 4 invalid; 2 for wrong
+usage or an error, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from experiments.display import Display
+from experiments.errors import ExperimentError
+from experiments.report import build_report, print_summary, write_spec
+from experiments.run import run_all
+from experiments.spec import (
+    LOAD_LEVELS,
+    LP_PATTERNS,
+    POLICIES,
+    SCENARIOS,
+    Scenario,
+    Spec,
+    parse_volume,
+    policy_scenarios,
+    scenarios,
+)
+from experiments.targets.twin import TwinOptions, twin_target
+from experiments.twin.errors import TwinError
+from load_generator.levels import EMULATED_SCALE, LEVELS_RPS, level_rps
+
+ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    console = Console(stderr=getattr(options, "json", False), highlight=False, soft_wrap=True)
+    try:
+        status: int = options.command(options, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; nothing is left running, finished runs are kept")
+        return INTERRUPTED_STATUS
+    except (ExperimentError, TwinError) as error:
+        print(f"error: {error.args[0]}", file=sys.stderr)
+        if isinstance(error, TwinError) and (tail := getattr(error, "console_tail", "")):
+            print(f"--- the guest's console ends with ---\n{tail}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return ERROR_STATUS
+    return status
+
+
+def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run baseline, contention and drcio, and judge them",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    run.add_argument("--scenario", choices=("all", *SCENARIOS), default="all", help="which to run")
+    _add_run_options(run)
+    run.set_defaults(command=_run)
+
+    compare = commands.add_parser(
+        "compare",
+        help="run several policies side by side on one twin",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    compare.add_argument(
+        "--policies", default=",".join(POLICIES), help="comma-separated; iomax-N caps at N%% of the volume"
+    )
+    _add_run_options(compare)
+    compare.set_defaults(command=_compare)
+
+    report = commands.add_parser("report", help="judge stored records again and rewrite the report")
+    report.add_argument("directory", type=Path, metavar="DIR")
+    report.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", choices=("twin",), default="twin", help="where to run")
+    parser.add_argument(
+        "--load-level",
+        choices=LOAD_LEVELS,
+        default="medium",
+        help="offered load: "
+        + ", ".join(f"{name} {rps:g}/s" for name, rps in LEVELS_RPS.items())
+        + f"; times {EMULATED_SCALE:g} on an emulated twin",
+    )
+    parser.add_argument("--rate", type=float, metavar="RPS", help="exact offered load, instead of a level")
+    parser.add_argument("--duration", type=float, default=25.0, metavar="S", help="measured part of a run")
+    parser.add_argument("--warmup", type=float, default=4.0, metavar="S", help="load before it, not judged")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each scenario")
+    parser.add_argument("--volume", default="gp3", metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS")
+    parser.add_argument("--lp-pattern", choices=LP_PATTERNS, default="mixed", help="what the batch job does")
+    parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
+    parser.add_argument("--lp-workers", type=int, default=32, metavar="N", help="its queue depth")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of schedules and run order")
+    parser.add_argument("--output", type=Path, default=Path("results/latest"), metavar="DIR", help="where to")
+    parser.add_argument("--json", action="store_true", help="print results.json; progress goes to stderr")
+    twin = parser.add_argument_group("the twin")
+    twin.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
+    twin.add_argument("--memory-mib", type=int, default=4096, metavar="MIB", help="the guest's memory")
+    twin.add_argument(
+        "--volume-unknown", action="store_true", help="do not tell the controller the volume's limits"
+    )
+    twin.add_argument(
+        "--lp-idle", action="store_true", help="leave the batch job out; to see such a run judged invalid"
+    )
+    twin.add_argument(
+        "--lp-elsewhere", action="store_true", help="give the batch job a volume of its own; likewise invalid"
+    )
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    return _experiment(options, console, scenarios(options.scenario))
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    return _experiment(options, console, policy_scenarios(options.policies.split(",")))
+
+
+def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scenario, ...]) -> int:
+    spec = Spec(
+        scenarios=arms,
+        load_level="custom" if options.rate is not None else options.load_level,
+        rate_rps=options.rate if options.rate is not None else level_rps(options.load_level, EMULATED_SCALE),
+        duration_s=options.duration,
+        warmup_s=options.warmup,
+        repeats=options.repeats,
+        volume=parse_volume(options.volume),
+        lp_pattern=options.lp_pattern,
+        lp_block_bytes=options.lp_block_kib << 10,
+        lp_workers=options.lp_workers,
+        seed=options.seed,
+    )
+    output: Path = options.output
+    twin_options = TwinOptions(
+        output=output,
+        cache=_REPOSITORY / ".cache",
+        kvm=options.kvm,
+        memory_mib=options.memory_mib,
+        tell_controller_volume=not options.volume_unknown,
+        lp_idle=options.lp_idle,
+        lp_elsewhere=options.lp_elsewhere,
+    )
+    _clear(output)
+    write_spec(output, spec)
+    with (
+        Display(console, runs=len(arms) * spec.repeats) as display,
+        twin_target(spec, twin_options, display) as target,
+    ):
+        run_all(spec, target, output, display, on_run=display.run)
+    return _tell(output, console, as_json=options.json)
+
+
+def _report(options: argparse.Namespace, console: Console) -> int:
+    return _tell(options.directory, console, as_json=options.json)
+
+
+def _tell(directory: Path, console: Console, *, as_json: bool) -> int:
+    report = build_report(directory)
+    if as_json:
+        print(json.dumps(report.document, indent=2))
+    else:
+        print_summary(console, report.study, report.verdict, policies=report.policies, report=report.html)
+    return report.verdict.exit_code
+
+
+def _clear(output: Path) -> None:
+    """Remove an earlier experiment's records, so that none of them is judged with this one's."""
+    for path in (output / "runs").glob("*.json"):
+        path.unlink()
