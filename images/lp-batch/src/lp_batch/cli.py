@@ -101,11 +101,9 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
         _print_error(failure)
     print(json.dumps(summary), flush=True)
     status = _exit_status(stop) if failure is None else failure.exit_code
-    if stats.active:
-        # Closing would wait for operations that a throttled volume may hold for long.
-        sys.stderr.flush()
-        os._exit(status)
-    volume.close()
+    # With operations in flight closing would wait for them, which a throttled volume may hold for long.
+    if not stats.active:
+        volume.close()
     return status
 
 
