@@ -1,0 +1,88 @@
+"""The low-priority batch job: a Job whose pods do real I/O on the shared volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.kubernetes import (
+    SKIP_AWAIT,
+    Destination,
+    Tree,
+    as_args,
+    in_cluster,
+    on_stack_node,
+    sharing_volume,
+    with_image,
+)
+from lp_batch import manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJobArgs:
+    """What the job does."""
+
+    namespace: str
+    image: pulumi.Input[str]
+    claim: str
+    pattern: str
+    block_size: str
+    workers: int
+    parallelism: int
+    operations: int
+    """Per pod; 0 works until the job is removed."""
+    file_size: str
+    rate_mib_s: int
+    """Per pod; 0 is no limit."""
+    stack: str | None
+    """Whose nodes to use; None leaves the choice to the scheduler."""
+
+
+class BatchJob(pulumi.ComponentResource):
+    """A Job that nobody waits for: it must run while other things happen."""
+
+    def __init__(
+        self,
+        name: str,
+        args: BatchJobArgs,
+        where: Destination,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("drcio:workloads:BatchJob", name, {}, opts)
+        self.job = k8s.batch.v1.Job(
+            name,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=manifest.APP,
+                namespace=args.namespace,
+                labels={"app": manifest.APP},
+                annotations=SKIP_AWAIT,
+            ),
+            spec=as_args(
+                k8s.batch.v1.JobSpecArgs,
+                {
+                    "parallelism": args.parallelism,
+                    "completions": args.parallelism,
+                    "backoffLimit": 6,
+                    "template": _template(args),
+                },
+            ),
+            # A Job's template cannot change, and its name is fixed.
+            opts=in_cluster(self, where, replace_first=True),
+        )
+        self.register_outputs({"job": self.job.id})
+
+
+def _template(args: BatchJobArgs) -> Tree:
+    pod = manifest.pod_template(
+        image="",
+        claim=args.claim,
+        pattern=args.pattern,
+        block_size=args.block_size,
+        num_workers=args.workers,
+        file_size=args.file_size,
+        num_operations=args.operations or None,
+        rate_mib_s=args.rate_mib_s or None,
+    )
+    return on_stack_node(sharing_volume(with_image(pod, args.image), args.claim), args.stack)

@@ -1,0 +1,183 @@
+"""The EKS cluster: control plane, its key, the nodes' role, the nodes, and the add-ons in their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_eks as eks
+import pulumi_kubernetes as k8s
+
+from components.node_group import NodeGroup, NodeGroupArgs
+
+NODE_POLICIES: Final = (
+    "AmazonEKSWorkerNodePolicy",
+    "AmazonEC2ContainerRegistryPullOnly",
+    # The CNI runs before Pod Identity does, so its permissions come with the node.
+    "AmazonEKS_CNI_Policy",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterArgs:
+    """What the cluster is."""
+
+    cluster_name: str
+    version: str
+    vpc_id: pulumi.Input[str]
+    control_plane_subnet_ids: Sequence[pulumi.Input[str]]
+    node_subnet_ids: Sequence[pulumi.Input[str]]
+    public_access: bool
+    public_access_cidrs: Sequence[str]
+    log_types: Sequence[str]
+    instance_types: Sequence[str]
+    nodes: int
+    spot: bool
+    disk_gib: int
+    stack: str
+
+
+class Cluster(pulumi.ComponentResource):
+    """An EKS cluster that is ready for workloads once `ready` is."""
+
+    name: str
+    kubeconfig: pulumi.Output[str]
+    node_role_arn: pulumi.Output[str]
+    provider: k8s.Provider
+    ready: list[pulumi.Resource]
+    """What workloads wait for: nodes, and the add-ons without which a pod gets no address, name or volume."""
+
+    def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("drcio:cluster:Cluster", name, {}, opts)
+        self._args = args
+        key = aws.kms.Key(
+            f"{name}-secrets",
+            description=f"Kubernetes secrets of {args.cluster_name}",
+            enable_key_rotation=True,
+            deletion_window_in_days=7,
+            opts=self._child(),
+        )
+        self._eks = eks.Cluster(
+            f"{name}-eks",
+            # A name of our own: the component's children are unknown to a dry run.
+            name=args.cluster_name,
+            version=args.version,
+            vpc_id=args.vpc_id,
+            subnet_ids=list(args.control_plane_subnet_ids),
+            authentication_mode=eks.AuthenticationMode.API,
+            # EXTENDED, the default, silently moves to six times the price when a version grows old.
+            upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
+            endpoint_private_access=True,
+            endpoint_public_access=args.public_access,
+            public_access_cidrs=list(args.public_access_cidrs) if args.public_access else None,
+            enabled_cluster_log_types=list(args.log_types),
+            encryption_config_key_arn=key.arn,
+            skip_default_node_group=True,
+            # Managed nodes use the security group that EKS makes for the cluster.
+            skip_default_security_groups=True,
+            # The add-ons are declared below, each once, with their order.
+            bootstrap_self_managed_addons=False,
+            use_default_vpc_cni=True,
+            kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(enabled=False),
+            coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
+            opts=self._child(),
+        )
+        role = self._role(f"{name}-node", "ec2.amazonaws.com", NODE_POLICIES)
+        network_addons = [
+            # Without this option NetworkPolicy objects are accepted and ignored.
+            self._addon("vpc-cni", {"enableNetworkPolicy": "true"}),
+            self._addon("kube-proxy"),
+            self._addon("eks-pod-identity-agent"),
+        ]
+        nodes = NodeGroup(
+            name,
+            NodeGroupArgs(
+                cluster_name=args.cluster_name,
+                node_role_arn=role.arn,
+                subnet_ids=list(args.node_subnet_ids),
+                instance_types=args.instance_types,
+                nodes=args.nodes,
+                spot=args.spot,
+                disk_gib=args.disk_gib,
+                stack=args.stack,
+                dedicated=False,
+            ),
+            # Nodes stay NotReady without the CNI, and EKS then gives the group up.
+            opts=self._child(*network_addons),
+        )
+        self._nodes = nodes
+        workload_addons = [
+            self._addon("coredns", after=[nodes]),
+            self._addon("metrics-server", after=[nodes]),
+            self._ebs_csi_driver(name, nodes),
+        ]
+        self.name = args.cluster_name
+        self.kubeconfig = pulumi.Output.secret(self._eks.kubeconfig_json)
+        self.node_role_arn = role.arn
+        self.ready = [nodes, *workload_addons]
+        self.provider = k8s.Provider(
+            f"{name}-kubernetes",
+            kubeconfig=self.kubeconfig,
+            # A ConfigMap then changes in place, and the controller sees it without a restart.
+            enable_config_map_mutable=True,
+            opts=self._child(),
+        )
+        self.register_outputs({"name": self.name, "kubeconfig": self.kubeconfig})
+
+    def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on))
+
+    def _role(
+        self, name: str, service: str, policies: Sequence[str], actions: Sequence[str] = ("sts:AssumeRole",)
+    ) -> aws.iam.Role:
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": service}, "Action": list(actions)},
+            ],
+        }
+        role = aws.iam.Role(name, assume_role_policy=json.dumps(trust), opts=self._child())
+        for policy in policies:
+            aws.iam.RolePolicyAttachment(
+                f"{name}-{policy.rpartition('/')[2]}",
+                role=role.name,
+                policy_arn=f"arn:aws:iam::aws:policy/{policy}",
+                opts=self._child(),
+            )
+        return role
+
+    def _addon(
+        self,
+        addon: str,
+        configuration: Mapping[str, str] | None = None,
+        *,
+        after: Sequence[pulumi.Resource] = (),
+        identity: aws.eks.AddonPodIdentityAssociationArgs | None = None,
+    ) -> aws.eks.Addon:
+        return aws.eks.Addon(
+            addon,
+            addon_name=addon,
+            cluster_name=self._args.cluster_name,
+            configuration_values=json.dumps(configuration) if configuration else None,
+            pod_identity_associations=[identity] if identity else None,
+            resolve_conflicts_on_create="OVERWRITE",
+            resolve_conflicts_on_update="OVERWRITE",
+            # The cluster is named by a plain text, which carries no dependency of its own.
+            opts=self._child(self._eks, *after),
+        )
+
+    def _ebs_csi_driver(self, name: str, nodes: NodeGroup) -> aws.eks.Addon:
+        role = self._role(
+            f"{name}-ebs-csi",
+            "pods.eks.amazonaws.com",
+            ["service-role/AmazonEBSCSIDriverPolicyV2"],
+            ["sts:AssumeRole", "sts:TagSession"],
+        )
+        identity = aws.eks.AddonPodIdentityAssociationArgs(
+            service_account="ebs-csi-controller-sa", role_arn=role.arn
+        )
+        return self._addon("aws-ebs-csi-driver", after=[nodes], identity=identity)

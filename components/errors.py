@@ -1,0 +1,8 @@
+"""What a component refuses.
+
+ArgumentError           plain values that cannot make a working resource
+"""
+
+
+class ArgumentError(ValueError):
+    """Say what was refused, where, and what was expected."""

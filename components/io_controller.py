@@ -1,0 +1,133 @@
+"""The I/O controller: a DaemonSet with the rights, mounts and configuration that it needs, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
+from drcio_controller import manifest
+from drcio_controller.config import Config, PolicyName, dump
+
+APP: Final = manifest.APP_LABEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class IoControllerArgs:
+    """What the controller does, and where."""
+
+    namespace: str
+    """Its own: hostPath mounts are forbidden where the workloads run."""
+    image: pulumi.Input[str]
+    config: Config
+    suffix: str
+    """Ends the names of cluster-wide objects, so that several stacks fit into one cluster."""
+    stack: str | None
+    """Whose nodes to manage; None manages all of the cluster."""
+
+
+class IoController(pulumi.ComponentResource):
+    """One agent per node; its ConfigMap changes in place and is reloaded live."""
+
+    def __init__(
+        self,
+        name: str,
+        args: IoControllerArgs,
+        where: Destination,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("drcio:controller:IoController", name, {}, opts)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP})
+        child = in_cluster(self, where)
+        config_map = k8s.core.v1.ConfigMap(
+            f"{name}-config",
+            metadata=metadata,
+            data={manifest.CONFIG_FILE: dump(args.config)},
+            opts=child,
+        )
+        rights = self._rights(name, args, metadata, where)
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-network",
+            metadata=metadata,
+            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
+            opts=child,
+        )
+        daemon_set = k8s.apps.v1.DaemonSet(
+            name,
+            metadata=metadata,
+            spec=as_args(
+                k8s.apps.v1.DaemonSetSpecArgs,
+                {
+                    "selector": {"matchLabels": {"app": APP}},
+                    # One node at a time: a stopping agent puts the knobs back, and its successor takes
+                    # over seconds later. Never two on one node, hence no surge.
+                    "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+                    "minReadySeconds": 5,
+                    "template": _template(args),
+                },
+            ),
+            opts=in_cluster(self, where, config_map, *rights),
+        )
+        self.register_outputs({"daemon_set": daemon_set.id})
+
+    def _rights(
+        self,
+        name: str,
+        args: IoControllerArgs,
+        metadata: k8s.meta.v1.ObjectMetaArgs,
+        where: Destination,
+    ) -> list[pulumi.Resource]:
+        """Return the service account and what lets it read pods and write events, and nothing else."""
+        child = in_cluster(self, where)
+        account = k8s.core.v1.ServiceAccount(
+            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child
+        )
+        cluster_name = f"{APP}{args.suffix}"
+        role = k8s.rbac.v1.ClusterRole(
+            f"{name}-role",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=cluster_name, labels={"app": APP}),
+            rules=[as_args(k8s.rbac.v1.PolicyRuleArgs, rule) for rule in manifest.RBAC_RULES],
+            opts=child,
+        )
+        binding = k8s.rbac.v1.ClusterRoleBinding(
+            f"{name}-binding",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=cluster_name, labels={"app": APP}),
+            role_ref=k8s.rbac.v1.RoleRefArgs(
+                api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=cluster_name
+            ),
+            subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=APP, namespace=args.namespace)],
+            opts=in_cluster(self, where, role),
+        )
+        return [account, binding]
+
+
+def _template(args: IoControllerArgs) -> Tree:
+    policy = args.config.policy
+    pod = manifest.pod_template(image="", policy=PolicyName(policy))
+    # On the pod network, because a NetworkPolicy does not hold for a pod on the host's. The account's
+    # token is mounted here and nowhere else.
+    spec = {
+        name: value
+        for name, value in cast(Tree, pod["spec"]).items()
+        if name not in ("hostNetwork", "dnsPolicy")
+    } | {"automountServiceAccountToken": True}
+    return on_stack_node(with_image({**pod, "spec": spec}, args.image), args.stack)
+
+
+def _network_policy() -> Tree:
+    """Let scrapes in; out to DNS, to the API server, and to the metrics of annotated pods on any port.
+
+    The API server's address is the control plane's, outside any pod selector, and an annotated pod's
+    port is its own choice: hence no narrower egress than TCP.
+    """
+    return {
+        "podSelector": {"matchLabels": {"app": APP}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": [{"port": manifest.PORT, "protocol": "TCP"}]}],
+        "egress": [
+            {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 1, "endPort": 65535, "protocol": "TCP"}]}
+        ],
+    }

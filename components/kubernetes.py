@@ -1,0 +1,99 @@
+"""What the Kubernetes components have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.node_group import STACK_LABEL
+
+SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
+"""For what is not done, bound or ready until something later happens."""
+
+VOLUME_LABEL: Final = "drcio.io/volume"
+"""Pods with the same value share a ReadWriteOnce volume, hence a node."""
+
+Tree = Mapping[str, object]
+T = TypeVar("T")
+
+
+def as_args(kind: type[T], manifest: Tree) -> T:
+    """Pass a manifest in Kubernetes' own spelling where the SDK expects an argument class.
+
+    The SDK takes a mapping in place of every argument class and leaves camelCase keys as they are; only
+    its type annotations know nothing of that.
+    """
+    return cast(T, manifest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Which cluster, and what must stand there before anything of ours does."""
+
+    provider: k8s.Provider
+    after: tuple[pulumi.Resource, ...] = ()
+    """Passed on to every child: Pulumi does not hand a component's own `depends_on` down to them."""
+
+    def then(self, *resources: pulumi.Resource) -> Destination:
+        """Return the same cluster, later."""
+        return Destination(provider=self.provider, after=(*self.after, *resources))
+
+
+def in_cluster(
+    parent: pulumi.Resource | None,
+    where: Destination,
+    *after: pulumi.Resource,
+    replace_first: bool = False,
+    timeout: str | None = None,
+) -> pulumi.ResourceOptions:
+    """Return a child's options.
+
+    `replace_first` deletes before creating: for objects with a fixed name whose replacement would
+    otherwise collide with themselves. `timeout` is how long Pulumi waits for it to become ready.
+    """
+    return pulumi.ResourceOptions(
+        parent=parent,
+        provider=where.provider,
+        depends_on=[*where.after, *after],
+        delete_before_replace=True if replace_first else None,
+        custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout) if timeout else None,
+    )
+
+
+def with_image(template: Tree, image: pulumi.Input[str]) -> Tree:
+    """Return a pod template all of whose containers run an image that may be an output."""
+    spec = cast(Tree, template["spec"])
+    containers = {
+        kind: [{**container, "image": image} for container in cast(Sequence[Tree], spec[kind])]
+        for kind in ("initContainers", "containers")
+        if kind in spec
+    }
+    return {**template, "spec": {**spec, **containers}}
+
+
+def on_stack_node(template: Tree, stack: str | None) -> Tree:
+    """Return a pod template bound to its stack's own nodes; None leaves the choice to the scheduler."""
+    if stack is None:
+        return template
+    spec = cast(Tree, template["spec"])
+    mine: Tree = {"key": STACK_LABEL, "operator": "Equal", "value": stack, "effect": "NoSchedule"}
+    selector = {**cast(Mapping[str, str], spec.get("nodeSelector", {})), STACK_LABEL: stack}
+    tolerations = [*cast(Sequence[Tree], spec.get("tolerations", ())), mine]
+    return {**template, "spec": {**spec, "nodeSelector": selector, "tolerations": tolerations}}
+
+
+def sharing_volume(template: Tree, claim: str) -> Tree:
+    """Return a pod template that lands on the node where the claim's other users are.
+
+    The scheduler does not co-locate the users of a ReadWriteOnce claim by itself: the second one would
+    wait for ever on another node. The first finds nobody, and goes where it likes.
+    """
+    metadata, spec = cast(Tree, template["metadata"]), cast(Tree, template["spec"])
+    labels = {**cast(Mapping[str, str], metadata["labels"]), VOLUME_LABEL: claim}
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {VOLUME_LABEL: claim}}}
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    return {**template, "metadata": {**metadata, "labels": labels}, "spec": {**spec, "affinity": affinity}}

@@ -1,0 +1,135 @@
+"""Prometheus and Grafana: kube-prometheus-stack as a Helm release, with a password of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pulumi_random as random
+
+from components.kubernetes import Destination, in_cluster
+
+RELEASE: Final = "prometheus"
+"""Fixed, because the chart derives its services' names from it."""
+NAMESPACE: Final = "monitoring"
+PROMETHEUS_SERVICE: Final = f"{RELEASE}-kube-prometheus-prometheus"
+PROMETHEUS_PORT: Final = 9090
+GRAFANA_SERVICE: Final = f"{RELEASE}-grafana"
+GRAFANA_PORT: Final = 80
+ADMIN_SECRET: Final = "grafana-admin"  # noqa: S105  # the name of a Secret, not its content
+ADMIN_USER: Final = "admin"
+
+Value = str | int | bool | list["Value"] | dict[str, "Value"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringArgs:
+    """What is kept, and for how long."""
+
+    chart_repository: str
+    chart_version: str
+    retention_days: int
+    storage_gib: int
+    storage_class: str
+    """Empty is the cluster's default class."""
+    scaled_to_zero: bool
+    load_balancer: bool
+
+
+def chart_values(args: MonitoringArgs) -> dict[str, Value]:
+    """Return the chart's values."""
+    replicas = 0 if args.scaled_to_zero else 1
+    # By default the chart's Prometheus looks only at monitors that its own release made.
+    sees_everything: dict[str, Value] = {
+        f"{kind}SelectorNilUsesHelmValues": False
+        for kind in ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
+    }
+    claim: dict[str, Value] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": f"{args.storage_gib}Gi"}},
+    }
+    if args.storage_class:
+        claim["storageClassName"] = args.storage_class
+    return {
+        "prometheus": {
+            "prometheusSpec": {
+                "replicas": replicas,
+                "retention": f"{args.retention_days}d",
+                # Prometheus drops the oldest samples before its volume is full.
+                "retentionSize": f"{args.storage_gib * 9 // 10}GiB",
+                "storageSpec": {"volumeClaimTemplate": {"spec": claim}},
+                "resources": {"requests": {"cpu": "200m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+                **sees_everything,
+            }
+        },
+        "alertmanager": {"alertmanagerSpec": {"replicas": replicas}},
+        "grafana": {
+            "replicas": replicas,
+            "admin": {
+                "existingSecret": ADMIN_SECRET,
+                "userKey": "admin-user",
+                "passwordKey": "admin-password",
+            },
+            "service": {"type": "LoadBalancer" if args.load_balancer else "ClusterIP"},
+            "sidecar": {
+                "dashboards": {"enabled": True, "label": "grafana_dashboard", "searchNamespace": "ALL"}
+            },
+        },
+        "kube-state-metrics": {"replicas": replicas},
+        "nodeExporter": {"enabled": not args.scaled_to_zero},
+        # EKS runs these out of reach; their alerts would fire for ever.
+        "kubeEtcd": {"enabled": False},
+        "kubeControllerManager": {"enabled": False},
+        "kubeScheduler": {"enabled": False},
+    }
+
+
+class Monitoring(pulumi.ComponentResource):
+    """The release, and the Secret that Grafana takes its administrator from."""
+
+    password: pulumi.Output[str]
+    release: k8s.helm.v3.Release
+
+    def __init__(
+        self,
+        name: str,
+        args: MonitoringArgs,
+        where: Destination,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("drcio:monitoring:Monitoring", name, {}, opts)
+        namespace = k8s.core.v1.Namespace(
+            f"{name}-namespace",
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=NAMESPACE,
+                # The node exporter reads the host's /proc and /sys.
+                labels={"pod-security.kubernetes.io/enforce": "privileged"},
+            ),
+            opts=in_cluster(self, where),
+        )
+        password = random.RandomPassword(
+            f"{name}-grafana", length=24, special=False, opts=pulumi.ResourceOptions(parent=self)
+        )
+        secret = k8s.core.v1.Secret(
+            f"{name}-grafana-admin",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=ADMIN_SECRET, namespace=NAMESPACE),
+            type="Opaque",
+            string_data={"admin-user": ADMIN_USER, "admin-password": password.result},
+            opts=in_cluster(self, where, namespace),
+        )
+        # helm.v3.Release, not v4.Chart: the latter omits the hooks that make the webhook's certificate.
+        self.release = k8s.helm.v3.Release(
+            f"{name}-release",
+            name=RELEASE,
+            namespace=NAMESPACE,
+            chart="kube-prometheus-stack",
+            version=args.chart_version,
+            repository_opts=k8s.helm.v3.RepositoryOptsArgs(repo=args.chart_repository),
+            values=chart_values(args),
+            timeout=900,
+            opts=in_cluster(self, where, secret),
+        )
+        self.password = pulumi.Output.secret(password.result)
+        self.register_outputs({"password": self.password})

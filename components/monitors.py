@@ -1,0 +1,61 @@
+"""What Prometheus scrapes of this stack's workloads, and when it raises an alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.kubernetes import Destination, in_cluster
+
+SCRAPE_INTERVAL = "5s"
+"""For people: the controller itself decides on local signals, faster than any scrape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Pods to scrape."""
+
+    app: str
+    namespace: str
+    port: str
+    """Name of the container port."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorsArgs:
+    """What to scrape."""
+
+    targets: Sequence[Target]
+
+
+class Monitors(pulumi.ComponentResource):
+    """One PodMonitor per workload."""
+
+    def __init__(
+        self,
+        name: str,
+        args: MonitorsArgs,
+        where: Destination,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("drcio:monitoring:Monitors", name, {}, opts)
+        for target in args.targets:
+            k8s.apiextensions.CustomResource(
+                f"{name}-{target.app}",
+                api_version="monitoring.coreos.com/v1",
+                kind="PodMonitor",
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    name=target.app, namespace=target.namespace, labels={"app": target.app}
+                ),
+                spec={
+                    "selector": {"matchLabels": {"app": target.app}},
+                    "podMetricsEndpoints": [
+                        {"port": target.port, "path": "/metrics", "interval": SCRAPE_INTERVAL}
+                    ],
+                },
+                opts=in_cluster(self, where),
+            )
+        self.register_outputs({})

@@ -1,0 +1,87 @@
+"""Managed AL2023 nodes of one stack: its own label, its own disk and metadata settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_aws as aws
+
+from components.errors import ArgumentError
+
+STACK_LABEL: Final = "drcio.io/stack"
+"""Node label and taint key: which stack's workloads and controller belong here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeGroupArgs:
+    """What the nodes are."""
+
+    cluster_name: pulumi.Input[str]
+    node_role_arn: pulumi.Input[str]
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    instance_types: Sequence[str]
+    nodes: int
+    spot: bool
+    disk_gib: int
+    stack: str
+    dedicated: bool
+    """Keep every pod off that does not tolerate the stack's taint: for nodes in a shared cluster."""
+
+    def __post_init__(self) -> None:
+        if self.nodes < 1:
+            raise ArgumentError(f"NodeGroupArgs.nodes is {self.nodes}; expected 1 or more")
+
+
+class NodeGroup(pulumi.ComponentResource):
+    """A managed node group with IMDSv2 only and an encrypted gp3 root volume."""
+
+    def __init__(self, name: str, args: NodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("drcio:cluster:NodeGroup", name, {}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        # No image and no user data: EKS then picks and upgrades the AMI, and a new AMI is no diff here.
+        template = aws.ec2.LaunchTemplate(
+            f"{name}-template",
+            metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
+                http_endpoint="enabled",
+                http_tokens="required",
+                # One hop: a pod does not get the node's role; what needs AWS has Pod Identity.
+                http_put_response_hop_limit=1,
+            ),
+            block_device_mappings=[
+                aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
+                    device_name="/dev/xvda",
+                    ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                        volume_size=args.disk_gib,
+                        volume_type="gp3",
+                        encrypted="true",
+                        delete_on_termination="true",
+                    ),
+                )
+            ],
+            update_default_version=True,
+            opts=child,
+        )
+        taints = [aws.eks.NodeGroupTaintArgs(key=STACK_LABEL, value=args.stack, effect="NO_SCHEDULE")]
+        self.node_group = aws.eks.NodeGroup(
+            f"{name}-nodes",
+            cluster_name=args.cluster_name,
+            node_role_arn=args.node_role_arn,
+            subnet_ids=args.subnet_ids,
+            ami_type="AL2023_x86_64_STANDARD",
+            capacity_type="SPOT" if args.spot else "ON_DEMAND",
+            instance_types=list(args.instance_types),
+            scaling_config=aws.eks.NodeGroupScalingConfigArgs(
+                desired_size=args.nodes, min_size=args.nodes, max_size=args.nodes + 1
+            ),
+            update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
+            launch_template=aws.eks.NodeGroupLaunchTemplateArgs(
+                id=template.id, version=template.latest_version.apply(str)
+            ),
+            labels={STACK_LABEL: args.stack},
+            taints=taints if args.dedicated else None,
+            opts=child,
+        )
+        self.register_outputs({"node_group": self.node_group.id})

@@ -1,0 +1,251 @@
+"""Read a stack's configuration once, refuse what is wrong with it, and return it frozen.
+
+The only module that reads `pulumi.Config`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import MappingProxyType
+from typing import Final, TypeVar, cast, get_type_hints
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+
+from stacks import checks
+from stacks.errors import ConfigError
+from stacks.keys import NAMESPACE, Key, Value, camel, keys_of
+from stacks.settings import EKS, EXISTING, Settings
+
+DEFAULT_REGION: Final = "us-east-1"
+REFERENCE: Final = "docs/reference/configuration.md"
+
+_INTEGER = re.compile(r"-?\d+\Z")
+S = TypeVar("S")
+
+
+def load() -> Settings:
+    """Read the running stack's configuration.
+
+    Raises:
+        ConfigError: a value, or a combination of values, is refused.
+    """
+    ours = pulumi.Config(NAMESPACE)
+    # pulumi.Config cannot list what is set, and a misspelt key must not be ignored.
+    everything = {**get_config_env(), **CONFIG.get()}
+    names = sorted(
+        name.removeprefix(f"{NAMESPACE}:") for name in everything if name.startswith(f"{NAMESPACE}:")
+    )
+    given = {name: ours.require(name) for name in names}
+    return parse(given, stack=pulumi.get_stack(), region=pulumi.Config("aws").get("region") or DEFAULT_REGION)
+
+
+def parse(given: Mapping[str, str], *, stack: str, region: str) -> Settings:
+    """Return the settings for a stack's texts as Pulumi hands them over.
+
+    `given` has one entry per top-level key, without namespace; structured values are JSON.
+
+    Raises:
+        ConfigError: a value, or a combination of values, is refused.
+    """
+    tops = {key.path.split(".")[0] for key in keys_of(Settings)}
+    for name in given:
+        if "." in name:
+            raise ConfigError(
+                f"{NAMESPACE}:{name} is set as one flat name; expected a path",
+                hint=f"pulumi config rm '{NAMESPACE}:{name}', then set it with pulumi config set --path",
+            )
+    tree = {name: _decode(name, text) for name, text in given.items()}
+    _refuse_unknown(tree, tops, "")
+    settings = _section(Settings, tree, "", {"stack": stack, "region": region})
+    _check_together(settings)
+    return settings
+
+
+def _section(kind: type[S], tree: Mapping[str, object], prefix: str, fixed: Mapping[str, object]) -> S:
+    own = {key.field_name: key for key in keys_of(kind, prefix) if "." not in key.path.removeprefix(prefix)}
+    values: dict[str, object] = dict(fixed)
+    hints = get_type_hints(kind)
+    for item in fields(kind):  # type: ignore[arg-type]  # only settings dataclasses get here
+        if item.name in own:
+            key = own[item.name]
+            name = key.path.removeprefix(prefix)
+            if name in tree:
+                values[item.name] = _value(key, tree[name])
+        elif is_dataclass(hints[item.name]):
+            name = camel(item.name)
+            subtree = tree.get(name, {})
+            if not isinstance(subtree, Mapping):
+                raise ConfigError(
+                    f"{NAMESPACE}:{prefix}{name} is {subtree!r}; expected keys below it",
+                    hint=f"see {REFERENCE}",
+                )
+            section = hints[item.name]
+            known = {
+                key.path.removeprefix(f"{prefix}{name}.") for key in keys_of(section, f"{prefix}{name}.")
+            }
+            _refuse_unknown(subtree, known, f"{prefix}{name}.")
+            values[item.name] = _section(section, subtree, f"{prefix}{name}.", {})
+    return kind(**values)
+
+
+def _decode(name: str, text: str) -> object:
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return cast(object, json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{NAMESPACE}:{name} is not valid JSON: {error}", hint=f"see {REFERENCE}") from None
+
+
+def _refuse_unknown(tree: Mapping[str, object], known: set[str], prefix: str) -> None:
+    for name in tree:
+        if name not in known:
+            raise ConfigError(
+                f"{NAMESPACE}:{prefix}{name} is no configuration key; "
+                f"expected one of {', '.join(sorted(known))}",
+                hint=f"pulumi config rm --path '{NAMESPACE}:{prefix}{name}'; every key is in {REFERENCE}",
+            )
+
+
+def _value(key: Key, raw: object) -> Value:
+    """Check one value and return it in the field's type."""
+    if key.kind == "boolean":
+        return _boolean(key, raw)
+    if key.kind == "integer":
+        return _integer(key, raw, key.full_name)
+    if key.kind == "list":
+        return _list(key, raw)
+    if key.kind.startswith("map"):
+        return _map(key, raw)
+    return _text(key, raw, key.full_name)
+
+
+def _refuse(key: Key, raw: object, expected: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"{where} is {raw!r}; expected {expected}",
+        hint=f"pulumi config set --path '{where}' VALUE; the default is {render_default(key)}",
+    )
+
+
+def _boolean(key: Key, raw: object) -> bool:
+    if raw in (True, "true"):
+        return True
+    if raw in (False, "false"):
+        return False
+    raise _refuse(key, raw, "true or false", key.full_name)
+
+
+def _integer(key: Key, raw: object, where: str) -> int:
+    low, high = key.rules.minimum, key.rules.maximum
+    expected = f"a whole number from {low} to {high}"
+    if isinstance(raw, bool) or not isinstance(raw, int | str) or not _INTEGER.match(str(raw)):
+        raise _refuse(key, raw, expected, where)
+    value = int(raw)
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise _refuse(key, value, expected, where)
+    return value
+
+
+def _text(key: Key, raw: object, where: str) -> str:
+    # `pulumi config set --path` turns 1.35 into a number; the text is what was meant.
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        raise _refuse(key, raw, "text", where)
+    text = str(raw)
+    if key.rules.choices and text not in key.rules.choices:
+        raise _refuse(key, text, f"one of {', '.join(key.rules.choices)}", where)
+    expected = key.rules.check(text) if key.rules.check else None
+    if expected:
+        raise _refuse(key, text, expected, where)
+    return text
+
+
+def _list(key: Key, raw: object) -> tuple[str, ...]:
+    """Accept a list, or a text with commas: the command line has no other way to set one."""
+    parts = [part.strip() for part in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(parts, list) or not parts or "" in parts:
+        raise _refuse(key, raw, "one or more values, separated by commas", key.full_name)
+    return tuple(_text(key, part, key.full_name) for part in parts)
+
+
+def _map(key: Key, raw: object) -> Mapping[str, int] | Mapping[str, str]:
+    """Lay the given entries over the default ones."""
+    if not isinstance(raw, Mapping):
+        raise _refuse(key, raw, "a map; set one entry as KEY.NAME", key.full_name)
+    merged = dict(cast(Mapping[str, object], key.default))
+    for name, value in raw.items():
+        where = f"{key.full_name}.{name}"
+        expected = checks.dns_label(str(name))
+        if expected:
+            raise ConfigError(f"{where}: the name is {name!r}; expected {expected}", hint=f"see {REFERENCE}")
+        integers = key.kind == "map of integers"
+        merged[name] = _integer(key, value, where) if integers else _text(key, value, where)
+    return cast(Mapping[str, int], MappingProxyType(merged))
+
+
+def render_default(key: Key) -> str:
+    """Return a default as it would be typed."""
+    if isinstance(key.default, bool):
+        return str(key.default).lower()
+    if isinstance(key.default, tuple):
+        return ",".join(key.default)
+    if isinstance(key.default, Mapping):
+        return ", ".join(
+            f"{name}: {value}" if value != "" else f"{name}: empty" for name, value in key.default.items()
+        )
+    return str(key.default) if key.default != "" else "empty"
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.platform == EXISTING and settings.platform_stack:
+        raise ConfigError(
+            "drcio:platformStack is set and drcio:platform is existing; expected only one of them",
+            hint="pulumi config set drcio:platform eks, or pulumi config rm drcio:platformStack",
+        )
+    if settings.kube_context and settings.platform == EKS:
+        raise ConfigError(
+            f"drcio:kubeContext is {settings.kube_context!r} and drcio:platform is eks; expected no context",
+            hint="pulumi config set drcio:platform existing, or pulumi config rm drcio:kubeContext",
+        )
+    storage = settings.storage
+    # EBS user guide, gp3: at most 500 IOPS per GiB and 0.25 MiB/s per provisioned IOPS.
+    if storage.iops > 3000 and storage.iops > 500 * storage.size_gib:
+        raise ConfigError(
+            f"drcio:storage.iops is {storage.iops} on {storage.size_gib} GiB; "
+            f"expected at most {500 * storage.size_gib} (500 per GiB)",
+            hint=f"pulumi config set --path 'drcio:storage.sizeGib' {-(-storage.iops // 500)}",
+        )
+    if storage.throughput_mib_s > storage.iops // 4:
+        raise ConfigError(
+            f"drcio:storage.throughputMibps is {storage.throughput_mib_s} with {storage.iops} IOPS; "
+            f"expected at most {storage.iops // 4} (0.25 MiB/s per IOPS)",
+            hint=f"pulumi config set --path 'drcio:storage.iops' {4 * storage.throughput_mib_s}",
+        )
+    for where, name in (
+        ("drcio:service.priority", settings.service.priority),
+        *((f"drcio:controller.targets.{name}", name) for name in settings.controller.targets),
+    ):
+        if name not in settings.io_weights:
+            raise ConfigError(
+                f"{where} names the class {name!r}; expected one of {', '.join(settings.io_weights)}",
+                hint=f"pulumi config set --path 'drcio:ioWeights.{name}' WEIGHT",
+            )
+    _check_images(settings)
+
+
+def _check_images(settings: Settings) -> None:
+    images = settings.images
+    if len(images.build) > 1 and {"all", "none"} & set(images.build):
+        raise ConfigError(
+            f"drcio:images.build is {','.join(images.build)}; expected all, none, or names only",
+            hint="pulumi config set --path 'drcio:images.build' controller,hp-service",
+        )
+    if settings.platform == EXISTING and images.build != ("none",) and images.push and not images.registry:
+        raise ConfigError(
+            "drcio:images.registry is empty; an existing cluster needs a registry to push to",
+            hint="set drcio:images.registry, or drcio:images.push to false, or drcio:images.build to none "
+            "with references by digest",
+        )

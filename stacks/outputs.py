@@ -1,0 +1,62 @@
+"""What `pulumi stack output` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+
+from components import monitoring
+from stacks import prices
+from stacks.cost import estimate
+from stacks.platform import Platform
+from stacks.settings import Settings
+from stacks.workloads import Workloads
+
+
+def outputs_of(
+    settings: Settings,
+    platform: Platform,
+    images: Mapping[str, pulumi.Input[str]],
+    workloads: Workloads,
+) -> dict[str, pulumi.Input[object]]:
+    """Return the stack's outputs by name; secrets stay secret."""
+    cost = estimate(settings)
+    outputs: dict[str, pulumi.Input[object]] = {
+        "scenario": settings.scenario,
+        "ioWeights": dict(settings.io_weights),
+        "namespace": settings.workload_namespace,
+        "clusterName": platform.cluster_name,
+        "images": dict(images),
+        "serviceUrl": workloads.service_url,
+        "estimatedMonthlyCost": {
+            "totalUsd": round(cost.monthly_usd, 2),
+            "hourlyUsd": round(cost.hourly_usd, 4),
+            "oneExperimentUsd": round(cost.experiment_usd, 2),
+            "pricesAsOf": prices.AS_OF,
+            "partsUsd": {
+                line.item: round(line.monthly_usd, 2) for line in cost.lines if line.monthly_usd is not None
+            },
+            "notPriced": list(cost.unpriced),
+        },
+        **platform.for_sharing,
+    }
+    if settings.platform == "eks":
+        outputs["region"] = settings.region
+        outputs["kubeconfigCommand"] = pulumi.Output.concat(
+            "aws eks update-kubeconfig --region ", settings.region, " --name ", platform.cluster_name
+        )
+    if platform.kubeconfig is not None:
+        outputs["kubeconfig"] = platform.kubeconfig
+    if settings.monitoring.enabled:
+        space = monitoring.NAMESPACE
+        outputs["grafanaCommand"] = (
+            f"kubectl -n {space} port-forward svc/{monitoring.GRAFANA_SERVICE} 3000:{monitoring.GRAFANA_PORT}"
+        )
+        outputs["prometheusCommand"] = (
+            f"kubectl -n {space} port-forward svc/{monitoring.PROMETHEUS_SERVICE} "
+            f"9090:{monitoring.PROMETHEUS_PORT}"
+        )
+    if workloads.grafana_password is not None:
+        outputs["grafanaPassword"] = workloads.grafana_password
+    return outputs

@@ -1,0 +1,123 @@
+"""Where the workloads go: a cluster of our own, another stack's, or one that is already there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.cluster import Cluster, ClusterArgs
+from components.kubernetes import Destination
+from components.network import NatLayout, Network, NetworkArgs
+from components.node_group import NodeGroup, NodeGroupArgs
+from stacks.settings import EXISTING, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """A cluster, and what a stack needs to know of it."""
+
+    where: Destination
+    cluster_name: pulumi.Input[str]
+    kubeconfig: pulumi.Output[str] | None
+    node_stack: str | None
+    """Whose nodes the workloads go to; None leaves the choice to the scheduler."""
+    shared_images: pulumi.Output[Mapping[str, str]] | None = None
+    """The platform stack's images, where there is such a stack."""
+    for_sharing: Mapping[str, pulumi.Input[object]] = field(default_factory=dict)
+    """Outputs by which another stack can use this platform."""
+
+
+def build_platform(settings: Settings) -> Platform:
+    """Build or find the cluster that the settings ask for."""
+    if settings.platform == EXISTING:
+        return _existing(settings)
+    if settings.platform_stack:
+        return _shared(settings)
+    return _own(settings)
+
+
+def _own(settings: Settings) -> Platform:
+    network = Network(
+        settings.cluster.name,
+        NetworkArgs(
+            cidr=settings.network.cidr,
+            availability_zones=settings.network.availability_zones,
+            nat=cast(NatLayout, settings.network.nat),
+            interface_endpoints=settings.network.interface_endpoints,
+            cluster_name=settings.cluster.name,
+            region=settings.region,
+        ),
+    )
+    cluster = Cluster(
+        settings.cluster.name,
+        ClusterArgs(
+            cluster_name=settings.cluster.name,
+            version=settings.cluster.version,
+            vpc_id=network.vpc_id,
+            control_plane_subnet_ids=network.all_subnet_ids,
+            node_subnet_ids=network.node_subnet_ids,
+            public_access=settings.cluster.public_access,
+            public_access_cidrs=settings.cluster.public_access_cidrs,
+            log_types=settings.cluster.log_types,
+            instance_types=settings.cluster.instance_types,
+            nodes=settings.cluster.nodes,
+            spot=settings.cluster.spot,
+            disk_gib=settings.cluster.disk_gib,
+            stack=settings.stack,
+        ),
+    )
+    return Platform(
+        # Nodes reach the internet, and with it their images, by the network's routes.
+        where=Destination(provider=cluster.provider, after=(network, *cluster.ready)),
+        cluster_name=cluster.name,
+        kubeconfig=cluster.kubeconfig,
+        node_stack=settings.stack,
+        for_sharing={"nodeRoleArn": cluster.node_role_arn, "nodeSubnetIds": network.node_subnet_ids},
+    )
+
+
+def _shared(settings: Settings) -> Platform:
+    """Bring nodes of our own into another stack's cluster, so that the two do not disturb each other."""
+    other = pulumi.StackReference(settings.platform_stack)
+    cluster_name = cast(pulumi.Output[str], other.require_output("clusterName"))
+    kubeconfig: pulumi.Output[str] = pulumi.Output.secret(other.require_output("kubeconfig"))
+    nodes = NodeGroup(
+        f"{settings.stack}-nodes",
+        NodeGroupArgs(
+            cluster_name=cluster_name,
+            node_role_arn=cast(pulumi.Output[str], other.require_output("nodeRoleArn")),
+            subnet_ids=cast(
+                pulumi.Output[Sequence[pulumi.Input[str]]], other.require_output("nodeSubnetIds")
+            ),
+            instance_types=settings.cluster.instance_types,
+            nodes=settings.cluster.nodes,
+            spot=settings.cluster.spot,
+            disk_gib=settings.cluster.disk_gib,
+            stack=settings.stack,
+            dedicated=True,
+        ),
+    )
+    provider = k8s.Provider("kubernetes", kubeconfig=kubeconfig, enable_config_map_mutable=True)
+    return Platform(
+        where=Destination(provider=provider, after=(nodes,)),
+        cluster_name=cluster_name,
+        kubeconfig=kubeconfig,
+        node_stack=settings.stack,
+        shared_images=cast(pulumi.Output[Mapping[str, str]], other.require_output("images")),
+    )
+
+
+def _existing(settings: Settings) -> Platform:
+    provider = k8s.Provider(
+        "kubernetes", context=settings.kube_context or None, enable_config_map_mutable=True
+    )
+    return Platform(
+        where=Destination(provider=provider),
+        cluster_name=settings.kube_context or "current context",
+        kubeconfig=None,
+        node_stack=None,
+    )

@@ -1,0 +1,137 @@
+"""Show what a stack would make, without a cloud account: `python -m stacks.render --stack NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from stacks.config import DEFAULT_REGION, parse
+from stacks.cost import as_table, estimate
+from stacks.dryrun import ACCOUNT, PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
+from stacks.errors import RenderError, StackError
+from stacks.graph import as_text, fold
+from stacks.keys import NAMESPACE
+from stacks.manifests import helm_values, manifests
+from stacks.picture import as_svg
+from stacks.settings import Settings
+
+_EPILOG = """\
+examples:
+  python -m stacks.render --stack drcio
+  python -m stacks.render --stack drcio --output out --config scenario=baseline --config storage.iops=6000
+
+With --output it writes kubernetes/*.yaml (kubectl apply -f DIR/kubernetes), helm/, graph.svg, graph.txt,
+outputs.json and cost.txt.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status: 0, or 2 for a refused stack or argument."""
+    arguments = _parser().parse_args(argv)
+    try:
+        overrides = _overrides(arguments.config)
+        config = stack_config(ROOT, arguments.stack, overrides)
+        run = dry_run(arguments.stack, config)
+        settings = _settings(arguments.stack, config)
+        if arguments.output is not None:
+            write(run, settings, arguments.output)
+    except (StackError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    sys.stdout.write(as_text(run) if arguments.output is None else "")
+    print()
+    print(as_table(estimate(settings), settings))
+    if arguments.output is not None:
+        print(f"wrote {arguments.output}: {len(manifests(run))} Kubernetes objects, graph.svg, outputs.json")
+    if _has_placeholders(run):
+        print(
+            f"Image references with account {ACCOUNT} are placeholders: images are built by `pulumi up`.\n"
+            "hint: to apply the files, name images by digest: --config images.hpService=NAME@sha256:..."
+        )
+    return 0
+
+
+def write(run: DryRun, settings: Settings, folder: Path) -> None:
+    """Write everything that a run declared below a folder; files of an earlier rendering are replaced."""
+    objects, helm = folder / "kubernetes", folder / "helm"
+    for part in (objects, helm):
+        part.mkdir(parents=True, exist_ok=True)
+        for old in part.glob("*.yaml"):
+            old.unlink()
+    for manifest in manifests(run):
+        (objects / manifest.file_name).write_text(manifest.as_yaml())
+    for name, release in helm_values(run):
+        (helm / f"{name}.values.yaml").write_text(yaml.safe_dump(release["values"], sort_keys=False))
+        (helm / f"{name}.command.txt").write_text(_helm_command(name, release))
+    (folder / "graph.svg").write_text(
+        as_svg(fold(run), f"stack {run.stack}: {len(run.registrations)} resources")
+    )
+    (folder / "graph.txt").write_text(as_text(run))
+    (folder / "cost.txt").write_text(as_table(estimate(settings), settings))
+    shown = {
+        name: "[secret]" if output.secret else output.value for name, output in sorted(run.outputs.items())
+    }
+    (folder / "outputs.json").write_text(json.dumps(shown, indent=2) + "\n")
+
+
+def _helm_command(name: str, release: Inputs) -> str:
+    options = cast(Inputs, release["repositoryOpts"])
+    return (
+        f"helm install {name} {release['chart']} --repo {options['repo']} --version {release['version']} "
+        f"--namespace {release['namespace']} --values {name}.values.yaml\n"
+    )
+
+
+def _settings(stack: str, config: dict[str, str]) -> Settings:
+    prefix = f"{NAMESPACE}:"
+    given = {key.removeprefix(prefix): text for key, text in config.items() if key.startswith(prefix)}
+    return parse(given, stack=stack, region=config.get("aws:region", DEFAULT_REGION))
+
+
+def _overrides(texts: Sequence[str]) -> dict[str, str]:
+    overrides = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise RenderError(
+                f"--config is {text!r}; expected KEY=VALUE", hint="for example --config storage.iops=6000"
+            )
+        overrides[key if ":" in key else f"{NAMESPACE}:{key}"] = value
+    return overrides
+
+
+def _has_placeholders(run: DryRun) -> bool:
+    return any(ACCOUNT in json.dumps(manifest.content) for manifest in manifests(run))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stacks.render",
+        description=f"Run the Pulumi program {PROJECT} without a cloud and show what it would make.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--stack", required=True, metavar="NAME", help="a stack: dev, baseline, contention, drcio"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write everything there instead of a summary"
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a configuration key for this rendering; may be repeated",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

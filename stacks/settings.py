@@ -1,0 +1,264 @@
+"""Everything a stack can be told, as frozen dataclasses: one field per configuration key.
+
+A field's declaration is also what Pulumi.yaml and docs/reference/configuration.md say about the key
+(`python -m stacks.reference`), so that the three cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
+from stacks import checks
+from stacks.keys import key
+
+BASELINE: Final = "baseline"
+CONTENTION: Final = "contention"
+DRCIO: Final = "drcio"
+SCENARIOS: Final = (BASELINE, CONTENTION, DRCIO)
+
+EKS: Final = "eks"
+EXISTING: Final = "existing"
+
+LP_PATTERNS: Final = (
+    "mixed",
+    "sequential-read",
+    "sequential-write",
+    "random-read",
+    "random-write",
+    "buffered-write-fsync",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller:
+    """The I/O controller (scenario drcio)."""
+
+    enabled: bool = key(True, "Deploy the controller in scenario drcio; false shows what labels alone do.")
+    policy: str = key(
+        PolicyName.DRCIO.value,
+        "How the node is driven; all but drcio exist for comparison. iomax-N caps low priority at N percent.",
+        check=checks.matching(
+            r"drcio|weight-only|bfq|iocost-static|step|iomax-([1-9]\d?|100)",
+            "one of drcio, weight-only, bfq, iocost-static, step, iomax-1 to iomax-100",
+        ),
+    )
+    engine: str = key(
+        Engine.AUTO.value, "What makes weights act on a device.", choices=tuple(item.value for item in Engine)
+    )
+    interval_ms: int = key(500, "Between two looks at a device.", minimum=50, maximum=60_000)
+    floor_percent: int = key(
+        10, "Low priority is never held below this share of the device.", minimum=1, maximum=100
+    )
+    targets: Mapping[str, str] = key(
+        MappingProxyType({"high": ""}),
+        "Class to latency target, such as p95<100ms; empty works from kernel signals alone.",
+        check=checks.latency_target,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The EKS cluster (platform eks) and the nodes of this stack."""
+
+    name: str = key("drcio-demo", "Name of the EKS cluster.", check=checks.dns_label)
+    version: str = key(
+        "1.35",
+        "Kubernetes version; choose one in standard support, extended support costs six times as much.",
+        check=checks.matching(r"1\.\d\d", "a minor version such as 1.35"),
+    )
+    instance_types: tuple[str, ...] = key(
+        ("m6i.xlarge",),
+        "Instance types of the nodes. Each must sustain more EBS traffic than the volume has: "
+        "a t3.xlarge (86.9 MB/s) does not reach a plain gp3's 125 MiB/s.",
+        check=checks.matching(r"[a-z0-9-]+\.[a-z0-9-]+", "an instance type such as m6i.xlarge"),
+    )
+    nodes: int = key(1, "Nodes of this stack.", minimum=1, maximum=100)
+    spot: bool = key(
+        False, "Use spot capacity: about a third of the price, may be taken away mid-experiment."
+    )
+    disk_gib: int = key(50, "Root volume of a node, GiB.", minimum=20, maximum=1_000)
+    public_access: bool = key(
+        True, "Reach the API server from outside the VPC; its private endpoint is always on."
+    )
+    public_access_cidrs: tuple[str, ...] = key(
+        ("0.0.0.0/0",), "Networks that may reach the public API endpoint; name yours.", check=checks.cidr
+    )
+    log_types: tuple[str, ...] = key(
+        ("api", "audit", "authenticator"), "Control-plane logs kept in CloudWatch."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The VPC (platform eks)."""
+
+    cidr: str = key("10.0.0.0/16", "Address range of the VPC.", check=checks.vpc_cidr)
+    availability_zones: int = key(2, "Availability zones; EKS wants two or more.", minimum=2, maximum=4)
+    nat: str = key(
+        "single",
+        "NAT gateways for private nodes; none puts the nodes in public subnets: the cheap layout.",
+        choices=("single", "per-az", "none"),
+    )
+    interface_endpoints: bool = key(
+        False,
+        "Keep traffic to ECR, EC2, STS, EKS and CloudWatch Logs inside the VPC (paid by hour and zone).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The volume that the two workloads share."""
+
+    size_gib: int = key(50, "Size of the shared volume, GiB.", minimum=4, maximum=16_384)
+    iops: int = key(3000, "Provisioned IOPS (gp3).", minimum=3000, maximum=80_000)
+    throughput_mib_s: int = key(
+        125, "Provisioned throughput (gp3), MiB/s.", name="throughputMibps", minimum=125, maximum=2_000
+    )
+    class_name: str = key(
+        "",
+        "Use this StorageClass instead of making one; on an existing cluster, empty is its default class.",
+        check=checks.optional(checks.dns_label),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Where the container images come from."""
+
+    build: tuple[str, ...] = key(
+        ("all",),
+        "Images to build here: all, none, or names of controller, hp-service, lp-batch, load-generator.",
+        check=checks.matching(
+            "all|none|controller|hp-service|lp-batch|load-generator",
+            "all, none, or names of controller, hp-service, lp-batch, load-generator",
+        ),
+    )
+    push: bool = key(
+        True, "Push what was built; false keeps it in the local engine (kind load docker-image)."
+    )
+    registry: str = key("", "Registry and path to push to on an existing cluster; on EKS it is ECR.")
+    controller: str = key(
+        "", "Use this controller image, by digest.", check=checks.optional(checks.digest_reference)
+    )
+    hp_service: str = key(
+        "", "Use this service image, by digest.", check=checks.optional(checks.digest_reference)
+    )
+    lp_batch: str = key(
+        "", "Use this batch image, by digest.", check=checks.optional(checks.digest_reference)
+    )
+    load_generator: str = key(
+        "", "Use this load-generator image, by digest.", check=checks.optional(checks.digest_reference)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitoring:
+    """Prometheus, Grafana, alerts (kube-prometheus-stack)."""
+
+    enabled: bool = key(True, "Deploy kube-prometheus-stack.")
+    scaled_to_zero: bool = key(False, "Keep it installed, run nothing: data stays, memory and CPU are free.")
+    chart_version: str = key(
+        "91.2.0", "Version of the chart.", check=checks.matching(r"\d+\.\d+\.\d+", "a version such as 91.2.0")
+    )
+    retention_days: int = key(7, "How long Prometheus keeps samples.", minimum=1, maximum=365)
+    storage_gib: int = key(20, "Volume for Prometheus, GiB.", minimum=5, maximum=1_000)
+    load_balancer: bool = key(False, "Give Grafana a public load balancer; otherwise use port-forward.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The low-priority batch job (scenarios contention and drcio)."""
+
+    pattern: str = key("mixed", "What the job does.", choices=LP_PATTERNS)
+    block_size: str = key(
+        "1MiB", "Bytes per operation.", check=checks.matching(r"\d+(KiB|MiB)", "a size such as 4KiB or 1MiB")
+    )
+    workers: int = key(16, "Operations in flight per pod (queue depth).", minimum=1, maximum=256)
+    parallelism: int = key(2, "Pods of the job.", minimum=1, maximum=64)
+    operations: int = key(
+        0, "Operations per pod; 0 works until the job is removed.", minimum=0, maximum=10**12
+    )
+    file_size: str = key(
+        "4GiB",
+        "Size of each pod's file.",
+        check=checks.matching(r"\d+(MiB|GiB)", "a size such as 512MiB or 4GiB"),
+    )
+    rate_mib_s: int = key(0, "Limit per pod, MiB/s; 0 is none.", name="rateMibps", minimum=0, maximum=100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The high-priority fraud-scoring service."""
+
+    replicas: int = key(1, "Replicas; all share the volume, hence one node.", minimum=1, maximum=16)
+    cpu: str = key("1", "CPU request.", check=checks.quantity)
+    memory: str = key("2Gi", "Memory request and limit.", check=checks.quantity)
+    priority: str = key("high", "Class of the service, one of ioWeights.", check=checks.dns_label)
+    load_balancer: bool = key(False, "Expose the service by a load balancer; it is internal otherwise.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The experiment that runs after the deployment."""
+
+    enabled: bool = key(True, "Run the experiment after the workloads are ready and export its results.")
+    warmup_seconds: int = key(15, "Load before the measured window.", minimum=0, maximum=600)
+    seed: int = key(1, "Seed of the arrival schedule.", minimum=0, maximum=2**31)
+    pods: int = key(1, "Load-generator pods; their histograms are merged.", minimum=1, maximum=32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One stack's configuration."""
+
+    stack: str
+    region: str
+    scenario: str = key(
+        DRCIO,
+        "baseline is the service alone, contention adds the batch job, drcio adds the controller.",
+        choices=SCENARIOS,
+    )
+    load_level: str = key("medium", "Request rate of the experiment.", choices=("low", "medium", "high"))
+    duration_seconds: int = key(120, "Measured window of the experiment.", minimum=10, maximum=86_400)
+    platform: str = key(
+        EKS,
+        "eks builds a cluster; existing deploys into the one of a kubeconfig context.",
+        choices=(EKS, EXISTING),
+    )
+    platform_stack: str = key(
+        "",
+        "Share the cluster of another stack of this program, org/project/stack: "
+        "this one brings a namespace and a node of its own.",
+        check=checks.optional(
+            checks.matching(r"[\w.-]+/[\w.-]+/[\w.-]+", "a stack such as organization/drcio-eks/dev")
+        ),
+    )
+    kube_context: str = key("", "Context of your kubeconfig for platform existing; empty is the current one.")
+    namespace: str = key(
+        "",
+        "Namespace of the workloads; empty is drcio, or drcio-STACK where platformStack is given.",
+        check=checks.optional(checks.dns_label),
+    )
+    io_weights: Mapping[str, int] = key(
+        MappingProxyType({name: entry.weight for name, entry in DEFAULT_CLASSES.items()}),
+        "Class of the label drcio.io/priority to I/O weight; add classes of your own.",
+        minimum=WEIGHT_MIN,
+        maximum=WEIGHT_MAX,
+    )
+    controller: Controller = field(default_factory=Controller)
+    cluster: Cluster = field(default_factory=Cluster)
+    network: Network = field(default_factory=Network)
+    storage: Storage = field(default_factory=Storage)
+    images: Images = field(default_factory=Images)
+    monitoring: Monitoring = field(default_factory=Monitoring)
+    batch: Batch = field(default_factory=Batch)
+    service: Service = field(default_factory=Service)
+    experiment: Experiment = field(default_factory=Experiment)
+
+    @property
+    def workload_namespace(self) -> str:
+        return self.namespace or (f"drcio-{self.stack}" if self.platform_stack else "drcio")

@@ -1,0 +1,21 @@
+"""One stack, from its settings to its outputs."""
+
+from __future__ import annotations
+
+import pulumi
+
+from stacks.images import resolve_images
+from stacks.outputs import outputs_of
+from stacks.platform import build_platform
+from stacks.scenario import parts_of
+from stacks.settings import Settings
+from stacks.workloads import build_workloads
+
+
+def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
+    """Declare every resource of a stack and return its outputs."""
+    parts = parts_of(settings)
+    platform = build_platform(settings)
+    images = resolve_images(settings, parts, platform.shared_images)
+    workloads = build_workloads(settings, parts, platform, images)
+    return outputs_of(settings, platform, images, workloads)

@@ -1,0 +1,174 @@
+"""What runs on the platform: storage, monitoring, the service, and what the scenario adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import pulumi
+
+from components.batch_job import BatchJob, BatchJobArgs
+from components.fraud_service import FraudService, FraudServiceArgs
+from components.io_controller import IoController, IoControllerArgs
+from components.kubernetes import Destination
+from components.monitoring import Monitoring, MonitoringArgs
+from components.monitors import Monitors, MonitorsArgs, Target
+from components.namespace import namespace
+from components.storage import Storage, StorageArgs
+from drcio_controller import config as controller_config
+from drcio_controller import manifest as controller_manifest
+from hp_service import manifest as service_manifest
+from lp_batch import manifest as batch_manifest
+from stacks.images import CONTROLLER, HP_SERVICE, LP_BATCH
+from stacks.platform import Platform
+from stacks.scenario import Parts
+from stacks.settings import EKS, Settings
+
+CLAIM: Final = "shared-data"
+CHART_REPOSITORY: Final = "https://prometheus-community.github.io/helm-charts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workloads:
+    """What the outputs speak of."""
+
+    service_url: str
+    grafana_password: pulumi.Output[str] | None
+
+
+def build_workloads(
+    settings: Settings, parts: Parts, platform: Platform, images: Mapping[str, pulumi.Input[str]]
+) -> Workloads:
+    """Put the stack's workloads onto its platform."""
+    space = settings.workload_namespace
+    suffix = "" if space == "drcio" else f"-{space.removeprefix('drcio-')}"
+    here = platform.where.then(namespace(space, "restricted", platform.where))
+    gp3_class = f"drcio-gp3{suffix}" if settings.platform == EKS and not settings.storage.class_name else None
+    storage = Storage(
+        "storage",
+        StorageArgs(
+            namespace=space,
+            claim=CLAIM,
+            size_gib=settings.storage.size_gib,
+            iops=settings.storage.iops,
+            throughput_mib_s=settings.storage.throughput_mib_s,
+            make_class=gp3_class,
+            use_class=settings.storage.class_name,
+        ),
+        here,
+    )
+    with_volume = here.then(storage)
+    monitoring = _monitoring(settings, platform.where.then(storage), gp3_class or settings.storage.class_name)
+    service = FraudService(
+        "hp-service",
+        FraudServiceArgs(
+            namespace=space,
+            image=images[HP_SERVICE],
+            claim=CLAIM,
+            replicas=settings.service.replicas,
+            cpu=settings.service.cpu,
+            memory=settings.service.memory,
+            priority=settings.service.priority,
+            suffix=suffix,
+            load_balancer=settings.service.load_balancer,
+            stack=platform.node_stack,
+        ),
+        with_volume,
+    )
+    targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
+    if parts.controller:
+        system = f"{space}-system"
+        there = platform.where.then(namespace(system, "privileged", platform.where))
+        IoController(
+            "io-controller",
+            IoControllerArgs(
+                namespace=system,
+                image=images[CONTROLLER],
+                config=controller_settings(settings),
+                suffix=suffix,
+                stack=platform.node_stack,
+            ),
+            there,
+        )
+        targets.append(Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics"))
+    if parts.batch_job:
+        BatchJob(
+            "lp-batch",
+            BatchJobArgs(
+                namespace=space,
+                image=images[LP_BATCH],
+                claim=CLAIM,
+                pattern=settings.batch.pattern,
+                block_size=settings.batch.block_size,
+                workers=settings.batch.workers,
+                parallelism=settings.batch.parallelism,
+                operations=settings.batch.operations,
+                file_size=settings.batch.file_size,
+                rate_mib_s=settings.batch.rate_mib_s,
+                stack=platform.node_stack,
+            ),
+            # The service prepares its data undisturbed.
+            with_volume.then(service),
+        )
+        targets.append(Target(app=batch_manifest.APP, namespace=space, port="metrics"))
+    if settings.monitoring.enabled:
+        after = here.then(monitoring) if monitoring else here
+        Monitors("monitors", MonitorsArgs(targets=targets), after)
+    return Workloads(service_url=service.url, grafana_password=monitoring.password if monitoring else None)
+
+
+def controller_settings(settings: Settings) -> controller_config.Config:
+    """Return the controller's configuration for a stack."""
+    targets = settings.controller.targets
+    policy, _, percent = settings.controller.policy.partition("iomax-")
+    return controller_config.Config(
+        classes=MappingProxyType(
+            {
+                name: controller_config.PriorityClass(
+                    weight=weight,
+                    latency_target=(
+                        controller_config.parse_latency_target(targets[name]) if targets.get(name) else None
+                    ),
+                )
+                for name, weight in settings.io_weights.items()
+            }
+        ),
+        policy=controller_config.PolicyName(policy or "iomax"),
+        iomax_percent=int(percent or controller_config.Config.iomax_percent),
+        engine=controller_config.Engine(settings.controller.engine),
+        interval_s=settings.controller.interval_ms / 1000,
+        floor_percent=float(settings.controller.floor_percent),
+        volumes=_volume_profiles(settings),
+    )
+
+
+def _volume_profiles(settings: Settings) -> tuple[controller_config.VolumeProfile, ...]:
+    """Name the volume's speed where this stack decides it; elsewhere the controller learns it."""
+    if settings.platform != EKS or settings.storage.class_name:
+        return ()
+    return (
+        controller_config.VolumeProfile(
+            iops=settings.storage.iops, mib_s=float(settings.storage.throughput_mib_s), serial="vol*"
+        ),
+    )
+
+
+def _monitoring(settings: Settings, where: Destination, storage_class: str) -> Monitoring | None:
+    """Deploy the chart, unless it is off or the platform's stack has it already."""
+    if not settings.monitoring.enabled or settings.platform_stack:
+        return None
+    return Monitoring(
+        "monitoring",
+        MonitoringArgs(
+            chart_repository=CHART_REPOSITORY,
+            chart_version=settings.monitoring.chart_version,
+            retention_days=settings.monitoring.retention_days,
+            storage_gib=settings.monitoring.storage_gib,
+            storage_class=storage_class,
+            scaled_to_zero=settings.monitoring.scaled_to_zero,
+            load_balancer=settings.monitoring.load_balancer,
+        ),
+        where,
+    )
