@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final, Literal, cast, get_args
 
 from experiments.errors import RecordError
 from experiments.jsonfields import Field, JsonObject, JsonValue, read_document
+from experiments.wholefile import write_json
 
 RUN_SCHEMA: Final = "drcio.run/1"
 LOAD_SCHEMA: Final = "drcio.load/1"
@@ -193,11 +193,7 @@ def write_run(directory: Path, record: RunRecord) -> Path:
     """Store a record under `directory`/runs, whole or not at all."""
     folder = directory / RUNS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / record.file_name
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(dump_run(record), separators=(",", ":")), encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105 - one rename, so a killed run leaves no half record
-    return path
+    return write_json(folder / record.file_name, dump_run(record), compact=True)
 
 
 def read_run(path: Path) -> RunRecord:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +13,7 @@ from experiments.jsonfields import JsonObject, JsonValue
 from experiments.protection import Protection
 from experiments.study import Health, HpFigures, LpFigures, Paired, RunResult, ScenarioResult, Spread, Study
 from experiments.verdict import Verdict
+from experiments.wholefile import write_json
 
 RESULTS_SCHEMA: Final = "drcio.results/1"
 RESULTS_FILE: Final = "results.json"
@@ -27,7 +26,14 @@ def results_json(study: Study, verdict: Verdict) -> JsonObject:
 
     An experiment that compares policies has them under `policies` as well.
     """
-    policies = {"policies": comparison_json(compare_policies(study))} if compares_policies(study) else {}
+    policies: JsonObject = (
+        {
+            "policies": comparison_json(compare_policies(study)),
+            "remarks": [remark.text for remark in verdict.remarks],
+        }
+        if compares_policies(study)
+        else {}
+    )
     comparison = {
         field.name: _value(getattr(study.comparison, field.name))
         for field in dataclasses.fields(study.comparison)
@@ -63,11 +69,7 @@ def results_json(study: Study, verdict: Verdict) -> JsonObject:
 def write_results(directory: Path, document: JsonObject) -> Path:
     """Store the document as `directory`/results.json, whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / RESULTS_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105 - one rename, so a reader never sees half a file
-    return path
+    return write_json(directory / RESULTS_FILE, document)
 
 
 def _scenario(result: ScenarioResult) -> JsonObject:

@@ -10,7 +10,7 @@ The worst finding decides, in this order: invalid, inconclusive, fail, pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -108,6 +108,8 @@ class Verdict:
     outcome: Outcome
     reasons: tuple[Reason, ...]
     criteria: tuple[Criterion, ...]
+    remarks: tuple[Reason, ...] = ()
+    """Faults of the runs of compared policies: they touch the comparison, not the verdict on ours."""
 
     @property
     def exit_code(self) -> int:
@@ -132,10 +134,7 @@ def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
     """Judge a study against the thresholds (by default those of the contract)."""
     limits = thresholds or Thresholds()
     criteria = criteria_of(study, limits)
-    reasons = [
-        *_tell_once(finding for run in study.runs for finding in _run_faults(run, study, limits)),
-        *_study_faults(study, limits),
-    ]
+    reasons = [*_faults(study, limits, lambda run: run.scenario in SCENARIOS), *_study_faults(study, limits)]
     if all(name in study.scenarios for name in SCENARIOS):
         reasons += _missed(criteria)
     outcome: Outcome = next(
@@ -147,6 +146,7 @@ def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
         outcome=outcome,
         reasons=tuple(sorted(reasons, key=lambda reason: (*_WORST_FIRST, "pass").index(reason.outcome))),
         criteria=criteria,
+        remarks=tuple(_faults(study, limits, lambda run: run.scenario not in SCENARIOS)),
     )
 
 
@@ -233,6 +233,10 @@ def _missed(criteria: Sequence[Criterion]) -> Iterator[Reason]:
             )
         elif not item.met and item.name != "failed_requests":
             yield Reason(outcome=item.missed, code=item.name, text=item.text)
+
+
+def _faults(study: Study, limits: Thresholds, of: Callable[[RunResult], bool]) -> Iterator[Reason]:
+    return _tell_once(finding for run in study.runs if of(run) for finding in _run_faults(run, study, limits))
 
 
 def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_Finding]:

@@ -1,0 +1,426 @@
+"""The pictures that every experiment gets: overview, distributions, timeline, and all runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments import histogram, series
+from experiments.protection import FETCH
+from experiments.record import LatencySummary, RunRecord, Sample
+from experiments.report.canvas import Picture, bare
+from experiments.report.palette import MARKERS, OTHER_MARKER, Palette
+from experiments.report.scales import label_percentiles, log_latency, milliseconds, nines, ratio
+from experiments.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
+from experiments.study import MIB, RunResult, ScenarioResult, Study
+from experiments.verdict import Verdict, headline
+
+LABELS: Final = {BASELINE: "alone", CONTENTION: "no control", DRCIO: "DRC-IO"}
+
+
+def label_of(scenario: str) -> str:
+    """Name a scenario as the pictures do."""
+    return LABELS.get(scenario, scenario)
+
+
+def pictures(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tuple[Picture, ...]:
+    """Return the pictures for which there is data, in the order of the page."""
+    if not records:
+        return ()
+    return (
+        _overview(study, verdict),
+        _distributions(study, records),
+        _timeline(study, records),
+        _all_runs(study),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """One figure of every scenario, as points of runs with their median."""
+
+    title: str
+    read: Callable[[RunResult | ScenarioResult], float | None]
+    is_latency: bool
+
+
+_PANELS: Final = (
+    _Panel("Request latency, p95", lambda result: result.hp.p95_ms, is_latency=True),
+    _Panel("Disk fetch latency, p95", lambda result: result.hp.fetch_p95_ms, is_latency=True),
+    _Panel("Batch job throughput", lambda result: result.lp.mib_s, is_latency=False),
+)
+
+
+def _overview(study: Study, verdict: Verdict) -> Picture:
+    results = [study.scenarios[name] for name in SCENARIOS if name in study.scenarios] or list(
+        study.scenarios.values()
+    )
+    panels = [panel for panel in _PANELS if any(panel.read(result) is not None for result in results)]
+
+    def draw(palette: Palette) -> Figure:
+        figure = Figure(figsize=(10.5, 3.9), layout="constrained")
+        axes_row: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(axes_row, panels, strict=True):
+            _draw_panel(axes, panel, results, palette)
+        return figure
+
+    medians = "; ".join(
+        f"{label_of(result.name)}: request p95 {_known(result.hp.p95_ms, milliseconds)}, "
+        f"fetch p95 {_known(result.hp.fetch_p95_ms, milliseconds)}, batch {result.lp.mib_s:.0f} MiB/s"
+        for result in results
+    )
+    return Picture(
+        name="overview",
+        title="The result at a glance",
+        alt=f"Medians: {medians}.",
+        caption=(
+            "Each small mark is one run, each bar the median of a scenario's runs. The two latencies are "
+            "on a logarithmic scale: a step from one grid line to the next is a multiple, not a sum. "
+            "Low latency and high throughput at once is what is wanted."
+        ),
+        draw=draw,
+        headline=headline(study, verdict),
+    )
+
+
+def _draw_panel(axes: Axes, panel: _Panel, results: Sequence[ScenarioResult], palette: Palette) -> None:
+    bare(axes, palette)
+    axes.set_title(panel.title, color=palette.ink)
+    everything: list[float] = []
+    for place, result in enumerate(results):
+        colour, marker = palette.of(result.name), MARKERS.get(result.name, OTHER_MARKER)
+        values = [value for run in result.runs if (value := panel.read(run)) is not None]
+        median = panel.read(result)
+        everything += values
+        offsets = [place + (index - (len(values) - 1) / 2) * 0.09 for index in range(len(values))]
+        axes.scatter(offsets, values, s=22, color=colour, marker=marker, alpha=0.55, linewidths=0, zorder=2)
+        if result.name == BASELINE and not panel.is_latency:
+            axes.annotate("not running", (place, 0), xytext=(0, 7), textcoords="offset points",
+                          ha="center", color=colour)  # fmt: skip
+        elif median is not None:
+            axes.plot([place - 0.3, place + 0.3], [median, median], color=colour, linewidth=3, zorder=3)
+            axes.annotate(
+                _median_text(panel, result, results), (place, max([median, *values])), xytext=(0, 7),
+                textcoords="offset points", ha="center", color=colour, fontweight="bold", linespacing=1.35,
+            )  # fmt: skip
+    axes.set_xticks(range(len(results)), [label_of(result.name) for result in results])
+    axes.set_xlim(-0.6, len(results) - 0.4)
+    for tick, result in zip(axes.get_xticklabels(), results, strict=True):
+        tick.set_color(palette.of(result.name))
+    if panel.is_latency and everything:
+        axes.set_yscale("log")
+        axes.set_ylim(min(everything) / 1.6, max(everything) * 2.6)
+        log_latency(axes.yaxis, axes.get_ylim())
+    else:
+        axes.set_ylim(0, max(everything, default=1.0) * 1.3 or 1.0)
+        axes.set_ylabel("MiB/s")
+
+
+def _median_text(panel: _Panel, result: ScenarioResult, results: Sequence[ScenarioResult]) -> str:
+    """Write a median and what it is against the scenario that it is measured by."""
+    median = panel.read(result)
+    if median is None:
+        return ""
+    against = next(
+        (other for other in results if other.name == (BASELINE if panel.is_latency else CONTENTION)), None
+    )
+    reference = panel.read(against) if against is not None and against is not result else None
+    text = milliseconds(median) if panel.is_latency else f"{median:.0f} MiB/s"
+    if not reference:
+        return text
+    share = median / reference
+    return f"{text}\n{ratio(share)} alone" if panel.is_latency else f"{text}\n{share:.0%}"
+
+
+def _distributions(study: Study, records: Sequence[RunRecord]) -> Picture:
+    names = [name for name in SCENARIOS if name in study.scenarios] or list(study.scenarios)
+    kinds: list[tuple[str, Callable[[RunRecord], LatencySummary | None]]] = [
+        ("Request latency, as the client sees it", lambda record: record.load.latency)
+    ]
+    if any(FETCH in record.load.timings for record in records):
+        kinds.append(("Disk fetch, as the service sees it", lambda record: record.load.timings.get(FETCH)))
+
+    def draw(palette: Palette) -> Figure:
+        figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+        axes_row: Sequence[Axes] = figure.subplots(1, len(kinds), squeeze=False)[0]
+        for axes, (title, read) in zip(axes_row, kinds, strict=True):
+            bare(axes, palette)
+            axes.set_title(title, color=palette.ink)
+            axes.grid(axis="x", color=palette.grid, linewidth=0.8)
+            _draw_distribution(axes, names, records, read, palette)
+        axes_row[0].legend(loc="upper left", labelcolor=palette.ink)
+        return figure
+
+    return Picture(
+        name="latency",
+        title="How latency is distributed",
+        alt="Latency by percentile for each scenario, on a logarithmic scale.",
+        caption=(
+            "Read it from left to right: half of the requests are faster than the line at p50, 95 in a "
+            "hundred faster than at p95. Every step to the right asks about ever rarer, ever slower "
+            "requests. The thick line is all runs of a scenario together, the thin ones are the single "
+            "runs. A line ends where there are too few requests to tell."
+        ),
+        draw=draw,
+    )
+
+
+def _draw_distribution(
+    axes: Axes,
+    names: Sequence[str],
+    records: Sequence[RunRecord],
+    read: Callable[[RunRecord], LatencySummary | None],
+    palette: Palette,
+) -> None:
+    drawn_ms: list[float] = []
+    highest_share = 0.5
+    for name in names:
+        single = [
+            histogram.decode(summary.histogram, where=record.file_name)
+            for record in records
+            if record.scenario == name and (summary := read(record)) is not None
+        ]
+        single = [one for one in single if one.total]
+        if not single:
+            continue
+        colour = palette.of(name)
+        if len(single) > 1:
+            for one in single:
+                axes.plot(*_percentile_line(one), color=colour, linewidth=0.8, alpha=0.45)
+        merged = histogram.merge(single)
+        xs, latencies_ms = _percentile_line(merged)
+        axes.plot(xs, latencies_ms, color=colour, linewidth=2.4, label=label_of(name))
+        drawn_ms += latencies_ms
+        highest_share = max(highest_share, 1 - 1 / merged.total)
+    if drawn_ms:
+        axes.set_yscale("log")
+        log_latency(axes.yaxis, drawn_ms)
+    axes.set_xlim(0, nines(highest_share))
+    label_percentiles(axes.xaxis, highest_share)
+
+
+def _percentile_line(one: histogram.Histogram) -> tuple[list[float], list[float]]:
+    """Return a staircase-free line through the buckets, up to the slowest but one request."""
+    latencies_ms, shares = one.cumulative()
+    known = [(nines(share), ms) for ms, share in zip(latencies_ms, shares, strict=True) if share < 1]
+    start = [(0.0, latencies_ms[0])]
+    points = start + (known or [(nines(1 - 0.5 / one.total), latencies_ms[-1])])
+    return [x for x, _ in points], [ms for _, ms in points]
+
+
+def _timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
+    names = [name for name in SCENARIOS if name in study.scenarios] or list(study.scenarios)[:3]
+    shown = [_middle_run(study.scenarios[name], records) for name in names]
+    rows = [row for row in _ROWS if any(row.has_data(record) for record in shown)]
+
+    def draw(palette: Palette) -> Figure:
+        figure = Figure(figsize=(10.5, 0.7 + 1.45 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), len(shown), squeeze=False, sharex="col", sharey="row")
+        for row_axes, row in zip(grid, rows, strict=True):
+            for axes, record in zip(row_axes, shown, strict=True):
+                bare(axes, palette)
+                axes.axvspan(-record.warmup_s, 0, color=palette.grid, alpha=0.45, linewidth=0)
+                row.draw(axes, record, palette)
+            row_axes[0].set_ylabel(row.label)
+            row.scale(row_axes[0], shown)
+        for axes, record in zip(grid[0], shown, strict=True):
+            axes.set_title(
+                f"{label_of(record.scenario)}, run {record.repeat}", color=palette.of(record.scenario)
+            )
+        for axes, record in zip(grid[-1], shown, strict=True):
+            axes.set_xlabel("seconds of measured load")
+            axes.set_xlim(-record.warmup_s, record.duration_s)
+        figure.align_ylabels()
+        return figure
+
+    return Picture(
+        name="timeline",
+        title="What happened, second by second",
+        alt="Per second and scenario: request latency, batch throughput, weights, vrate, device queue.",
+        caption=(
+            "For each scenario the run whose p95 is the middle one. Shaded is the warm-up, which is not "
+            "judged. Latency: the line is each second's median, the band reaches up to its p95. "
+            "Throughput: what the batch job's cgroup moved. Weights: io.weight of the service (solid) and "
+            "of the batch job (dashed); they act only where an engine is on. vrate: how fast iocost lets "
+            "I/O through, relative to its model. Queue: requests inside the device, on average; what "
+            "waits there waits in one line, whatever its weight."
+        ),
+        draw=draw,
+    )
+
+
+def _middle_run(result: ScenarioResult, records: Sequence[RunRecord]) -> RunRecord:
+    middle_ms = result.hp.p95_ms or 0.0
+    chosen = min(result.runs, key=lambda run: (abs((run.hp.p95_ms or math.inf) - middle_ms), run.order))
+    return next(record for record in records if record.order == chosen.order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One quantity of the timeline."""
+
+    label: str
+    has_data: Callable[[RunRecord], bool]
+    draw: Callable[[Axes, RunRecord, Palette], None]
+    scale: Callable[[Axes, Sequence[RunRecord]], None]
+
+
+def _draw_latency(axes: Axes, record: RunRecord, palette: Palette) -> None:
+    seconds, middles_ms, highs_ms = [], [], []
+    for interval in record.load.intervals:
+        seen = histogram.decode(interval.latency_histogram, where=record.file_name)
+        middle_ms, high_ms = seen.percentile_ms(50), seen.percentile_ms(95)
+        if middle_ms is not None and high_ms is not None:
+            seconds.append(interval.t_s + 0.5)
+            middles_ms.append(middle_ms)
+            highs_ms.append(high_ms)
+    colour = palette.of(record.scenario)
+    axes.plot(seconds, middles_ms, color=colour)
+    axes.fill_between(seconds, middles_ms, highs_ms, color=colour, alpha=0.25, linewidth=0)
+
+
+def _scale_latency(axes: Axes, records: Sequence[RunRecord]) -> None:
+    known = [
+        value
+        for record in records
+        for value in (record.load.latency.p50_ms, record.load.latency.max_ms)
+        if value
+    ]
+    axes.set_yscale("log")
+    if known:
+        axes.set_ylim(min(known) / 2, max(known) * 1.5)
+        log_latency(axes.yaxis, axes.get_ylim())
+
+
+def _draw_lp(axes: Axes, record: RunRecord, palette: Palette) -> None:
+    counter = series.pods_counter(record.pods_of("lp"), series.pod_bytes)
+    _draw_steps(axes, series.steps(record.samples, counter), 1 / MIB, palette.of(record.scenario))
+
+
+def _draw_queue(axes: Axes, record: RunRecord, palette: Palette) -> None:
+    def waited_ms(sample: Sample) -> int | None:
+        known = [sample.device[name].queue_ticks_ms for name in record.devices.hp if name in sample.device]
+        return sum(known) if known else None
+
+    # Milliseconds of waiting per second of time: a thousandth of it is the mean number that waits.
+    _draw_steps(axes, series.steps(record.samples, waited_ms), 1 / 1000, palette.of(record.scenario))
+
+
+def _draw_weights(axes: Axes, record: RunRecord, palette: Palette) -> None:
+    colour = palette.of(record.scenario)
+    for pods, style in ((record.pods_of("hp"), "solid"), (record.pods_of("lp"), "dashed")):
+        known = [
+            (sample.t_s, weight)
+            for sample in record.samples
+            for name in pods[:1]
+            if name in sample.pods and (weight := sample.pods[name].io_weight) is not None
+        ]
+        if known:
+            axes.step(*zip(*known, strict=True), where="post", color=colour, linestyle=style)
+
+
+def _scale_weights(axes: Axes, records: Sequence[RunRecord]) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 15_000)
+    axes.set_yticks([1, 10, 100, 1000, 10_000], ["1", "10", "100", "1000", "10000"])
+    axes.minorticks_off()
+
+
+def _draw_vrate(axes: Axes, record: RunRecord, palette: Palette) -> None:
+    for device in record.devices.hp:
+        known = [
+            (sample.t_s, sample.vrate_pct[device])
+            for sample in record.samples
+            if sample.vrate_pct is not None and device in sample.vrate_pct
+        ]
+        if known:
+            axes.plot(*zip(*known, strict=True), color=palette.of(record.scenario))
+
+
+def _draw_steps(axes: Axes, steps: Iterable[series.Step], factor: float, colour: str) -> None:
+    known = [((step.start_s + step.end_s) / 2, step.per_s * factor) for step in steps]
+    if known:
+        xs, ys = zip(*known, strict=True)
+        axes.plot(xs, ys, color=colour)
+        axes.fill_between(xs, ys, 0, color=colour, alpha=0.12, linewidth=0)
+
+
+def _from_zero(axes: Axes, records: Sequence[RunRecord]) -> None:
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
+
+
+def _has_weights(record: RunRecord) -> bool:
+    return any(pod.io_weight is not None for sample in record.samples for pod in sample.pods.values())
+
+
+_ROWS: Final = (
+    _Row("latency", lambda record: bool(record.load.intervals), _draw_latency, _scale_latency),
+    _Row("batch MiB/s", lambda record: bool(record.samples), _draw_lp, _from_zero),
+    _Row("io.weight", _has_weights, _draw_weights, _scale_weights),
+    _Row(
+        "vrate %",
+        lambda record: any(sample.vrate_pct for sample in record.samples),
+        _draw_vrate,
+        _from_zero,
+    ),
+    _Row(
+        "queue in device",
+        lambda record: any(sample.device for sample in record.samples),
+        _draw_queue,
+        _from_zero,
+    ),
+)
+
+
+def _all_runs(study: Study) -> Picture:
+    panels = [panel for panel in _PANELS if any(panel.read(run) is not None for run in study.runs)]
+
+    def draw(palette: Palette) -> Figure:
+        figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+        axes_row: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(axes_row, panels, strict=True):
+            bare(axes, palette)
+            axes.set_title(panel.title, color=palette.ink)
+            for name, result in study.scenarios.items():
+                known = [(run.order, value) for run in result.runs if (value := panel.read(run)) is not None]
+                if not known or (name == BASELINE and not panel.is_latency):
+                    continue
+                orders, values = zip(*known, strict=True)
+                axes.plot(
+                    orders, values, color=palette.of(name), marker=MARKERS.get(name, OTHER_MARKER),
+                    markersize=5, linewidth=0.9, alpha=0.9, label=label_of(name),
+                )  # fmt: skip
+            if panel.is_latency:
+                axes.set_yscale("log")
+                log_latency(axes.yaxis, axes.get_ylim())
+            else:
+                axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
+                axes.set_ylabel("MiB/s")
+            axes.set_xlabel("run, in the order in which they were made")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(
+            *axes_row[0].get_legend_handles_labels(), loc="outside lower center",
+            ncols=max(1, min(len(study.scenarios), 5)), labelcolor=palette.ink,
+        )  # fmt: skip
+        return figure
+
+    return Picture(
+        name="runs",
+        title="Every run",
+        alt="Each run's p95 latencies and batch throughput in the order of the runs.",
+        caption=(
+            "Scenarios take turns, so that a machine that warms up or gets busy touches all of them alike. "
+            "Lines that wander together show such a drift; lines that keep their distance show the effect."
+        ),
+        draw=draw,
+    )
+
+
+def _known(value: float | None, write: Callable[[float], str]) -> str:
+    return "unknown" if value is None else write(value)

@@ -1,0 +1,93 @@
+"""The short table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from experiments.compare import PolicyComparison
+from experiments.report.scales import DASH, milliseconds, ratio
+from experiments.study import Study
+from experiments.verdict import Verdict, headline
+
+_STYLES: Final = {
+    "pass": "bold green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    "invalid": "bold red",
+}
+
+
+def print_summary(
+    console: Console,
+    study: Study,
+    verdict: Verdict,
+    *,
+    policies: PolicyComparison | None = None,
+    report: Path | None = None,
+) -> None:
+    """Print figures, verdict, reasons, and where the report lies."""
+    console.print(_scenario_table(study) if policies is None else _policy_table(policies))
+    console.print(Text.assemble(("verdict: ", "bold"), (verdict.outcome, _STYLES[verdict.outcome])))
+    console.print(Text(headline(study, verdict)))
+    if verdict.outcome != "pass":
+        for reason in verdict.reasons:
+            console.print(Text(f"  - {reason.text}"))
+    if policies is not None:
+        console.print(Text(policies.sentence))
+        for remark in verdict.remarks:
+            console.print(Text(f"  - {remark.text}"))
+    if report is not None:
+        # soft_wrap keeps the path whole, so that it can be clicked or copied.
+        console.print(Text(f"report: {report}"), soft_wrap=True)
+
+
+def _scenario_table(study: Study) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("scenario")
+    for name in ("p50", "p95", "/ alone", "fetch p95", "/ alone", "batch MiB/s", "failed"):
+        table.add_column(name, justify="right")
+    for name, result in study.scenarios.items():
+        table.add_row(
+            name,
+            _or_dash(result.hp.p50_ms, milliseconds),
+            _or_dash(result.hp.p95_ms, milliseconds),
+            ratio(getattr(study.comparison, f"{name}_p95_ratio", None)),
+            _or_dash(result.hp.fetch_p95_ms, milliseconds),
+            ratio(getattr(study.comparison, f"{name}_fetch_p95_ratio", None)),
+            f"{result.lp.mib_s:.1f}",
+            str(result.hp.errors),
+        )
+    return table
+
+
+def _policy_table(policies: PolicyComparison) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("policy")
+    for name in (
+        "p95 against alone",
+        "fetch p95 against alone",
+        "batch of uncontrolled",
+        "batch MiB/s",
+        "failed",
+    ):
+        table.add_column(name, justify="right")
+    for result in policies.policies:
+        table.add_row(
+            result.policy,
+            ratio(result.p95_ratio),
+            ratio(result.fetch_p95_ratio),
+            _or_dash(result.lp_share, lambda share: f"{share:.0%}"),
+            f"{result.lp_mib_s:.1f}",
+            str(result.errors),
+        )
+    return table
+
+
+def _or_dash(value: float | None, write: Callable[[float], str]) -> str:
+    return DASH if value is None else write(value)
