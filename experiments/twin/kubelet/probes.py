@@ -62,6 +62,7 @@ async def _http_status(host: str, port: int, path: str) -> int:
         status_line = await reader.readuntil(b"\r\n")
         # The rest is read, or the server would see a reset and may log an error for each probe.
         await reader.read()
-        return int(status_line.split()[1])
+        _, _, after_version = status_line.partition(b" ")
+        return int(after_version[:3])
     finally:
         writer.close()

@@ -1,7 +1,7 @@
 """Kubernetes' quantities: `250m`, `1.5`, `1Gi`, `2e3`."""
 
 import re
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 _QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<suffix>[eE][+-]?[0-9]{1,2}|[A-Za-z]*)")
 
@@ -30,9 +30,9 @@ def parse_quantity(text: str) -> Decimal:
 
 def milli(quantity: Decimal) -> int:
     """Return a quantity in thousandths, rounded up as Kubernetes does."""
-    return -int(-(quantity * 1000) // 1)
+    return whole(quantity * 1000)
 
 
 def whole(quantity: Decimal) -> int:
     """Return a quantity in whole units, rounded up as Kubernetes does."""
-    return -int(-quantity // 1)
+    return int(quantity.to_integral_value(ROUND_CEILING))

@@ -1,0 +1,89 @@
+"""Probes: thresholds count answers in a row; no answer is a no."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+import pytest
+
+from experiments.twin.kubelet.manifest import ExecAction, HttpGet, Probe, TcpSocket
+from experiments.twin.kubelet.probes import ProbeState, ask, patient
+
+
+def probe(action: HttpGet | TcpSocket | ExecAction, *, successes: int = 1, failures: int = 3) -> Probe:
+    return Probe(
+        action=action,
+        initial_delay_s=0,
+        period_s=1,
+        timeout_s=1,
+        success_threshold=successes,
+        failure_threshold=failures,
+    )
+
+
+COMMAND = probe(ExecAction(("true",)))
+
+
+@pytest.mark.parametrize(
+    ("answers", "passing"),
+    [
+        ([False], False),
+        ([True], True),
+        ([True, False, False], True),
+        ([True, False, False, False], False),
+        ([True, False, False, True, False, False], True),
+    ],
+)
+def test_thresholds(answers: Sequence[bool], passing: bool) -> None:
+    state = ProbeState()
+    for answer in answers:
+        state = state.after(answer, COMMAND)
+    assert state.passing is passing
+
+
+def test_patience_stretches_timeouts_and_failures_but_not_periods() -> None:
+    stretched = patient(COMMAND, 20)
+    assert (stretched.timeout_s, stretched.failure_threshold, stretched.period_s) == (20, 60, 1)
+
+
+async def _never(argv: tuple[str, ...], timeout_s: float) -> int:
+    raise TimeoutError
+
+
+async def _ask_http(answer: bytes) -> bool:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        return await ask(probe(HttpGet("127.0.0.1", port, "/")), _never)
+
+
+@pytest.mark.parametrize(
+    ("answer", "well"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nok", True),
+        (b"HTTP/1.1 302 Found\r\n\r\n", True),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
+        (b"garbage\r\n", False),
+        (b"", False),
+    ],
+)
+def test_http_status_decides(answer: bytes, well: bool) -> None:
+    assert asyncio.run(_ask_http(answer)) is well
+
+
+def test_closed_port_is_a_no() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert asyncio.run(ask(probe(TcpSocket("127.0.0.1", port)), _never))
+    assert not asyncio.run(ask(probe(TcpSocket("127.0.0.1", port)), _never))
+
+
+def test_command_that_takes_too_long_is_a_no() -> None:
+    assert not asyncio.run(ask(COMMAND, _never))

@@ -1,0 +1,226 @@
+"""A pod's life with a runtime that only pretends: order, restarts, the end."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from drcio_controller.kube.jsontypes import JsonObject, objects_at, text_at
+from drcio_controller.kube.pod import parse_pod
+from experiments.twin.kubelet.cgroups import CgroupTree
+from experiments.twin.kubelet.config import KubeletConfig
+from experiments.twin.kubelet.errors import ContainerStartError
+from experiments.twin.kubelet.manifest import parse_manifest
+from experiments.twin.kubelet.qos import qos_class
+from experiments.twin.kubelet.restarts import CrashLoopBackOff
+from experiments.twin.kubelet.runtime import Process
+from experiments.twin.kubelet.shim import Exec, Launch
+from experiments.twin.kubelet.worker import PodWorker
+from tests.experiments.twin_kubelet.manifests import container, pod
+
+
+class Pretence:
+    """A runtime whose processes end with the codes it is given, or run until they are told to end."""
+
+    def __init__(self, codes: dict[str, list[int]]) -> None:
+        self.codes = codes
+        self.launched: list[Launch] = []
+        self.signals: list[int] = []
+        self.probe_code = 0
+
+    async def run(self, launch: Launch) -> Process:
+        assert Path(launch["cgroup"]).is_dir(), "the cgroup is there before the process"
+        self.launched.append(launch)
+        name = launch["argv"][0]
+        if name == "missing":
+            raise ContainerStartError("command 'missing': No such file or directory")
+        process = Process(str(len(self.launched)))
+        process.started.set_result(1)
+        codes = self.codes.get(name, [])
+        if codes:
+            process.exited.set_result(codes.pop(0))
+        return process
+
+    async def execute(self, command: Exec, timeout_s: float) -> int:
+        return self.probe_code
+
+    def signal(self, process: Process, number: int) -> None:
+        self.signals.append(number)
+        if not process.exited.done():
+            process.exited.set_result(128 + number)
+
+    @property
+    def names(self) -> list[str]:
+        return [launch["argv"][0] for launch in self.launched]
+
+
+class Life:
+    """A worker, its runtime, and every status it published."""
+
+    def __init__(self, tmp_path: Path, document: JsonObject, codes: dict[str, list[int]]) -> None:
+        self.tmp_path = tmp_path
+        self.document = document
+        self.runtime = Pretence(codes)
+        self.statuses: list[JsonObject] = []
+        manifest = parse_manifest(document)
+        tree = CgroupTree(tmp_path / "cgroup")
+        (tmp_path / "cgroup/kubepods.slice/kubepods-besteffort.slice").mkdir(parents=True)
+        self.worker = PodWorker(
+            manifest,
+            qos_class(manifest),
+            config=KubeletConfig(
+                node_name="n1",
+                state_dir=tmp_path / "state",
+                log_dir=tmp_path / "log",
+                claims={"data": tmp_path},
+                crash_loop=CrashLoopBackOff(initial_s=0.01),
+            ),
+            runtime=self.runtime,
+            tree=tree,
+            read_config_map=lambda _: None,
+            publish=self.statuses.append,
+        )
+
+    @property
+    def phases(self) -> list[str]:
+        """Return the phases gone through, without repetitions."""
+        phases = [text_at(status, "phase") for status in self.statuses]
+        return [p for n, p in enumerate(phases) if n == 0 or phases[n - 1] != p]
+
+    @property
+    def container_status(self) -> JsonObject:
+        return objects_at(self.statuses[-1], "containerStatuses")[0]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    def runs(self, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
+        async def main() -> None:
+            task = asyncio.create_task(self.worker.run())
+            if meanwhile is not None:
+                await meanwhile()
+            await asyncio.wait_for(task, 5)
+
+        asyncio.run(main())
+
+    def slices_left(self) -> list[Path]:
+        return list((self.tmp_path / "cgroup/kubepods.slice/kubepods-besteffort.slice").iterdir())
+
+
+def life(
+    tmp_path: Path, codes: dict[str, list[int]], *containers: JsonObject, **spec: str | list[JsonObject]
+) -> Life:
+    async def make() -> Life:
+        return Life(tmp_path, pod(*containers, **spec), codes)  # type: ignore[arg-type]  # lists are invariant
+
+    return asyncio.run(make())
+
+
+def test_pod_that_does_its_work_succeeds_and_leaves_nothing(tmp_path: Path) -> None:
+    one = life(tmp_path, {"run": [0]}, restartPolicy="Never")
+    one.runs()
+    assert one.phases == ["Pending", "Running", "Succeeded"]
+    assert one.slices_left() == []
+
+
+def test_init_containers_come_first_and_in_order(tmp_path: Path) -> None:
+    init = [container("i1", command=["first"]), container("i2", command=["second"])]
+    one = life(
+        tmp_path, {"first": [0], "second": [0], "run": [0]}, restartPolicy="Never", initContainers=init
+    )
+    one.runs()
+    assert one.runtime.names == ["first", "second", "run"]
+
+
+def test_failed_init_container_fails_a_pod_that_never_restarts(tmp_path: Path) -> None:
+    one = life(
+        tmp_path, {"first": [2]}, restartPolicy="Never", initContainers=[container("i", command=["first"])]
+    )
+    one.runs()
+    assert one.phases[-1] == "Failed"
+    assert one.runtime.names == ["first"]
+
+
+def test_failures_are_tried_again_each_in_a_new_scope(tmp_path: Path) -> None:
+    one = life(tmp_path, {"run": [1, 1, 0]}, restartPolicy="OnFailure")
+    one.runs()
+    assert one.phases[-1] == "Succeeded"
+    assert one.container_status["restartCount"] == 2
+    assert len({launch["cgroup"] for launch in one.runtime.launched}) == 3
+
+
+def test_command_that_is_not_there_is_a_start_error(tmp_path: Path) -> None:
+    one = life(tmp_path, {}, container(command=["missing"]), restartPolicy="Never")
+    one.runs()
+    assert one.phases[-1] == "Failed"
+    terminated = one.container_status["state"]
+    assert isinstance(terminated, dict)
+    assert text_at(terminated, "terminated", "reason") == "StartError"
+    assert "No such file" in text_at(terminated, "terminated", "message")
+
+
+def test_stop_is_a_sigterm_first(tmp_path: Path) -> None:
+    one = life(tmp_path, {})
+
+    async def meanwhile() -> None:
+        await one.until(lambda: one.phases[-1:] == ["Running"])
+        one.worker.stop(5)
+
+    one.runs(meanwhile)
+    assert one.runtime.signals == [signal.SIGTERM]
+    assert one.slices_left() == []
+
+
+def test_stop_while_backing_off_does_not_start_it_again(tmp_path: Path) -> None:
+    one = life(tmp_path, {"run": [1] * 50})
+
+    async def meanwhile() -> None:
+        await one.until(lambda: len(one.runtime.launched) >= 3)
+        one.worker.stop(5)
+
+    one.runs(meanwhile)
+    assert len(one.runtime.launched) <= 5
+
+
+def test_missing_config_map_fails_the_pod_with_the_reason(tmp_path: Path) -> None:
+    one = life(tmp_path, {}, volumes=[{"name": "c", "configMap": {"name": "none"}}])
+    one.runs()
+    assert one.phases[-1] == "Failed"
+    assert "no ConfigMap 'none'" in text_at(one.statuses[-1], "message")
+
+
+def test_ready_follows_the_probe(tmp_path: Path) -> None:
+    probed = container(readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1})
+    one = life(tmp_path, {}, probed)
+
+    async def meanwhile() -> None:
+        await one.until(lambda: bool(one.statuses) and one.container_status["ready"] is True)
+        one.worker.stop(0)
+
+    one.runs(meanwhile)
+    assert objects_at(one.statuses[1], "containerStatuses")[0]["ready"] is False
+
+
+def test_startup_probe_that_gives_up_restarts_the_container(tmp_path: Path) -> None:
+    probed = container(startupProbe={"exec": {"command": ["false"]}, "failureThreshold": 1})
+    one = life(tmp_path, {}, probed)
+    one.runtime.probe_code = 1
+
+    async def meanwhile() -> None:
+        await one.until(lambda: len(one.runtime.launched) >= 2)
+        one.worker.stop(0)
+
+    one.runs(meanwhile)
+    assert one.runtime.signals[0] == signal.SIGTERM
+
+
+@pytest.mark.parametrize("codes", [[0], [1]])
+def test_every_status_is_one_that_the_controller_reads(tmp_path: Path, codes: list[int]) -> None:
+    one = life(tmp_path, {"run": codes}, restartPolicy="Never")
+    one.runs()
+    for status in one.statuses:
+        parse_pod({**one.document, "status": status})
