@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Literal
 
-from experiments import series
+from experiments import account, series
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.protection import FETCH, Protection, protection
 from experiments.record import RunRecord, Sample
@@ -84,6 +84,9 @@ class Health:
     controller_share: float
     """Part of the window's samples in which the controller answered."""
     controller_state: str | None
+    """What it said most often that it was doing on the service's device."""
+    controller_inert_share: float
+    """Part of its answers in which it held the service's weight to be without effect."""
     interrupted: bool
 
 
@@ -356,7 +359,10 @@ def _health(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigur
     shared = _growth(record, series.pods_counter(lp_pods, lambda pod: series.pod_bytes(pod, hp_devices)))
     covered = _growth(record, lambda sample: 0)
     controllers = [sample.controller for sample in window if sample.controller is not None]
-    states = Counter(str(state) for entry in controllers if (state := entry.get("state")) is not None)
+    states = Counter(
+        state for entry in controllers if (state := account.device_state(entry, hp_devices)) is not None
+    )
+    inert = sum(account.says_inert(entry, hp_pods, hp_devices) for entry in controllers)
     return Health(
         completed=record.load.completed,
         failed_by_kind={kind: count for kind, count in record.load.errors.items() if count},
@@ -377,6 +383,7 @@ def _health(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigur
         lp_weight=_median_weight(window, lp_pods),
         controller_share=len(controllers) / len(window) if window else 0.0,
         controller_state=states.most_common(1)[0][0] if states else None,
+        controller_inert_share=inert / len(controllers) if controllers else 0.0,
         interrupted=record.interrupted,
     )
 

@@ -77,6 +77,8 @@ class Behaviour:
     scheduler: str = "none"
     lp_io_max: str = ""
     controller_state: str | None = None
+    """Nothing for a run without a controller."""
+    controller_effect: str = "effective"
     hp_weight: int = 100
     lp_weight: int = 100
     vrate_pct: float = 100.0
@@ -289,5 +291,13 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
         else "",
         model=f"{DEVICE} ctrl=user model=linear rbps=131072000 rseqiops=6000" if behaviour.iocost else "",
         io_max={LP_POD: behaviour.lp_io_max} if behaviour.lp_io_max else {},
-        controller={"state": behaviour.controller_state} if behaviour.controller_state else None,
+        controller=_account(behaviour) if behaviour.controller_state is not None else None,
     )
+
+
+def _account(behaviour: Behaviour) -> JsonObject:
+    """Build what the controller's /status says, as far as it is read."""
+    return {
+        "devices": [{"device": DEVICE, "state": behaviour.controller_state}],
+        "pods": [{"name": HP_POD, "devices": [{"device": DEVICE, "effect": behaviour.controller_effect}]}],
+    }

@@ -57,6 +57,7 @@ class Thresholds:
     """A 95th percentile of fewer stands on fewer than five requests."""
     sampled_share_min: float = 0.80
     controller_share_min: float = 0.80
+    controller_inert_share_max: float = 0.50
     baseline_p95_spread_max: float = 2.0
     """Largest over smallest; a quiet twin repeats within a factor of 1.5 (measured)."""
 
@@ -398,15 +399,21 @@ def _control_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
             f"the controller answered in only {health.controller_share:.0%} of the samples "
             f"(at least {limits.controller_share_min:.0%}): this is not a run with DRC-IO",
         )
-    elif health.engine == "none" or health.controller_state == "inert":
+    elif health.engine == "none":
         yield _Finding(
             "fail",
             "control-inert",
             label,
             "nothing that the controller set could act: neither iocost nor BFQ was on for the service's "
-            "device, and the batch job had no limit"
-            if health.engine == "none"
-            else "the controller itself reports that its settings are inert",
+            "device, and the batch job had no limit",
+        )
+    elif health.controller_inert_share > limits.controller_inert_share_max:
+        yield _Finding(
+            "fail",
+            "control-inert",
+            label,
+            f"the controller itself called the service's weight inert in {health.controller_inert_share:.0%} "
+            "of its answers",
         )
     elif health.engine != "iomax" and not _favoured(health.hp_weight, health.lp_weight):
         yield _Finding(

@@ -67,7 +67,7 @@ CASES: list[tuple[str, str, str, Behaviour]] = [
     ("invalid", "controller-absent", "drcio", replace(DRCIO_BEHAVIOUR, controller_state=None)),
     ("invalid", "slow-but-not-by-the-disk", "contention", replace(CONTENTION_BEHAVIOUR, fetch_p95_ms=6)),
     ("fail", "control-inert", "drcio", replace(DRCIO_BEHAVIOUR, iocost=False)),
-    ("fail", "control-inert", "drcio", replace(DRCIO_BEHAVIOUR, controller_state="inert")),
+    ("fail", "control-inert", "drcio", replace(DRCIO_BEHAVIOUR, controller_effect="inert")),
     ("fail", "weights-do-not-favour-hp", "drcio", replace(DRCIO_BEHAVIOUR, hp_weight=100, lp_weight=100)),
     ("fail", "drcio_p95_ratio", "drcio", replace(DRCIO_BEHAVIOUR, p95_ms=120)),
     ("fail", "drcio_fetch_p95_ratio", "drcio", replace(DRCIO_BEHAVIOUR, fetch_p95_ms=40)),

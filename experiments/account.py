@@ -1,0 +1,38 @@
+"""Read the controller's own account of a moment (its /status), as far as a verdict needs it.
+
+Whatever is not understood is passed over: the account is another program's, and a verdict rests
+first of all on what the kernel said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from experiments.jsonfields import JsonObject, JsonValue
+
+INERT: Final = "inert"
+
+
+def device_state(account: JsonObject, devices: Sequence[str]) -> str | None:
+    """Return what the controller says it is doing on the first of the devices that it knows."""
+    for entry in _objects(account.get("devices")):
+        state = entry.get("state")
+        if entry.get("device") in devices and isinstance(state, str):
+            return state
+    return None
+
+
+def says_inert(account: JsonObject, pods: Sequence[str], devices: Sequence[str]) -> bool:
+    """Say whether the controller holds a pod's weight to be without effect on one of the devices."""
+    return any(
+        entry.get("effect") == INERT and entry.get("device") in devices
+        for pod in _objects(account.get("pods"))
+        if pod.get("name") in pods
+        for entry in _objects(pod.get("devices"))
+    )
+
+
+def _objects(value: JsonValue) -> Iterator[JsonObject]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        yield from (entry for entry in value if isinstance(entry, Mapping))

@@ -1,0 +1,48 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
+from experiments.account import INERT, device_state, says_inert
+from experiments.jsonfields import JsonObject, JsonValue
+from experiments.testing import DEVICE, HP_POD, OTHER_DEVICE
+
+JSON: st.SearchStrategy[JsonValue] = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def account(effect: str) -> JsonObject:
+    return {
+        "devices": [{"device": OTHER_DEVICE, "state": "open"}, {"device": DEVICE, "state": "holding"}],
+        "pods": [{"name": HP_POD, "devices": [{"device": DEVICE, "effect": effect}]}],
+    }
+
+
+def test_state_is_that_of_the_services_device() -> None:
+    assert device_state(account("effective"), [DEVICE]) == "holding"
+    assert device_state(account("effective"), ["9:9"]) is None
+
+
+def test_inert_weight_counts_only_for_the_service_on_its_device() -> None:
+    assert says_inert(account("inert"), [HP_POD], [DEVICE])
+    assert not says_inert(account("inert"), ["other"], [DEVICE])
+    assert not says_inert(account("inert"), [HP_POD], [OTHER_DEVICE])
+    assert not says_inert(account("idle"), [HP_POD], [DEVICE])
+
+
+@given(devices=JSON, pods=JSON)
+def test_account_of_any_shape_is_read_or_passed_over(devices: JsonValue, pods: JsonValue) -> None:
+    odd: JsonObject = {"devices": devices, "pods": pods}
+    assert device_state(odd, [DEVICE]) is None
+    assert not says_inert(odd, [HP_POD], [DEVICE])
+
+
+def test_names_are_those_of_the_controllers_own_status() -> None:
+    """The controller's classes are the source of the field names that are read here."""
+    assert Effect.INERT.value == INERT
+    assert {"pods", "devices"} <= set(NodeStatus.__dataclass_fields__)
+    assert {"name", "devices"} <= set(PodStatus.__dataclass_fields__)
+    assert {"device", "effect"} <= set(PodOnDevice.__dataclass_fields__)
+    assert {"device", "state"} <= set(DeviceStatus.__dataclass_fields__)
