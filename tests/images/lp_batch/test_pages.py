@@ -56,6 +56,17 @@ def test_a_torn_block_is_found_at_its_first_old_page() -> None:
     assert (fault.page, fault.field, fault.expected, fault.found) == (102, "generation", "10", "9")
 
 
+def test_in_a_large_block_the_sampled_headers_move_with_the_sample() -> None:
+    block = written(64, 0, 10)
+    block[9 * PAGE_BYTES : 10 * PAGE_BYTES] = written(64, 0, 9)[9 * PAGE_BYTES : 10 * PAGE_BYTES]
+    reader = BlockReader(memoryview(block), 5)
+    assert reader.verify(0, 10, sample=0, full=False) is None
+    for sample, full in ((1, False), (0, True)):
+        fault = reader.verify(0, 10, sample=sample, full=full)
+        assert fault is not None
+        assert (fault.page, fault.found) == (9, "9")
+
+
 def test_zeros_are_found() -> None:
     fault = BlockReader(memoryview(bytearray(PAGE_BYTES)), 0).verify(0, None, sample=0, full=False)
     assert fault is not None

@@ -17,6 +17,9 @@ from lp_batch.units import MIB, format_size
 
 SCHEMA = "drcio.lp-data/1"
 _CHUNK_BYTES = MIB
+_SYNC_BYTES = 8 * MIB
+"""Written between two syncs. An fsync cannot be interrupted, and a stop should take a second; also, a
+gigabyte of dirty pages would fill the pod's memory."""
 _PROBED_PAGES = 16
 
 Progress = Callable[[int, int], None]
@@ -110,10 +113,12 @@ def _write_file(path: Path, file_bytes: int, data_set: int, stop: StopRequest, o
             remaining = chunk[: file_bytes - offset]
             while remaining:
                 remaining = remaining[file.write(remaining) :]
-            on_progress(min(offset + _CHUNK_BYTES, file_bytes), file_bytes)
-        os.fsync(file.fileno())
-        # Cached clean pages would be served to a later buffered reader, and take memory from others.
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            done_bytes = min(offset + _CHUNK_BYTES, file_bytes)
+            if done_bytes % _SYNC_BYTES == 0 or done_bytes == file_bytes:
+                os.fsync(file.fileno())
+                # Cached pages would take memory from others, and serve a later buffered reader.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            on_progress(done_bytes, file_bytes)
     return True
 
 

@@ -77,6 +77,9 @@ class Job:
         self._writing = [False] * plan.workers
         self._block = [0] * plan.workers
         self._generation = [0] * plan.workers
+        # Two operations in flight on one block would make what a read must find uncertain.
+        self._tracked = plan.pattern.writes
+        self._busy: set[int] = set()
         self._readers = [BlockReader(buffer, data.data_set) for buffer in arena.read_buffers]
         self._writers: list[BlockWriter] = []
         if plan.pattern.writes:
@@ -99,12 +102,11 @@ class Job:
                 burst_ops=max(plan.workers, int(rate_bytes_s * _BURST_S / plan.block_bytes)),
             )
 
-        # Two operations in flight on one block would make what a read must find uncertain.
-        self._busy: set[int] = set()
         self._written = array("I", bytes(4 * plan.blocks if plan.pattern.writes else 0))
         """Generation that this run last wrote to each block, 0 for none."""
         self._next_generation = generation_base % _GENERATIONS or 1
         self._recent: deque[int] = deque(maxlen=_RECENT_BLOCKS)
+        self._reads_back = plan.pattern.only_writes and plan.read_back_every > 0
         self._until_read_back = plan.read_back_every
         self._full_debt = 0.0
 
@@ -164,9 +166,9 @@ class Job:
 
     def _next_access(self) -> Access:
         plan = self._plan
-        if not plan.pattern.writes:
+        if not self._tracked:
             return next(self._accesses)
-        if plan.pattern.only_writes and plan.read_back_every:
+        if self._reads_back:
             self._until_read_back -= 1
             if self._until_read_back <= 0 and self._recent:
                 block = self._recent[int(self._rng.random() * len(self._recent))]
@@ -196,7 +198,6 @@ class Job:
         self._end_ns = now_ns = self._clock_ns()
         block_bytes = self._plan.block_bytes
         stats = self._stats
-        tracked = self._plan.pattern.writes
         for slot, moved in completions:
             stats.active -= 1
             block = self._block[slot]
@@ -210,7 +211,7 @@ class Job:
             else:
                 stats.read.observe(block_bytes, latency_us)
                 self._verify(slot, block)
-            if tracked:
+            if self._tracked:
                 self._busy.discard(block)
             self._free.append(slot)
 

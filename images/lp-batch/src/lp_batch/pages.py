@@ -25,6 +25,7 @@ _PAGE_WORDS = PAGE_BYTES // 8
 _HEADER = struct.Struct("<4Q")
 _MAGIC = 0x44524349
 _TAIL_BYTES = 256
+_SAMPLED_HEADERS = 16
 _MASK32 = 0xFFFFFFFF
 _MIN_POOL_PAGES = 64
 
@@ -93,48 +94,67 @@ class BlockReader:
         self._data_set = data_set << 48
 
     def verify(self, first_page: int, generation: int | None, *, sample: int, full: bool) -> PageFault | None:
-        """Check every header, the tail of page `sample`, and with `full` each page's whole payload.
+        """Check headers and the tail of page `sample`; with `full` all headers and all payload.
 
+        Of a large block a sampled check looks at every n-th header, page `sample` among them.
         `generation` is what the last write of this run put there; None where this run wrote nothing,
         then each page only has to be consistent in itself.
         """
-        place = self._data_set | first_page
-        places = self._places.tolist()
-        if places != list(range(place, place + self._pages)):
-            bad = next(i for i, found in enumerate(places) if found != place + i)
-            return PageFault(
-                page=first_page + bad, field="place", expected=hex(place + bad), found=hex(places[bad])
-            )
-        for index, magic in enumerate(self._magics.tolist()):
-            if magic >> 32 != _MAGIC:
-                return PageFault(
-                    page=first_page + index, field="magic", expected=hex(_MAGIC), found=hex(magic >> 32)
-                )
-        if generation is not None:
-            expected = mirrored(generation)
-            generations = self._generations.tolist()
-            if generations.count(expected) != self._pages:
-                bad = next(i for i, found in enumerate(generations) if found != expected)
-                return PageFault(
-                    page=first_page + bad,
-                    field="generation",
-                    expected=str(generation),
-                    found=str(generations[bad] & _MASK32),
-                )
-        else:
-            for index, found in enumerate(self._generations.tolist()):
-                if found != mirrored(found & _MASK32):
-                    return PageFault(
-                        page=first_page + index,
-                        field="generation",
-                        expected="a mirrored word",
-                        found=hex(found),
-                    )
-        if fault := self._tail_fault(first_page, sample):
-            return fault
-        if full:
+        step = 1 if full else max(1, self._pages // _SAMPLED_HEADERS)
+        headers = slice(sample % step, None, step)
+        fault = (
+            self._place_fault(first_page, headers)
+            or self._magic_fault(first_page, headers)
+            or self._generation_fault(first_page, headers, generation)
+            or self._tail_fault(first_page, sample)
+        )
+        if fault is None and full:
             return self._payload_fault(first_page)
-        return None
+        return fault
+
+    # Each check first decides for all its pages at once, in C, and looks for the page only if it fails.
+
+    def _place_fault(self, first_page: int, headers: slice) -> PageFault | None:
+        place = self._data_set | first_page
+        places = self._places[headers].tolist()
+        expected = range(place, place + self._pages)[headers]
+        if places == list(expected):
+            return None
+        bad = next(index for index, found in enumerate(places) if found != expected[index])
+        return PageFault(
+            page=first_page + expected[bad] - place,
+            field="place",
+            expected=hex(expected[bad]),
+            found=hex(places[bad]),
+        )
+
+    def _magic_fault(self, first_page: int, headers: slice) -> PageFault | None:
+        magics = self._magics[headers].tolist()
+        if min(magics) >> 32 == max(magics) >> 32 == _MAGIC:
+            return None
+        bad = next(index for index, found in enumerate(magics) if found >> 32 != _MAGIC)
+        return PageFault(
+            page=first_page + range(self._pages)[headers][bad],
+            field="magic",
+            expected=hex(_MAGIC),
+            found=hex(magics[bad] >> 32),
+        )
+
+    def _generation_fault(self, first_page: int, headers: slice, generation: int | None) -> PageFault | None:
+        generations = self._generations[headers].tolist()
+        if generation is not None:
+            good = {mirrored(generation)}
+        else:
+            good = {word for word in set(generations) if word == mirrored(word & _MASK32)}
+        if good.issuperset(generations):
+            return None
+        bad = next(index for index, found in enumerate(generations) if found not in good)
+        return PageFault(
+            page=first_page + range(self._pages)[headers][bad],
+            field="generation",
+            expected="a mirrored word" if generation is None else str(generation),
+            found=hex(generations[bad]) if generation is None else str(generations[bad] & _MASK32),
+        )
 
     def _tail_fault(self, first_page: int, index: int) -> PageFault | None:
         end = (index + 1) * PAGE_BYTES

@@ -39,7 +39,8 @@ class Summary(TypedDict):
     file_bytes: int
     rate_mib_s: float | None
     seed: int
-    engine: str
+    engine: str | None
+    """aio or threads; null where the run was stopped before it opened its file."""
     direct: bool
     notes: list[str]
     data_created: bool
@@ -62,7 +63,7 @@ class Summary(TypedDict):
 
 def summarise(
     plan: Plan,
-    volume: OpenVolume,
+    volume: OpenVolume | None,
     stats: JobStats,
     outcome: Outcome,
     *,
@@ -70,6 +71,8 @@ def summarise(
     cpu_s: float,
     error: str | None,
 ) -> Summary:
+    """Sum up a run; `volume` is None where it ended before the file was open."""
+    engine = None if volume is None else volume.engine
     elapsed_s = outcome.elapsed_s
     per_s = 1 / elapsed_s if elapsed_s > 0 else 0.0
     return Summary(
@@ -80,9 +83,9 @@ def summarise(
         file_bytes=plan.file_bytes,
         rate_mib_s=plan.rate_mib_s,
         seed=plan.seed,
-        engine=volume.engine.name,
-        direct=volume.direct,
-        notes=list(volume.notes),
+        engine=None if engine is None else engine.name,
+        direct=volume is not None and volume.direct,
+        notes=[] if volume is None else list(volume.notes),
         data_created=data_created,
         operations=stats.operations,
         bytes=stats.bytes,
@@ -92,7 +95,7 @@ def summarise(
         latency_ms=_latency(stats.both),
         read=_kind(stats.read),
         write=_kind(stats.write),
-        fsyncs=volume.engine.fsyncs if isinstance(volume.engine, ThreadEngine) else 0,
+        fsyncs=engine.fsyncs if isinstance(engine, ThreadEngine) else 0,
         verified_sampled=stats.verified_sampled,
         verified_full=stats.verified_full,
         abandoned=outcome.abandoned,
