@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +135,7 @@ def load_graph(path: Path) -> ReviewGraph:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return ReviewGraph(**{name: stored[name] for name in stored.files})
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, TypeError) as error:
         raise DatasetError(
             f"{path} is not a review graph: {error}", hint="run `hp-service prepare` again"
         ) from error

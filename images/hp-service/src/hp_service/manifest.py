@@ -6,7 +6,7 @@ Plain Kubernetes JSON, standard library only: a Pulumi program imports this in m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Json = dict[str, object]
 
@@ -38,7 +38,7 @@ class PodOptions:
     image: str
     claim_name: str
     """The PersistentVolumeClaim that is mounted at /data."""
-    resources: Resources = BURSTABLE
+    resources: Resources = field(default_factory=lambda: BURSTABLE)
     prepare: bool = True
     """Run `hp-service prepare` in an init container; off where the volume is filled beforehand."""
     scale: int = 1
@@ -109,7 +109,7 @@ def _container(name: str, image: str, arguments: list[str], resources: Resources
         "args": arguments,
         "env": [
             # Nothing may write to the image: libraries that keep files in the home folder get this one.
-            {"name": "HOME", "value": "/tmp"},
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108  # the emptyDir below
         ],
         "resources": {kind: dict(amounts) for kind, amounts in resources.items()},
         "securityContext": {

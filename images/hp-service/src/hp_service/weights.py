@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ def load_weights(path: Path, features: int) -> FraudSage:
     try:
         with np.load(path, allow_pickle=False) as stored:
             model.load_state_dict({name: torch.from_numpy(stored[name]) for name in stored.files})
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, TypeError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
         raise DatasetError(f"{path} does not fit the model: {first_line}", hint=PREPARE_AGAIN) from error
     return model.eval()
