@@ -162,7 +162,7 @@ class Agent:
                 self._tally.tick_errors += 1
                 log.exception("tick_failed")
             if due:
-                next_tick_s = max(next_tick_s + self._file.config.interval_s, time.monotonic())
+                next_tick_s = max(next_tick_s + self._controller.look_again_s, time.monotonic())
         failures = self._controller.close().failures
         for failure in failures:
             log.error("not_restored knob=%s error=%r", failure.knob, str(failure.error))

@@ -147,6 +147,12 @@ class Controller:
         if self._refuse_failed_engines():
             self.apply(now_s)
 
+    @property
+    def look_again_s(self) -> float:
+        """Return when the next tick is due, counted from the last one."""
+        asked = [state.decision.look_again_s for state in self._devices.values()]
+        return min([self._config.interval_s, *(seconds for seconds in asked if seconds is not None)])
+
     def tick(self, now_s: float) -> None:
         """Observe, decide and apply once."""
         hierarchy = self._find_hierarchy()

@@ -46,6 +46,8 @@ class Decision:
     """io.max by pod uid."""
     weights: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, where a policy wants others than the classes'."""
+    look_again_s: float | None = None
+    """Look again earlier than at the configured interval."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """Every number that went into it, logged once."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from drcio_controller.config import Config, Engine, PolicyName
 from drcio_controller.policies.decision import DevicePolicy
+from drcio_controller.policies.drcio import DrcioPolicy
 from drcio_controller.policies.static import CapPolicy, StaticPolicy
+from drcio_controller.policies.stepwise import StepPolicy
 
 
 def make_policy(config: Config) -> DevicePolicy:
@@ -12,6 +14,10 @@ def make_policy(config: Config) -> DevicePolicy:
     match config.policy:
         case PolicyName.IOMAX:
             return CapPolicy(config.iomax_percent, max(entry.weight for entry in config.classes.values()))
+        case PolicyName.DRCIO:
+            return DrcioPolicy(config)
+        case PolicyName.STEP:
+            return StepPolicy()
         case _:
             return StaticPolicy()
 

@@ -1,0 +1,366 @@
+"""Find the knee of a device and stay just below it. Pure; the reasons are in docs/adr/0001.
+
+One number per device is controlled: the budget, as a multiple of the device's profile, that this
+node lets out per second. Below the knee every waiting I/O waits here, where weights decide who is
+next; above it the queue moves into the device (on EBS: behind it), where weights mean nothing.
+
+The knee shows itself in one signal that no budget hides: requests stay longer in the device than
+they do when nothing queues there. In that very moment what the device achieves *is* its capacity for
+the present mix, in the budget's own units; so one look is enough to know where to go back to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """Why the budget is what it is."""
+
+    IDLE = "idle"
+    """No I/O of lower classes: nothing to arbitrate."""
+    ALONE = "hp-alone"
+    """The protected pods fill the device by themselves; nobody is to be squeezed for that."""
+    OPEN = "open"
+    """The protected pods are idle; everybody else may have the whole device."""
+    SEEK = "seek"
+    """Growing towards a knee that is not known (any more)."""
+    HOLD = "hold"
+    """Just below the knee."""
+    PROBE = "probe"
+    """Asking whether the knee has moved up."""
+    DRAIN = "drain"
+    """Letting a queue in the device run empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """The law's constants; each says where it comes from."""
+
+    latency_factor: float = 2.5
+    latency_slack_ms: float = 3.0
+    """The device counts as queueing when its latency is over base * factor and base + slack. At the
+    knee of a measured sweep single reads took up to twice their base; beyond it a hundred times."""
+    severe_factor: float = 3.0
+    """So many times that limit needs no second look."""
+    margin: float = 0.97
+    """How much of the capacity is let out: the rest empties what bursts leave behind."""
+    quiet_s: float = 18.0
+    """After a queue was seen, no probing for this long."""
+    probe_growth: float = 0.015
+    """Per second, at a probe's start. A slow probe meets a small queue: what comes in over the capacity
+    has first to fill the volume's burst bucket (100 ms in QEMU), and is noticed within a look."""
+    acceleration: float = 1.35
+    """Of a probe's growth, per second: a doubled volume is found within ten seconds of probing."""
+    seek_growth: float = 0.20
+    """Per second; a probe's fastest, and the pace where no knee is known."""
+    open_jump: float = 1.03
+    open_growth: float = 0.10
+    """Per second. Opening slowly past the knee gives full speed at once and a deep queue only later,
+    should the protected pods come back soon."""
+    open_limit: float = 4.0
+    """Times the knee; there the device is saturated whatever the mix."""
+    binding_used: float = 0.85
+    """A budget used to this share, of what is used when it binds, is what holds low priority back."""
+    binding_stall: float = 0.5
+    """So is a lower one, if low priority stalls for most of the time without a queue in the device."""
+    base_rise_per_s: float = 0.02
+    """How fast the base latency follows upwards; it falls at once, halfway per look."""
+    base_min_ms: float = 0.2
+    mix_change: float = 2.5
+    """A mean request this many times larger or smaller is another mix, with another knee."""
+    correction: float = 0.93
+    """At most so much lower is the capacity taken from one look of draining to the next."""
+    drain_floor: float = 0.3
+    """While draining, low priority keeps this share: a full stop would be felt by its own clients."""
+    stuck_looks: int = 12
+    """Looks in a row in which a queue did not drain, before low priority is capped outright: then the
+    queue comes past the budget (writeback by the kernel, a process outside of every pod)."""
+    cap_step: float = 0.8
+    cap_release: float = 0.15
+    """Per second, how fast a cap is lifted once the queue is gone."""
+    budget_min: float = 0.02
+    budget_max: float = 400.0
+    quantum: float = 0.015
+    """Smaller changes are not written: each write of the model quiesces the queue for a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """One look, reduced to what the law needs."""
+
+    now_s: float
+    span_s: float
+    latency_ms: float | None
+    """Mean time in the device; None if nothing completed."""
+    requests: float
+    """Completed in the window."""
+    used: float
+    """What the budget let into the device per second, in multiples of the profile."""
+    delivered: float
+    """What the device completed per second, in the same unit, reckoned from its own counters. The two
+    differ while a queue in the device grows or shrinks."""
+    queued_s: float
+    """How long the device needs for what is in it at the end of the window."""
+    protected_active: bool
+    """Within the idle time, not only in this window."""
+    yielding_active: bool
+    """Lower classes did I/O in this window."""
+    yielding_stall: float | None
+    """Share of the time in which some of them waited for I/O; None without PSI."""
+    yielding_request_bytes: float
+    """Mean size of lower classes' I/Os; 0 if there were none."""
+    floor: float
+    """The share of the capacity below which low priority is never held."""
+    missed_target: bool = False
+    """A protected pod that names a target is over it, and is not short of CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the law remembers about a device."""
+
+    budget: float
+    written: float
+    """The budget in force; follows `budget` in quanta."""
+    knee: float | None = None
+    """The device's capacity for this mix, as last seen, in multiples of the profile."""
+    knee_request_bytes: float = 0.0
+    efficiency: float = 0.95
+    """Share of a binding budget that is really used: a burst of high priority leaves some unused."""
+    base_ms: float | None = None
+    queue_seen_s: float = float("-inf")
+    suspicious: int = 0
+    """Looks in a row with a queue."""
+    unit_ratio: float = 1.0
+    """`used` over `delivered` while nothing queues: merged and split I/Os cost a little differently."""
+    cap: float | None = None
+    """A limit on lower classes, in multiples of the profile; None: the budget suffices."""
+    stuck: int = 0
+    target_margin: float = 1.0
+    """Below 1 while a protected pod misses its target through a queue that lower classes cause."""
+    mode: Mode = Mode.IDLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the law decided, and every term of it."""
+
+    state: State
+    reason: str
+    terms: dict[str, float]
+
+
+def initial(*, known: bool) -> State:
+    """Return a state that starts at the profile; a guessed one starts a little lower."""
+    start = 1.0 if known else 0.8
+    return State(budget=start, written=start)
+
+
+def step(state: State, seen: Signals, law: Law) -> Outcome:
+    """Return the next state: the whole law, one look at a time."""
+    base_ms = _base(state, seen, law)
+    limit_ms = _limit(base_ms, law)
+    latency_ms = seen.latency_ms or 0.0
+    queueing = seen.requests >= 1 and latency_ms > limit_ms
+    if state.mode is Mode.DRAIN and seen.queued_s * 1000 < limit_ms:
+        queueing = False  # what completed had waited in a queue that is gone by now
+    severe = queueing and latency_ms > law.severe_factor * limit_ms
+    state = replace(
+        state,
+        base_ms=base_ms,
+        unit_ratio=_unit_ratio(state, seen, queueing=queueing),
+        suspicious=state.suspicious + 1 if queueing else 0,
+        efficiency=_efficiency(state, seen, queueing=queueing),
+        target_margin=_target_margin(state, seen, queueing=queueing),
+    )
+    if _mix_changed(state, seen, law):
+        state = replace(state, knee=None)
+    # A probe expects to meet the queue; anywhere else one look may be noise.
+    confirmed = severe or state.suspicious >= 2 or (queueing and state.mode in (Mode.PROBE, Mode.SEEK))
+    if not seen.yielding_active:
+        state, reason = _without_yielding(state, seen, law, queueing=confirmed)
+    elif not seen.protected_active:
+        state, reason = _open(state, seen, law, queueing=confirmed)
+    elif confirmed:
+        state, reason = _back_off(state, seen, law)
+    elif state.mode in (Mode.DRAIN, Mode.OPEN, Mode.ALONE, Mode.IDLE):
+        state, reason = _settle(state, law)
+    elif queueing:
+        reason = "latency rose once; looking again"
+    elif not _binding(state, seen, law):
+        state, reason = replace(state, mode=Mode.HOLD), "lower classes do not use what they may have"
+    else:
+        state, reason = _grow(state, seen, law)
+    state = _capped(_bounded(state, seen, law), seen, law, queueing=confirmed)
+    terms = {
+        "latency_ms": seen.latency_ms or 0.0,
+        "base_ms": base_ms or 0.0,
+        "limit_ms": limit_ms,
+        "used": seen.used,
+        "knee": state.knee or 0.0,
+        "efficiency": state.efficiency,
+        "stall": seen.yielding_stall or 0.0,
+    }
+    return Outcome(state=state, reason=reason, terms=terms)
+
+
+def _limit(base_ms: float | None, law: Law) -> float:
+    base = law.base_min_ms if base_ms is None else base_ms
+    return max(base * law.latency_factor, base + law.latency_slack_ms)
+
+
+def _base(state: State, seen: Signals, law: Law) -> float | None:
+    """Follow the latency without a queue: down quickly, up slowly, and never up into a queue."""
+    if seen.latency_ms is None or seen.requests < 4:
+        return state.base_ms
+    if state.base_ms is None:
+        # The very first look may be into a queue; a device that idles at more is not one we know.
+        return max(law.base_min_ms, min(seen.latency_ms, 10.0))
+    if seen.latency_ms < state.base_ms:
+        return max(law.base_min_ms, (state.base_ms + seen.latency_ms) / 2)
+    if seen.latency_ms > _limit(state.base_ms, law):
+        return state.base_ms
+    gain = min(1.0, law.base_rise_per_s * seen.span_s)
+    return state.base_ms + gain * (seen.latency_ms - state.base_ms)
+
+
+def _efficiency(state: State, seen: Signals, *, queueing: bool) -> float:
+    stalled = seen.yielding_stall is None or seen.yielding_stall > 0.5
+    if queueing or not seen.yielding_active or not seen.protected_active or not stalled:
+        return state.efficiency
+    used_ratio = min(1.0, seen.used / state.written)
+    if used_ratio < 0.5:
+        return state.efficiency
+    return state.efficiency + min(1.0, 0.2 * seen.span_s) * (used_ratio - state.efficiency)
+
+
+def _unit_ratio(state: State, seen: Signals, *, queueing: bool) -> float:
+    if queueing or state.mode in (Mode.DRAIN, Mode.OPEN) or min(seen.used, seen.delivered) < 0.05:
+        return state.unit_ratio
+    ratio = min(2.0, max(0.5, seen.used / seen.delivered))
+    return state.unit_ratio + min(1.0, 0.1 * seen.span_s) * (ratio - state.unit_ratio)
+
+
+def _target_margin(state: State, seen: Signals, *, queueing: bool) -> float:
+    """Lower the ceiling while a target is missed through a queue; give it back slowly."""
+    if seen.missed_target and queueing and seen.yielding_active:
+        return max(0.6, state.target_margin * 0.93)
+    return min(1.0, state.target_margin + 0.01 * seen.span_s)
+
+
+def _mix_changed(state: State, seen: Signals, law: Law) -> bool:
+    if state.knee is None or not seen.yielding_request_bytes or not state.knee_request_bytes:
+        return False
+    ratio = seen.yielding_request_bytes / state.knee_request_bytes
+    return not 1 / law.mix_change < ratio < law.mix_change
+
+
+def _binding(state: State, seen: Signals, law: Law) -> bool:
+    used_ratio = seen.used / state.written
+    if used_ratio >= law.binding_used * state.efficiency:
+        return True
+    stall = seen.yielding_stall
+    return stall is not None and stall >= law.binding_stall and used_ratio >= 0.5
+
+
+def _below_knee(state: State, law: Law) -> float:
+    """Return the budget that makes what is really used the wanted share of the capacity."""
+    knee = state.budget if state.knee is None else state.knee * law.margin / state.efficiency
+    return knee * state.target_margin
+
+
+def _without_yielding(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[State, str]:
+    budget = max(1.0, state.knee or 0.0)
+    if seen.used > 0.5 * state.written or queueing:
+        budget = max(budget, 2 * state.budget)
+        return replace(state, budget=budget, mode=Mode.ALONE), "protected pods fill the device by themselves"
+    return replace(state, budget=budget, mode=Mode.IDLE), "no I/O of lower classes"
+
+
+def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[State, str]:
+    knee = state.knee
+    if queueing:
+        # Nobody suffers now, so the device's capacity may be measured as long as it is offered.
+        achieved = seen.delivered * state.unit_ratio
+        knee = achieved if knee is None else knee + 0.3 * (achieved - knee)
+        state = replace(
+            state, knee=knee, knee_request_bytes=seen.yielding_request_bytes, queue_seen_s=seen.now_s
+        )
+    reference = max(knee or 0.0, 1.0)
+    if state.mode is not Mode.OPEN:
+        start = max(state.written, (knee or state.written) * law.open_jump / state.efficiency)
+        return replace(state, budget=start, mode=Mode.OPEN), "protected pods are idle"
+    if not _binding(state, seen, law):
+        return state, "protected pods are idle, and nobody wants more"
+    budget = min(law.open_limit * reference, state.budget * (1 + law.open_growth * seen.span_s))
+    return replace(state, budget=max(budget, state.budget)), "protected pods are idle"
+
+
+def _back_off(state: State, seen: Signals, law: Law) -> tuple[State, str]:
+    """Take what was delivered for the capacity, and let the queue run empty for one look.
+
+    A queue of D seconds is gone after one look of T seconds in which D/T less than the capacity
+    is let in.
+    """
+    knee = seen.delivered * state.unit_ratio
+    if state.knee is not None and state.mode is Mode.DRAIN:
+        # The queue may have run empty on the way, so that less than the capacity was delivered; but
+        # the look before may have flattered the device by a full burst bucket.
+        knee = max(knee, state.knee * law.correction)
+    let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
+    return (
+        replace(
+            state,
+            knee=knee,
+            knee_request_bytes=seen.yielding_request_bytes,
+            budget=min(state.budget * 0.98, knee * let_in),
+            queue_seen_s=seen.now_s,
+            mode=Mode.DRAIN,
+        ),
+        "requests queue in the device",
+    )
+
+
+def _settle(state: State, law: Law) -> tuple[State, str]:
+    if state.knee is None:
+        start = 1.0 if state.mode in (Mode.IDLE, Mode.ALONE, Mode.OPEN) else state.budget
+        return replace(state, budget=min(state.budget, start), mode=Mode.SEEK), "the knee is not known yet"
+    return replace(state, budget=_below_knee(state, law), mode=Mode.HOLD), "back to just below the knee"
+
+
+def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
+    knee_budget = _below_knee(state, law)
+    if state.knee is None:
+        budget = state.budget * (1 + law.seek_growth * seen.span_s)
+        return replace(state, budget=budget, mode=Mode.SEEK), "no queue, and lower classes want more"
+    quiet_s = seen.now_s - state.queue_seen_s
+    if quiet_s < law.quiet_s:
+        budget = min(knee_budget, state.budget * (1 + law.seek_growth * seen.span_s))
+        return replace(state, budget=budget, mode=Mode.HOLD), "the knee was seen a moment ago"
+    growth = min(law.seek_growth, law.probe_growth * law.acceleration ** (quiet_s - law.quiet_s))
+    budget = max(state.budget, knee_budget) * (1 + growth * seen.span_s)
+    return replace(state, budget=budget, mode=Mode.PROBE), "asking whether the device can do more"
+
+
+def _bounded(state: State, seen: Signals, law: Law) -> State:
+    floor = max(law.budget_min, seen.floor * (state.knee or 0.0))
+    budget = min(law.budget_max, max(floor, state.budget))
+    moved = abs(budget - state.written) > law.quantum * state.written
+    return replace(state, budget=budget, written=budget if moved else state.written)
+
+
+def _capped(state: State, seen: Signals, law: Law, *, queueing: bool) -> State:
+    """Take the last step of the ladder where the budget alone does not empty the device, and undo it."""
+    if not (queueing and state.mode is Mode.DRAIN):
+        if state.cap is None:
+            return replace(state, stuck=0)
+        cap = state.cap * (1 + law.cap_release * seen.span_s)
+        done = not seen.protected_active or cap > 1.5 * max(1.0, state.knee or 0.0)
+        return replace(state, stuck=0, cap=None if done else cap)
+    stuck = state.stuck + 1
+    if stuck % law.stuck_looks:
+        return replace(state, stuck=stuck)
+    lowest = seen.floor * max(1.0, state.knee or 0.0)
+    return replace(state, stuck=stuck, cap=max(lowest, law.cap_step * (state.cap or state.knee or 1.0)))
