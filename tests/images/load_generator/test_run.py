@@ -140,6 +140,22 @@ def test_requests_in_flight_at_a_stop_are_dropped_and_counted(stub: StubService)
 def test_progress_is_reported_about_once_a_second(stub: StubService) -> None:
     reports: list[Progress] = []
     generate(replace(plan_for(stub), duration_s=2.5), on_progress=reports.append)
-    assert [report.phase for report in reports] == ["load", "load"]
-    assert reports[0].sent <= reports[1].sent
-    assert reports[0].phase_s == 2.5
+    load = [report for report in reports if report.phase == "load"]
+    assert len(load) == 2
+    assert 0 < load[0].sent < load[1].sent
+    assert load[0].phase_s == 2.5
+
+
+def test_waiting_for_the_service_is_reported_and_can_be_stopped(stub: StubService) -> None:
+    stub.ready = False
+    stop = threading.Event()
+    phases: list[str] = []
+
+    def on_progress(progress: Progress) -> None:
+        phases.append(progress.phase)
+        stop.set()
+
+    record = generate(replace(plan_for(stub), ready_timeout_s=60), on_progress=on_progress, stop=stop)
+    assert phases == ["ready"]
+    assert record.interrupted
+    assert record.sent == 0

@@ -29,11 +29,11 @@ class Progress:
     """How far a run is."""
 
     phase: str
-    """warmup, load, or drain: waiting for the last answers."""
+    """ready (waiting for the service), warmup, load, or drain (waiting for the last answers)."""
     elapsed_s: float
     """Of this phase."""
     phase_s: float
-    """How long this phase takes; at most, for drain."""
+    """How long this phase takes; at most, for ready and drain."""
     sent: int
     completed: int
     failed: int
@@ -63,8 +63,7 @@ def generate(
 async def _generate(plan: Plan, on_progress: OnProgress, stop: threading.Event) -> LoadRecord:
     client = Client(plan)
     try:
-        ready = asyncio.ensure_future(client.wait_until_ready(plan.ready_timeout_s))
-        await _unless(stop, ready)
+        await _wait_until_ready(client, plan.ready_timeout_s, on_progress, stop)
         # Another seed than the window's own, else a warm cache would be asked the same ids again.
         warmup_offsets = (
             schedule(plan.rate_rps, plan.warmup_s, ~plan.seed, plan.arrivals) if plan.warmup_s else ()
@@ -94,15 +93,33 @@ async def _generate(plan: Plan, on_progress: OnProgress, stop: threading.Event) 
         await client.close()
 
 
-async def _unless(stop: threading.Event, task: "asyncio.Future[None]") -> None:
-    """Wait for a task, or cancel it when `stop` is set."""
-    while not task.done():
+async def _wait_until_ready(
+    client: Client, timeout_s: float, on_progress: OnProgress, stop: threading.Event
+) -> None:
+    """Wait for the service, or return early when `stop` is set; raises `NotReady`."""
+    probing = asyncio.ensure_future(client.wait_until_ready(timeout_s))
+    begin_s = reported_s = time.monotonic()
+    while not probing.done():
         if stop.is_set():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
             return
-        await asyncio.wait([task], timeout=_STOP_POLL_S)
-    task.result()
+        now_s = time.monotonic()
+        if now_s - reported_s >= _PROGRESS_INTERVAL_S:
+            reported_s = now_s
+            on_progress(
+                Progress(
+                    phase="ready",
+                    elapsed_s=now_s - begin_s,
+                    phase_s=timeout_s,
+                    sent=0,
+                    completed=0,
+                    failed=0,
+                    in_flight=0,
+                )
+            )
+        await asyncio.wait([probing], timeout=_STOP_POLL_S)
+    probing.result()
 
 
 class Phase:
