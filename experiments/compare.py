@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,8 +47,10 @@ class PolicyComparison:
     policies: tuple[PolicyResult, ...]
     as_good_as_ours: tuple[str, ...]
     """Lose nothing to DRC-IO: in no figure worse by more than the tolerance."""
-    better_somewhere: tuple[str, ...]
-    """Beat DRC-IO by more than the tolerance in at least one figure (and may lose another)."""
+    lower_latency: tuple[str, ...]
+    """Beat DRC-IO in a latency by more than the tolerance, and lose to it elsewhere."""
+    more_throughput: tuple[str, ...]
+    """Beat DRC-IO in throughput by more than the tolerance, and lose to it elsewhere."""
 
     @property
     def sentence(self) -> str:
@@ -58,14 +60,14 @@ class PolicyComparison:
         if self.as_good_as_ours:
             verb = "loses" if len(self.as_good_as_ours) == 1 else "lose"
             return f"{_list(self.as_good_as_ours)} {verb} nothing to DRC-IO in this experiment."
-        one = len(self.better_somewhere) == 1
-        others = (
-            f" {_list(self.better_somewhere)} {'beats' if one else 'beat'} it in one figure "
-            f"and {'pays' if one else 'pay'} in another."
-            if self.better_somewhere
-            else ""
-        )
-        return f"No other policy is as good as DRC-IO in latency and throughput together.{others}"
+        trades = ""
+        if self.lower_latency:
+            verb = "keeps" if len(self.lower_latency) == 1 else "keep"
+            trades += f" {_list(self.lower_latency)} {verb} latency lower, at the batch job's expense."
+        if self.more_throughput:
+            verb = "gives" if len(self.more_throughput) == 1 else "give"
+            trades += f" {_list(self.more_throughput)} {verb} the batch job more, at the service's expense."
+        return "No other policy is as good as DRC-IO in latency and throughput together." + trades
 
 
 def compares_policies(study: Study) -> bool:
@@ -88,13 +90,8 @@ def compare_policies(study: Study, *, tolerance: float = TIE_TOLERANCE) -> Polic
         as_good_as_ours=tuple(
             other.policy for other in others if ours is not None and _loses_nothing(other, ours, tolerance)
         ),
-        better_somewhere=tuple(
-            other.policy
-            for other in others
-            if ours is not None
-            and not _loses_nothing(other, ours, tolerance)
-            and _beats_somewhere(other, ours, tolerance)
-        ),
+        lower_latency=_trading(others, ours, tolerance, _latency_losses),
+        more_throughput=_trading(others, ours, tolerance, _throughput_losses),
     )
 
 
@@ -104,7 +101,8 @@ def comparison_json(comparison: PolicyComparison) -> JsonObject:
         "tolerance": TIE_TOLERANCE,
         "sentence": comparison.sentence,
         "as_good_as_ours": list(comparison.as_good_as_ours),
-        "better_somewhere": list(comparison.better_somewhere),
+        "lower_latency": list(comparison.lower_latency),
+        "more_throughput": list(comparison.more_throughput),
         "policies": [
             {
                 "policy": result.policy,
@@ -140,27 +138,45 @@ def _policy_result(
     )
 
 
-def _losses(other: PolicyResult, ours: PolicyResult) -> Sequence[float]:
-    """How much worse another policy is in each figure that both have: 1.1 is 10% worse, 0.9 better."""
-    both = [
-        (other.p95_ratio, ours.p95_ratio),
-        (other.fetch_p95_ratio, ours.fetch_p95_ratio),
-        (ours.lp_share, other.lp_share),
-    ]
+Losses = Callable[[PolicyResult, PolicyResult], list[float]]
+"""How much worse another policy is than ours in some figures: 1.1 is 10% worse, 0.9 better."""
+
+
+def _latency_losses(other: PolicyResult, ours: PolicyResult) -> list[float]:
     return [
-        worse / better if better else float("inf")
-        for worse, better in both
-        if worse is not None and better is not None
+        *_loss(other.p95_ratio, ours.p95_ratio),
+        *_loss(other.fetch_p95_ratio, ours.fetch_p95_ratio),
     ]
+
+
+def _throughput_losses(other: PolicyResult, ours: PolicyResult) -> list[float]:
+    return _loss(ours.lp_share, other.lp_share)
+
+
+def _loss(worse_if_more: float | None, reference: float | None) -> list[float]:
+    """Divide two figures that both exist; against a reference of zero every figure loses."""
+    if worse_if_more is None or reference is None:
+        return []
+    return [worse_if_more / reference if reference else float("inf")]
 
 
 def _loses_nothing(other: PolicyResult, ours: PolicyResult, tolerance: float) -> bool:
-    losses = _losses(other, ours)
+    losses = _latency_losses(other, ours) + _throughput_losses(other, ours)
     return bool(losses) and all(loss <= 1 + tolerance for loss in losses)
 
 
-def _beats_somewhere(other: PolicyResult, ours: PolicyResult, tolerance: float) -> bool:
-    return any(loss < 1 / (1 + tolerance) for loss in _losses(other, ours))
+def _trading(
+    others: Sequence[PolicyResult], ours: PolicyResult | None, tolerance: float, losses: Losses
+) -> tuple[str, ...]:
+    """Name the policies that beat ours in some of these figures, but lose to it elsewhere."""
+    if ours is None:
+        return ()
+    return tuple(
+        other.policy
+        for other in others
+        if not _loses_nothing(other, ours, tolerance)
+        and any(loss < 1 / (1 + tolerance) for loss in losses(other, ours))
+    )
 
 
 def _pairs(result: PolicyResult) -> Mapping[str, Paired | None]:

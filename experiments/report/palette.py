@@ -67,6 +67,19 @@ def css_variables(palette: Palette) -> str:
     return " ".join(f"--{name}: {getattr(palette, name)};" for name in _NAMES)
 
 
-MARKERS: Final = {BASELINE: "o", CONTENTION: "^", DRCIO: "s"}
-"""Beside its colour each scenario has a shape, for print in grey."""
-OTHER_MARKER: Final = "D"
+_MARKERS: Final = {
+    BASELINE: "o",
+    CONTENTION: "^",
+    DRCIO: "s",
+    "weight-only": "v",
+    "bfq": "D",
+    "iomax-10": "P",
+    "iomax-50": "X",
+    "iocost-static": "*",
+    "step": "p",
+}
+
+
+def marker_of(scenario: str) -> str:
+    """Return a scenario's shape, which tells it apart where its colour does not."""
+    return _MARKERS.get(scenario, "h")

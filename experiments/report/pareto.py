@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,10 +13,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from experiments.compare import PolicyComparison, PolicyResult
 from experiments.report.canvas import Picture, bare
-from experiments.report.palette import MARKERS, OTHER_MARKER, Palette
+from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import TIMES
 from experiments.spec import CONTENTION, DRCIO, NO_POLICY
 from experiments.study import Paired
+
+_LABEL_STEP: Final = 0.055
+"""Height of a label, as a fraction of the panel."""
+_LABEL_WIDTH: Final = 0.25
+_LABEL_LEFT_FROM: Final = 0.3
 
 _Read = Callable[[PolicyResult], tuple[float | None, Paired | None]]
 
@@ -59,31 +67,15 @@ def _draw(axes: Axes, title: str, read: _Read, policies: Sequence[PolicyResult],
     axes.grid(axis="x", color=palette.grid, linewidth=0.8)
     axes.set_title(f"{title}: p95 against alone", color=palette.ink)
     axes.axhline(1, color=palette.baseline, linewidth=1, linestyle=(0, (4, 3)))
-    highest = 2.0
-    for result in policies:
-        centre, pairs = read(result)
-        if centre is None or result.lp_share is None:
-            continue
-        name = CONTENTION if result.policy == NO_POLICY else result.policy
-        colour, ours = palette.of(name), result.policy == DRCIO
-        highest = max(highest, centre)
-        if pairs is not None:
-            axes.plot([result.lp_share] * 2, [pairs.min, pairs.max], color=colour, linewidth=1, alpha=0.6)
-        if result.lp_pairs is not None:
-            axes.plot(
-                [result.lp_pairs.min, result.lp_pairs.max], [centre, centre],
-                color=colour, linewidth=1, alpha=0.6,
-            )  # fmt: skip
-        axes.scatter(
-            [result.lp_share], [centre], s=90 if ours else 48, color=colour,
-            marker=MARKERS.get(name, OTHER_MARKER), zorder=3,
-        )  # fmt: skip
-        axes.annotate(
-            "DRC-IO" if ours else result.policy, (result.lp_share, centre), xytext=(-7, 6),
-            textcoords="offset points", ha="right", color=colour, fontweight="bold" if ours else "normal",
-        )  # fmt: skip
+    points = [
+        _Point(result, result.lp_share, centre, pairs)
+        for result in policies
+        for centre, pairs in (read(result),)
+        if centre is not None and result.lp_share is not None
+    ]
+    highest = max([2.0, *(point.ratio for point in points)])
     axes.set_yscale("log")
-    axes.set_ylim(0.75, highest * 2)
+    axes.set_ylim(0.75, highest * 2.5)
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if highest < 100 else (1.0,)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -91,6 +83,66 @@ def _draw(axes: Axes, title: str, read: _Read, policies: Sequence[PolicyResult],
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlim(0, 1.12)
     axes.set_xlabel("batch throughput, of uncontrolled")
+    for point, label_height in zip(points, _label_heights(points, axes.get_ylim()), strict=True):
+        _draw_point(axes, point, label_height, palette)
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A policy's place in one panel."""
+
+    result: PolicyResult
+    lp_share: float
+    ratio: float
+    pairs: Paired | None
+
+
+def _draw_point(axes: Axes, point: _Point, label_height: float, palette: Palette) -> None:
+    policy = point.result.policy
+    name, ours = CONTENTION if policy == NO_POLICY else policy, policy == DRCIO
+    colour, lp_pairs = palette.of(name), point.result.lp_pairs
+    if point.pairs is not None:
+        axes.plot(
+            [point.lp_share] * 2, [point.pairs.min, point.pairs.max], color=colour, linewidth=1, alpha=0.6
+        )
+    if lp_pairs is not None:
+        axes.plot([lp_pairs.min, lp_pairs.max], [point.ratio] * 2, color=colour, linewidth=1, alpha=0.6)
+    axes.scatter(
+        [point.lp_share], [point.ratio], s=90 if ours else 55, color=colour, marker=marker_of(name),
+        edgecolors=palette.surface, linewidths=0.7, zorder=4 if ours else 3,
+    )  # fmt: skip
+    left = _label_is_left(point)
+    axes.annotate(
+        "DRC-IO" if ours else policy, (point.lp_share, point.ratio),
+        xytext=(point.lp_share - 0.06 if left else point.lp_share + 0.06, label_height),
+        textcoords=axes.get_xaxis_transform(), ha="right" if left else "left", va="center", color=colour,
+        fontweight="bold" if ours else "normal",
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5},
+    )  # fmt: skip
+
+
+def _label_is_left(point: _Point) -> bool:
+    return point.lp_share > _LABEL_LEFT_FROM
+
+
+def _label_heights(points: Sequence[_Point], limits: tuple[float, float]) -> list[float]:
+    """Place labels beside their points, each moved up until it is clear of those placed before.
+
+    Heights are fractions of the panel; the axis is logarithmic.
+    """
+    low, high = (math.log(limit) for limit in limits)
+    placed: list[tuple[_Point, float]] = []
+    heights: dict[str, float] = {}
+    for point in sorted(points, key=lambda point: (point.ratio, point.lp_share)):
+        height = (math.log(point.ratio) - low) / (high - low) + _LABEL_STEP / 2
+        while any(
+            abs(height - other_height) < _LABEL_STEP and abs(point.lp_share - other.lp_share) < _LABEL_WIDTH
+            for other, other_height in placed
+        ):
+            height += _LABEL_STEP / 4
+        placed.append((point, height))
+        heights[point.result.policy] = height
+    return [heights[point.result.policy] for point in points]
 
 
 def _number(value: float | None) -> str:

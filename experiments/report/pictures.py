@@ -15,7 +15,7 @@ from experiments import histogram, series
 from experiments.protection import FETCH
 from experiments.record import LatencySummary, RunRecord, Sample
 from experiments.report.canvas import Picture, bare
-from experiments.report.palette import MARKERS, OTHER_MARKER, Palette
+from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import label_percentiles, log_latency, milliseconds, nines, ratio
 from experiments.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
 from experiments.study import MIB, RunResult, ScenarioResult, Study
@@ -94,17 +94,20 @@ def _draw_panel(axes: Axes, panel: _Panel, results: Sequence[ScenarioResult], pa
     axes.set_title(panel.title, color=palette.ink)
     everything: list[float] = []
     for place, result in enumerate(results):
-        colour, marker = palette.of(result.name), MARKERS.get(result.name, OTHER_MARKER)
+        colour, marker = palette.of(result.name), marker_of(result.name)
         values = [value for run in result.runs if (value := panel.read(run)) is not None]
         median = panel.read(result)
         everything += values
         offsets = [place + (index - (len(values) - 1) / 2) * 0.09 for index in range(len(values))]
-        axes.scatter(offsets, values, s=22, color=colour, marker=marker, alpha=0.55, linewidths=0, zorder=2)
+        axes.scatter(
+            offsets, values, s=26, color=colour, marker=marker, linewidths=0.7, edgecolors=palette.surface,
+            zorder=4,
+        )  # fmt: skip
         if result.name == BASELINE and not panel.is_latency:
             axes.annotate("not running", (place, 0), xytext=(0, 7), textcoords="offset points",
                           ha="center", color=colour)  # fmt: skip
         elif median is not None:
-            axes.plot([place - 0.3, place + 0.3], [median, median], color=colour, linewidth=3, zorder=3)
+            axes.plot([place - 0.3, place + 0.3], [median, median], color=colour, linewidth=2.5, zorder=3)
             axes.annotate(
                 _median_text(panel, result, results), (place, max([median, *values])), xytext=(0, 7),
                 textcoords="offset points", ha="center", color=colour, fontweight="bold", linespacing=1.35,
@@ -393,7 +396,7 @@ def _all_runs(study: Study) -> Picture:
                     continue
                 orders, values = zip(*known, strict=True)
                 axes.plot(
-                    orders, values, color=palette.of(name), marker=MARKERS.get(name, OTHER_MARKER),
+                    orders, values, color=palette.of(name), marker=marker_of(name),
                     markersize=5, linewidth=0.9, alpha=0.9, label=label_of(name),
                 )  # fmt: skip
             if panel.is_latency:

@@ -69,13 +69,7 @@ def _scenario_table(study: Study) -> Table:
 def _policy_table(policies: PolicyComparison) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("policy")
-    for name in (
-        "p95 against alone",
-        "fetch p95 against alone",
-        "batch of uncontrolled",
-        "batch MiB/s",
-        "failed",
-    ):
+    for name in ("p95 / alone", "fetch p95 / alone", "batch share", "batch MiB/s", "failed"):
         table.add_column(name, justify="right")
     for result in policies.policies:
         table.add_row(

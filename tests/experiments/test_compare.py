@@ -20,13 +20,15 @@ def compared(others: dict[str, Behaviour], *, ours: bool = True) -> PolicyCompar
 
 def test_policy_that_is_worse_everywhere_is_not_named() -> None:
     comparison = compared({"bfq": replace(BFQ, lp_mib_s=60)})
-    assert (comparison.as_good_as_ours, comparison.better_somewhere) == ((), ("none",))
+    assert comparison.as_good_as_ours == comparison.lower_latency == ()
+    assert comparison.more_throughput == ("none",)
 
 
 def test_policy_that_trades_one_figure_for_another_is_named_as_such() -> None:
     comparison = compared({"iomax-10": TIGHT_CAP})
-    assert "iomax-10" in comparison.better_somewhere
-    assert "iomax-10" in comparison.sentence
+    assert comparison.lower_latency == ("iomax-10",)
+    assert comparison.more_throughput == ("none",)
+    assert "iomax-10 keeps latency lower, at the batch job's expense." in comparison.sentence
 
 
 def test_policy_that_loses_nothing_to_ours_is_named_honestly() -> None:
@@ -49,7 +51,7 @@ def test_figures_are_ratios_against_alone_and_against_no_policy() -> None:
 
 def test_without_ours_nothing_is_claimed() -> None:
     comparison = compared({"bfq": BFQ}, ours=False)
-    assert comparison.as_good_as_ours == comparison.better_somewhere == ()
+    assert comparison.as_good_as_ours == comparison.lower_latency == comparison.more_throughput == ()
     assert "not among the policies" in comparison.sentence
 
 
