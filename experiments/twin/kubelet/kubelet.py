@@ -134,7 +134,15 @@ class Kubelet:
             publish=publish,
         )
         task = asyncio.create_task(worker.run(), name=f"pod {namespace}/{name}")
-        task.add_done_callback(lambda _: self._notify())
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                # A fault of ours must not look like a pod that still runs.
+                log.error("event=worker_died pod=%s/%s", namespace, name, exc_info=error)
+                publish({"phase": "Failed", "reason": "KubeletFault", "message": repr(error)})
+            self._notify()
+
+        task.add_done_callback(ended)
         self._workers[uid], self._tasks[uid] = worker, task
         return True
 
@@ -152,7 +160,6 @@ class Kubelet:
         task = self._tasks[uid]
         if not task.done():
             return False
-        task.result()
         shutil.rmtree(self._config.state_dir / "pods" / uid, ignore_errors=True)
         del self._workers[uid], self._tasks[uid]
         return True
@@ -186,10 +193,7 @@ class Kubelet:
         for uid, worker in self._workers.items():
             if not self._tasks[uid].done():
                 worker.stop(worker.manifest.grace_period_s)
-        results = await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                log.error("event=worker_died error=%r", result)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
 @contextlib.contextmanager

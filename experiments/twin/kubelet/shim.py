@@ -318,4 +318,6 @@ if __name__ == "__main__":
     # The kubelet decides when containers end; a Ctrl-C in its terminal is not for them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Shim(socket.socket(fileno=int(sys.argv[1]))).serve()
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # or every container could speak to the kubelet
+    Shim(socket.socket(fileno=descriptor)).serve()
