@@ -5,7 +5,7 @@ import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 
 from drcio_controller.kube.jsontypes import JsonObject, object_at, text_at
@@ -17,7 +17,7 @@ from .config import KubeletConfig
 from .errors import ManifestError
 from .manifest import parse_manifest
 from .qos import qos_class
-from .runtime import Runtime
+from .runtime import ContainerRuntime, Runtime
 from .worker import PodWorker
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,16 @@ _STOP_TIMEOUT_S = 120.0
 class Kubelet:
     """Make the node's processes and cgroups agree with the pods in `store`."""
 
-    def __init__(self, store: PodStore, config: KubeletConfig) -> None:
+    def __init__(
+        self,
+        store: PodStore,
+        config: KubeletConfig,
+        *,
+        start_runtime: Callable[[], Awaitable[ContainerRuntime]] = Runtime.start,
+    ) -> None:
         self._store = store
         self._config = config
+        self._start_runtime = start_runtime
         self._tree = CgroupTree(config.cgroup_root)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -55,7 +62,7 @@ class Kubelet:
             self._tree.create(path, delegate=True)
         self._set_slice_weights()
         unsubscribe = self._store.subscribe(self._notify)
-        runtime = await Runtime.start()
+        runtime = await self._start_runtime()
         try:
             self.started.set()
             while not self._stopping.is_set():
@@ -89,7 +96,7 @@ class Kubelet:
             with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
                 loop.call_soon_threadsafe(wake.set)
 
-    def _sync(self, runtime: Runtime) -> None:
+    def _sync(self, runtime: ContainerRuntime) -> None:
         """Look at all pods and bring about what is missing."""
         _, documents = self._store.all(Resource.PODS)
         pods = {
@@ -111,7 +118,7 @@ class Kubelet:
             self._set_slice_weights()
         self._refresh_config_maps()
 
-    def _begin(self, uid: str, document: JsonObject, runtime: Runtime) -> bool:
+    def _begin(self, uid: str, document: JsonObject, runtime: ContainerRuntime) -> bool:
         namespace, name = text_at(document, "metadata", "namespace"), text_at(document, "metadata", "name")
 
         def publish(status: JsonObject) -> None:

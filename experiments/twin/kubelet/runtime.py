@@ -44,13 +44,15 @@ class Process:
 
 
 class ContainerRuntime(Protocol):
-    """What a pod's worker asks of a runtime."""
+    """What the kubelet asks of a runtime."""
 
     async def run(self, launch: Launch) -> Process: ...
 
     async def execute(self, command: Exec, timeout_s: float) -> int: ...
 
     def signal(self, process: Process, number: int) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Runtime:

@@ -11,49 +11,12 @@ from drcio_controller.kube.jsontypes import JsonObject, objects_at, text_at
 from drcio_controller.kube.pod import parse_pod
 from experiments.twin.kubelet.cgroups import CgroupTree
 from experiments.twin.kubelet.config import KubeletConfig
-from experiments.twin.kubelet.errors import ContainerStartError
 from experiments.twin.kubelet.manifest import parse_manifest
 from experiments.twin.kubelet.qos import qos_class
 from experiments.twin.kubelet.restarts import CrashLoopBackOff
-from experiments.twin.kubelet.runtime import Process
-from experiments.twin.kubelet.shim import Exec, Launch
 from experiments.twin.kubelet.worker import PodWorker
 from tests.experiments.twin_kubelet.manifests import container, pod
-
-
-class Pretence:
-    """A runtime whose processes end with the codes it is given, or run until they are told to end."""
-
-    def __init__(self, codes: dict[str, list[int]]) -> None:
-        self.codes = codes
-        self.launched: list[Launch] = []
-        self.signals: list[int] = []
-        self.probe_code = 0
-
-    async def run(self, launch: Launch) -> Process:
-        assert Path(launch["cgroup"]).is_dir(), "the cgroup is there before the process"
-        self.launched.append(launch)
-        name = launch["argv"][0]
-        if name == "missing":
-            raise ContainerStartError("command 'missing': No such file or directory")
-        process = Process(str(len(self.launched)))
-        process.started.set_result(1)
-        codes = self.codes.get(name, [])
-        if codes:
-            process.exited.set_result(codes.pop(0))
-        return process
-
-    async def execute(self, command: Exec, timeout_s: float) -> int:
-        return self.probe_code
-
-    def signal(self, process: Process, number: int) -> None:
-        self.signals.append(number)
-        if not process.exited.done():
-            process.exited.set_result(128 + number)
-
-    @property
-    def names(self) -> list[str]:
-        return [launch["argv"][0] for launch in self.launched]
+from tests.experiments.twin_kubelet.pretence import Pretence
 
 
 class Life:

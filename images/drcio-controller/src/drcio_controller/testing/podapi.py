@@ -113,10 +113,10 @@ def create_app(store: PodStore, options: ApiOptions | None = None) -> Starlette:
     return app
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _guarded(options: ApiOptions, endpoint: Endpoint) -> Endpoint:
+def _guarded(options: ApiOptions, endpoint: Handler) -> Handler:
     """Put delays, injected failures and the token check before `endpoint`; turn errors into Statuses."""
 
     async def handle(request: Request) -> Response:
