@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from hp_service import source
 from hp_service.dataset import Metadata
 from hp_service.prepare import PrepareOptions, prepare
 from hp_service.source import Reviews
-from hypothesis import settings
 
 # A busy machine makes single examples slow; pytest-timeout guards against hangs.
 settings.register_profile("no-deadline", deadline=None)
@@ -29,13 +29,13 @@ def quiet(_step: str, _done: float, _text: str) -> None:
 def synthetic_reviews(seed: int = 3) -> Reviews:
     """Return a few hundred reviews in which users with a single review tend to be fraudulent."""
     rng = np.random.default_rng(seed)
-    pairs = []
+    pairs: list[tuple[int, int, bool]] = []
     for user in range(USERS):
         degree = 1 if rng.random() < 0.4 else int(rng.integers(2, 8))
         fraud = rng.random() < (0.6 if degree == 1 else 0.05)
         pairs += [(user, product, fraud) for product in rng.choice(PRODUCTS, degree, replace=False)]
-    user, product, fraud = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
-    return Reviews(user=user, product=product, fraud=fraud)
+    columns = np.array(pairs, dtype=np.int64).T
+    return Reviews(user=columns[0], product=columns[1], fraud=columns[2])
 
 
 def write_wheel(path: Path, reviews: Reviews) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import httpx
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from hp_service.app import create_app, server_timing
@@ -105,7 +105,9 @@ def test_invalid_requests_are_4xx_with_a_json_body_and_are_counted(scorer: FakeS
         ):
             response = await client.post("/score", content=body)
             assert (response.status_code, response.json()["error"]["code"]) == (status, code)
-        assert (await client.get("/score")).status_code == 405
+        for method, path, status in (("GET", "/score", 405), ("GET", "/nowhere", 404)):
+            response = await client.request(method, path)
+            assert (response.status_code, response.json()["error"]["code"]) == (status, "no_such_route")
 
     metrics = converse(scorer, talk)
     assert value(metrics, "gnn_requests_total", outcome="invalid") == 4
@@ -159,6 +161,18 @@ def test_unreadable_features_are_500_without_details(scorer: FakeScorer) -> None
 
     metrics = converse(scorer, talk)
     assert value(metrics, "gnn_requests_total", outcome="error") == 1
+
+
+def test_unexpected_failure_is_counted(scorer: FakeScorer) -> None:
+    scorer.failure = ZeroDivisionError()
+
+    async def talk(client: httpx.AsyncClient) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await client.post("/score", json={"id": 5})
+
+    metrics = converse(scorer, talk)
+    assert value(metrics, "gnn_requests_total", outcome="error") == 1
+    assert value(metrics, "gnn_active_requests") == 0
 
 
 def test_metrics_carry_the_contracts_names(scorer: FakeScorer) -> None:

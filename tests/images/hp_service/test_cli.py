@@ -13,7 +13,7 @@ from hp_service.prepare import PrepareOptions
 
 @pytest.fixture(autouse=True)
 def _keep_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("hp_service.cli.signal.signal", lambda *_: None)
 
 
 @pytest.mark.parametrize("command", ["prepare", "serve", "bench"])

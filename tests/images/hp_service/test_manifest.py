@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from hp_service.manifest import GUARANTEED, PodOptions, pod_template
@@ -12,8 +12,9 @@ from hp_service.manifest import GUARANTEED, PodOptions, pod_template
 OPTIONS = PodOptions(image="registry/hp:1", claim_name="shared")
 
 
-def container(options: PodOptions) -> dict[str, object]:
-    return pod_template(options)["spec"]["containers"][0]  # type: ignore[index,return-value]
+def container(options: PodOptions) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = pod_template(options)["spec"]["containers"][0]  # type: ignore[index]
+    return found
 
 
 @pytest.mark.parametrize("prepare", [True, False])
@@ -58,12 +59,12 @@ def test_container_may_write_to_its_volumes_only() -> None:
 def test_equal_requests_and_limits_make_the_pod_guaranteed() -> None:
     options = PodOptions(image="i", claim_name="c", resources=GUARANTEED)
     resources = container(options)["resources"]
-    assert resources["requests"] == resources["limits"]  # type: ignore[index]
+    assert resources["requests"] == resources["limits"]
 
 
 def test_start_up_time_is_what_was_asked_for() -> None:
     probe = container(PodOptions(image="i", claim_name="c", start_up_s=121))["startupProbe"]
-    assert probe["periodSeconds"] * probe["failureThreshold"] >= 121  # type: ignore[index]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 121
 
 
 def test_importing_the_manifest_loads_nothing_heavy() -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hp_service import dataset
+from hp_service import dataset, source
 from hp_service.dataset import Metadata, load_metadata
 from hp_service.errors import DatasetError
 from hp_service.prepare import PrepareOptions, prepare, stale_because
@@ -99,10 +105,55 @@ def test_failure_leaves_the_old_directory_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("hp_service.prepare.write_rows", disk_is_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DatasetError, match="cannot be written: No space left") as caught:
         prepare(replace(own, seed=99), quiet)
+    assert caught.value.hint == "scale 1 needs about 0.4 GB"
     assert (own.data_dir / "metadata.json").read_bytes() == before
     assert sorted(path.name for path in own.data_dir.parent.iterdir()) == [".data.lock", "data"]
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", ".git"])
+def test_directory_with_files_of_others_is_never_replaced(
+    name: str, options: PrepareOptions, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(DatasetError, match=f"holds '{name}', expected nothing but prepared files"):
+        prepare(replace(options, data_dir=tmp_path), quiet)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_second_prepare_waits_for_the_first_and_takes_its_result(
+    own: PrepareOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    with ThreadPoolExecutor(1) as threads:
+        with (own.data_dir.parent / ".data.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            second = threads.submit(prepare, own, lambda step, _done, _text: steps.append(step))
+            while not steps:
+                time.sleep(0.01)
+        assert second.result(30) == load_metadata(own.data_dir)
+    assert steps == ["wait"]
+
+
+def test_sigterm_stops_prepare_and_leaves_nothing(tmp_path: Path, options: PrepareOptions) -> None:
+    code = (
+        "import sys, hp_service.source as s, hp_service.cli as c;"
+        f"s.WHEEL_SHA256 = {source.WHEEL_SHA256!r};"
+        "sys.exit(c.main(sys.argv[1:]))"
+    )
+    arguments = ["prepare", "--data", str(tmp_path / "data"), "--cache-dir", str(options.cache_dir)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, "--epochs", "100000"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            if line.startswith("train"):
+                break
+        process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == [".data.lock"]
 
 
 def test_what_a_killed_process_left_is_removed(own: PrepareOptions) -> None:

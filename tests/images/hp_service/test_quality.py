@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hp_service.quality import area_under_curve, average_precision, measure
+from hp_service.quality import area_under_curve, auc_gain_interval, average_precision, measure
 
 CASES = st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=2, max_size=30).filter(
     lambda rows: {label for label, _ in rows} == {0, 1}
@@ -47,6 +47,16 @@ def test_constant_scores_reach_the_fraud_share(rows: list[tuple[int, int]]) -> N
 @given(CASES)
 def test_order_of_the_reviews_does_not_matter(rows: list[tuple[int, int]]) -> None:
     assert average_precision(*arrays(rows)) == pytest.approx(average_precision(*arrays(rows[::-1])))
+
+
+def test_gain_interval_holds_zero_for_equal_and_not_for_better_scores() -> None:
+    rng = np.random.default_rng(0)
+    fraud = rng.integers(2, size=400)
+    noise = rng.normal(size=400)
+    user = np.arange(400) // 2
+    assert auc_gain_interval(fraud, noise, noise, user, rng) == (0.0, 0.0)
+    low, high = auc_gain_interval(fraud, fraud + 0.5 * noise, noise, user, rng)
+    assert 0.2 < low < high
 
 
 def test_one_class_has_no_ranking() -> None:

@@ -79,7 +79,7 @@ def test_shuffling_takes_the_label_out_of_order_and_numbers() -> None:
 def test_cached_wheel_is_read_without_a_download(
     options: PrepareOptions, reviews: Reviews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source.subprocess, "run", lambda *_, **__: pytest.fail("pip was called"))
+    monkeypatch.setattr("hp_service.source.subprocess.run", lambda *_, **__: pytest.fail("pip was called"))
     assert read_reviews(fetch_wheel(options.cache_dir)).count == reviews.count
 
 

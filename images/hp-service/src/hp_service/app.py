@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -59,6 +60,9 @@ def create_app(
         try:
             ids = parse_ids(await _body(request), scorer.reviews)
             scored = await asyncio.get_running_loop().run_in_executor(threads, scorer.score, ids)
+        except ClientDisconnect:
+            metrics.requests.labels("aborted").inc()
+            return Response(status_code=400)  # nobody is there to read it
         except RequestError as error:
             metrics.requests.labels("invalid").inc()
             return _refuse(error.status, error.code, str(error))
@@ -66,6 +70,9 @@ def create_app(
             metrics.requests.labels("error").inc()
             log.error("outcome=error reason=%r", str(error))
             return _refuse(500, "internal", "the features could not be read")
+        except Exception:
+            metrics.requests.labels("error").inc()
+            raise  # the server logs it with its traceback and answers 500
         finally:
             in_flight -= 1
             metrics.active.set(in_flight)
@@ -99,8 +106,14 @@ def create_app(
             Route("/metrics", show_metrics),
             Route("/openapi.json", openapi),
         ],
+        exception_handlers={HTTPException: _no_such_route},
         lifespan=lifespan,
     )
+
+
+async def _no_such_route(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class alone
+    return _refuse(error.status_code, "no_such_route", error.detail, error.headers)
 
 
 def server_timing(scored: Scored) -> str:

@@ -159,6 +159,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
     print(f"{'on held-out users':<22}{'AUC':>7}{'avg. precision':>17}")
     for name, row in (("GraphSAGE", quality.model), ("logistic regression", quality.logistic_regression)):
         print(f"{name:<22}{row.auc:>7.3f}{row.average_precision:>17.3f}")
+    low, high = quality.auc_gain_95
+    print(f"GraphSAGE gains {low:+.3f} to {high:+.3f} AUC (95% interval over users)")
     return 0
 
 

@@ -16,6 +16,7 @@ METADATA_FILE = "metadata.json"
 FEATURES_FILE = "features.bin"
 GRAPH_FILE = "graph.npz"
 WEIGHTS_FILE = "weights.npz"
+ALL_FILES = frozenset({METADATA_FILE, FEATURES_FILE, GRAPH_FILE, WEIGHTS_FILE})
 
 PREPARE_AGAIN = "run `hp-service prepare --data DIR` again"
 
@@ -68,6 +69,8 @@ class QualityReport:
     model: Quality
     logistic_regression: Quality
     """On the review's own row of the same inputs."""
+    auc_gain_95: tuple[float, float]
+    """95% bootstrap interval, over users, of the model's AUC minus logistic regression's."""
     published: dict[str, str]
 
 
@@ -110,6 +113,7 @@ def load_metadata(data_dir: Path) -> Metadata:
             quality=QualityReport(
                 model=Quality(**quality["model"]),
                 logistic_regression=Quality(**quality["logistic_regression"]),
+                auc_gain_95=tuple(quality["auc_gain_95"]),
                 published=quality["published"],
             ),
             files={name: StoredFile(**entry) for name, entry in document["files"].items()},

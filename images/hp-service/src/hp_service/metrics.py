@@ -36,7 +36,7 @@ class Metrics:
         self.requests = Counter(
             "gnn_requests", "Scoring requests by outcome.", ["outcome"], registry=self.registry
         )
-        for outcome in ("ok", "invalid", "overload", "error"):
+        for outcome in ("ok", "invalid", "overload", "aborted", "error"):
             self.requests.labels(outcome)
         self.active = Gauge("gnn_active_requests", "Scoring requests in flight.", registry=self.registry)
         self.risk = Histogram(

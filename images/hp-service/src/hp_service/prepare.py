@@ -21,10 +21,11 @@ from hp_service.architecture import ARCHITECTURE
 from hp_service.errors import DatasetError
 from hp_service.features import FEATURE_NAMES, standardised, structural_features
 from hp_service.graph import build_graph, original_node, replicated
-from hp_service.quality import measure
+from hp_service.quality import auc_gain_interval, measure
 from hp_service.rows import write_rows
 
 DEFAULT_EPOCHS = 12
+GIGABYTES_PER_COPY = 0.44
 
 PUBLISHED = {
     "SpEagle (Rayana and Akoglu, KDD 2015), unsupervised, YelpChi reviews": "AUC about 0.79",
@@ -72,11 +73,37 @@ def stale_because(options: PrepareOptions) -> str:
 
 
 def prepare(options: PrepareOptions, report: Report) -> dataset.Metadata:
-    """Bring the directory up to date; return its description."""
-    with _exclusive(options.data_dir), _replacing(options.data_dir) as scratch:
-        metadata = _build(options, scratch, report)
-        (scratch / dataset.METADATA_FILE).write_text(metadata.to_json())
+    """Bring the directory up to date; return its description.
+
+    Raises SourceError without the data, DatasetError where the directory cannot be written or holds
+    files that are not ours.
+    """
+    _refuse_foreign(options.data_dir)
+    try:
+        with _exclusive(options.data_dir, lambda: report("wait", 0.0, "another prepare is under way")):
+            if not stale_because(options):  # the other one made it
+                return dataset.load_metadata(options.data_dir)
+            with _replacing(options.data_dir) as scratch:
+                metadata = _build(options, scratch, report)
+                (scratch / dataset.METADATA_FILE).write_text(metadata.to_json())
+    except OSError as error:
+        hint = f"scale {options.scale} needs about {options.scale * GIGABYTES_PER_COPY:.1f} GB"
+        raise DatasetError(f"{options.data_dir} cannot be written: {error.strerror}", hint=hint) from error
     return metadata
+
+
+def _refuse_foreign(data_dir: Path) -> None:
+    """Raise DatasetError if replacing the directory would delete something that prepare did not make."""
+    if not data_dir.exists():
+        return
+    if not data_dir.is_dir():
+        raise DatasetError(f"{data_dir} is a file, expected a directory or nothing")
+    foreign = sorted({path.name for path in data_dir.iterdir()} - dataset.ALL_FILES)
+    if foreign:
+        raise DatasetError(
+            f"{data_dir} holds {foreign[0]!r}, expected nothing but prepared files",
+            hint="name a directory of its own, for example DIR/hp",
+        )
 
 
 def _build(options: PrepareOptions, scratch: Path, report: Report) -> dataset.Metadata:
@@ -84,7 +111,7 @@ def _build(options: PrepareOptions, scratch: Path, report: Report) -> dataset.Me
     from hp_service.training import logistic_scores, predict, split_by_user, train
     from hp_service.weights import save_weights
 
-    order_rng, split_rng, copy_rng = np.random.default_rng(options.seed).spawn(3)
+    order_rng, split_rng, copy_rng, resample_rng = np.random.default_rng(options.seed).spawn(4)
     report("fetch", 0.0, source.REQUIREMENT)
     reviews = source.shuffled(source.read_reviews(source.fetch_wheel(options.cache_dir)), order_rng)
     report("fetch", 1.0, f"{reviews.count} reviews, {int(reviews.fraud.sum())} fraudulent")
@@ -104,12 +131,14 @@ def _build(options: PrepareOptions, scratch: Path, report: Report) -> dataset.Me
         seed=options.seed,
         progress=lambda done, text: report("train", done, text),
     )
+    report("measure", 0.0, "")
     held_out = reviews.fraud[split.test]
+    scores = predict(model, graph, features, split.test)
+    baseline = logistic_scores(features, reviews.fraud, split.train, split.test)
     quality = dataset.QualityReport(
-        model=measure(held_out, predict(model, graph, features, split.test)),
-        logistic_regression=measure(
-            held_out, logistic_scores(features, reviews.fraud, split.train, split.test)
-        ),
+        model=measure(held_out, scores),
+        logistic_regression=measure(held_out, baseline),
+        auc_gain_95=auc_gain_interval(held_out, scores, baseline, reviews.user[split.test], resample_rng),
         published=PUBLISHED,
     )
 
@@ -136,11 +165,15 @@ def _build(options: PrepareOptions, scratch: Path, report: Report) -> dataset.Me
 
 
 @contextmanager
-def _exclusive(data_dir: Path) -> Iterator[None]:
-    """Let one process at a time prepare a directory."""
+def _exclusive(data_dir: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time prepare a directory; call `waiting` before waiting for another."""
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     with (data_dir.parent / f".{data_dir.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -68,8 +68,13 @@ def serve(options: ServeOptions) -> None:
         server_header=False,
     )
     log.info(
-        "event=ready address=%s:%d read_path=%s reviews=%d start_up_s=%.1f",
-        *(options.host, options.port, read_path.name, scorer.reviews, time.monotonic() - started),
+        "event=loaded address=%s:%d read_path=%s reason=%r reviews=%d load_s=%.1f",
+        options.host,
+        options.port,
+        read_path.name,
+        read_path.reason,
+        scorer.reviews,
+        time.monotonic() - started,
     )
     # uvicorn drains on SIGTERM and then raises it again, which is no failure of this command.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
