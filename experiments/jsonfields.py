@@ -15,6 +15,7 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 _FOUND_MAX_CHARS = 60
+_UNIX_S_END = 253_402_300_800  # the year 10000, where datetime ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,26 @@ class Field:
     def number(self) -> float:
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.refuse("a number")
-        if not math.isfinite(self.value):
+        try:
+            number = float(self.value)
+        except OverflowError:
+            raise self.refuse("a number that a float can hold") from None
+        if not math.isfinite(number):
             raise self.refuse("a finite number")
-        return float(self.value)
+        return number
+
+    def positive(self) -> float:
+        number = self.number()
+        if number <= 0:
+            raise self.refuse("a number above 0")
+        return number
+
+    def unix_s(self) -> float:
+        """Return a moment in seconds since 1970 that a calendar can show."""
+        number = self.number()
+        if not 0 <= number < _UNIX_S_END:
+            raise self.refuse("seconds since 1970")
+        return number
 
     def refuse(self, expected: str) -> RecordError:
         """Build the error that says what was found here and what should have been."""

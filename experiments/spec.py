@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -57,6 +57,10 @@ class Volume:
     type: VolumeType
     iops: int
     mib_s: int
+
+    def __post_init__(self) -> None:
+        _check_positive("volume's IOPS", self.iops)
+        _check_positive("volume's MiB/s", self.mib_s)
 
     @property
     def is_experimental(self) -> bool:
@@ -277,31 +281,30 @@ def plan_runs(spec: Spec) -> tuple[PlannedRun, ...]:
     return tuple(planned)
 
 
-def command_line(spec: JsonObject, *, output: str = "DIR") -> str:
+def command_line(spec: Spec, *, output: str = "DIR") -> str:
     """Write the command that asks for the same experiment again."""
-    arms = spec.get("scenarios")
-    names = [str(arm["name"]) for arm in arms if isinstance(arm, Mapping)] if isinstance(arms, list) else []
-    volume = spec.get("volume")
-    options = [f"--target {spec.get('target', 'twin')}"]
+    names = [arm.name for arm in spec.scenarios]
     if set(names) <= set(SCENARIOS):
-        verb = "run"
-        options.append(f"--scenario {names[0] if len(names) == 1 else 'all'}")
+        verb, what = "run", f"--scenario {names[0] if len(names) == 1 else 'all'}"
     else:
-        verb = "compare"
-        policies = [NO_POLICY, *(name for name in names if name not in (BASELINE, CONTENTION))]
-        options.append(f"--policies {','.join(policies)}")
-    level = spec.get("load_level")
-    options.append(f"--rate {spec.get('rate_rps')}" if level == "custom" else f"--load-level {level}")
-    options += [f"--duration {_plain(spec.get('duration_s'))}", f"--repeats {spec.get('repeats')}"]
-    if isinstance(volume, Mapping):
-        kind, iops, mib_s = volume.get("type"), volume.get("iops"), volume.get("mib_s")
-        options.append(f"--volume {kind}:{iops}" + (f":{mib_s}" if kind == "gp3" else ""))
-    options += [f"--lp-pattern {spec.get('lp_pattern')}", f"--seed {spec.get('seed')}", f"--output {output}"]
-    return f"python -m experiments {verb} " + " ".join(options)
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        policies = [NO_POLICY, *(arm.policy for arm in spec.scenarios if arm.policy != NO_POLICY)]
+        verb, what = "compare", f"--policies {','.join(policies)}"
+    load = f"--rate {spec.rate_rps:g}" if spec.load_level == "custom" else f"--load-level {spec.load_level}"
+    options = (
+        f"--target {spec.target}",
+        what,
+        load,
+        f"--duration {spec.duration_s:g}",
+        f"--warmup {spec.warmup_s:g}",
+        f"--repeats {spec.repeats}",
+        f"--volume {spec.volume}",
+        f"--lp-pattern {spec.lp_pattern}",
+        f"--lp-block-kib {spec.lp_block_bytes >> 10}",
+        f"--lp-workers {spec.lp_workers}",
+        f"--seed {spec.seed}",
+        f"--output {output}",
+    )
+    return f"python -m experiments {verb} {' '.join(options)}"
 
 
 def _bad_volume(text: str, problem: str) -> SpecError:

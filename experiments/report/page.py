@@ -320,7 +320,7 @@ def _environment(study: Study, records: Sequence[RunRecord]) -> str:
 def _reproduce(study: Study) -> str:
     return (
         "<section>\n<h2>How to reproduce it</h2>\n<p>The same experiment again, with the same request "
-        f"schedules and order of runs:</p>\n<pre>{escape(command_line(study.spec.to_json()))}</pre>\n"
+        f"schedules and order of runs:</p>\n<pre>{escape(command_line(study.spec))}</pre>\n"
         "<p>This page from the stored records, without running anything:</p>\n"
         "<pre>python -m experiments report DIR</pre>\n"
         "<p>Beside this page lie <code>results.json</code> (these figures for machines) and "

@@ -20,6 +20,9 @@ from experiments.study import Paired
 
 _LABEL_STEP: Final = 0.055
 """Height of a label, as a fraction of the panel."""
+_HEADROOM: Final = 0.2
+"""Room for labels above the worst policy, as a fraction of the panel below."""
+_LOWEST_RATIO: Final = 0.75
 _LABEL_WIDTH: Final = 0.25
 _LABEL_LEFT_FROM: Final = 0.3
 
@@ -75,7 +78,7 @@ def _draw(axes: Axes, title: str, read: _Read, policies: Sequence[PolicyResult],
     ]
     highest = max([2.0, *(point.ratio for point in points)])
     axes.set_yscale("log")
-    axes.set_ylim(0.75, highest * 2.5)
+    axes.set_ylim(_LOWEST_RATIO, highest * (highest / _LOWEST_RATIO) ** _HEADROOM)
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if highest < 100 else (1.0,)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -117,7 +120,10 @@ def _draw_point(axes: Axes, point: _Point, label_height: float, palette: Palette
         xytext=(point.lp_share - 0.06 if left else point.lp_share + 0.06, label_height),
         textcoords=axes.get_xaxis_transform(), ha="right" if left else "left", va="center", color=colour,
         fontweight="bold" if ours else "normal",
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5},
+        arrowprops={
+            "arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5,
+            "relpos": (1.0 if left else 0.0, 0.5),
+        },
     )  # fmt: skip
 
 

@@ -2,15 +2,18 @@ import contextlib
 import copy
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import RecordError
-from experiments.jsonfields import Field, JsonValue
+from experiments.jsonfields import Field, JsonObject, JsonValue
 from experiments.record import dump_run, load_run, read_run, read_runs, write_run
-from experiments.testing import build_records
+from experiments.study import study
+from experiments.testing import build_records, build_spec
+from experiments.verdict import judge
 
 RECORDS = build_records()
 RECORD = next(record for record in RECORDS if record.scenario == "drcio")
@@ -110,8 +113,31 @@ _JSON: st.SearchStrategy[JsonValue] = st.recursive(
 )
 
 
-@given(key=st.sampled_from(sorted(DOCUMENT)), value=_JSON)
-@settings(max_examples=200, deadline=None)
-def test_any_damage_to_a_field_is_refused_or_harmless(key: str, value: JsonValue) -> None:
+Holder = dict[str | int, JsonValue]
+"""A list or an object while it is being damaged: both are changed by key."""
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> JsonObject:
+    """Replace or remove one value somewhere in a sound document."""
+    document: Holder = copy.deepcopy(DOCUMENT)
+    place = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = draw(st.sampled_from(list[str | int](keys)))
+        child = place[key]
+        if not isinstance(child, dict | list) or not child or draw(st.integers(0, 3)) == 0:
+            break
+        place = cast(Holder, child)
+    if draw(st.booleans()):
+        place[key] = draw(_JSON)
+    else:
+        del place[key]
+    return cast(JsonObject, document)
+
+
+@given(document=damaged())
+@settings(max_examples=150, deadline=None)
+def test_damage_anywhere_is_refused_in_words_or_can_be_judged(document: JsonObject) -> None:
     with contextlib.suppress(RecordError):
-        load_run(Field({**DOCUMENT, key: value}, "", "run.json", "hint"))
+        judge(study([load_run(Field(document, "", "run.json", "hint"))], build_spec()))

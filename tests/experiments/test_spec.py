@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from experiments.errors import SpecError
 from experiments.jsonfields import Field
 from experiments.spec import (
+    Spec,
     Volume,
     command_line,
     load_spec,
@@ -126,9 +127,27 @@ def test_spec_that_cannot_be_run_is_refused(field: str, value: object) -> None:
 
 
 def test_command_line_asks_for_the_same_again() -> None:
-    text = command_line(build_spec().to_json())
+    text = command_line(build_spec())
     assert text.startswith("python -m experiments run --target twin --scenario all --load-level medium")
-    assert "--volume gp3:3000:125" in text
-    compared = command_line(build_spec(arms=policy_scenarios(["bfq", "drcio"])).to_json())
-    assert "compare" in compared
+    assert "--volume gp3 --lp-pattern mixed --lp-block-kib 1024" in text
+    compared = command_line(build_spec(arms=policy_scenarios(["bfq", "drcio"])))
+    assert compared.startswith("python -m experiments compare")
     assert "--policies none,bfq,drcio" in compared
+    assert "--rate 7.5" in command_line(replace(build_spec(), load_level="custom", rate_rps=7.5))
+
+
+def test_command_line_is_one_that_the_program_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Spec] = []
+
+    def note(_output: object, spec: Spec) -> None:
+        asked.append(spec)
+        raise SpecError("enough")
+
+    cli = pytest.importorskip("experiments.cli")
+    monkeypatch.setattr(cli, "write_spec", note)
+    monkeypatch.setattr(cli, "_clear", lambda _output: None)
+    spec = replace(build_spec(), load_level="custom", rate_rps=7.5, volume=parse_volume("io2:8000"))
+    program, *arguments = command_line(spec).split()[2:]
+    assert program == "experiments"
+    assert cli.main(arguments) != 0
+    assert asked == [spec]
