@@ -18,8 +18,10 @@ class KubeletConfig:
     """Pods' own directories; on a tmpfs, best."""
     log_dir: Path
     """NAMESPACE_POD_UID/CONTAINER/RESTART.log, as on a node."""
-    shared_volume: Path
-    """What every PersistentVolumeClaim stands for."""
+    claims: Mapping[str, Path]
+    """Mounted volumes by PersistentVolumeClaim; a claim of any other name stands for the first."""
+    results_dir: Path | None = None
+    """Every container finds a directory of this one, its pod's own, at /results."""
     base_env: Mapping[str, str] = field(default_factory=dict)
     """What an image would set; PATH above all."""
     entrypoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

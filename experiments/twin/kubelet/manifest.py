@@ -78,7 +78,7 @@ class VolumeMount:
 
 @dataclass(frozen=True, slots=True)
 class ClaimVolume:
-    """A PersistentVolumeClaim: in the twin, the one shared volume."""
+    """A PersistentVolumeClaim: one of the twin's volumes."""
 
     name: str
     claim: str

@@ -1,7 +1,7 @@
 """Ask a container whether it is ready."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from .errors import KubeletError
@@ -35,6 +35,16 @@ def patient(probe: Probe, factor: float) -> Probe:
         timeout_s=max(round(probe.timeout_s * factor), 1),
         failure_threshold=max(round(probe.failure_threshold * factor), 1),
     )
+
+
+async def states(probe: Probe, run_command: ExecRunner) -> AsyncGenerator[ProbeState, None]:
+    """Ask for ever, at the probe's pace; yield the state after each answer."""
+    state = ProbeState()
+    await asyncio.sleep(probe.initial_delay_s)
+    while True:
+        state = state.after(await ask(probe, run_command), probe)
+        yield state
+        await asyncio.sleep(probe.period_s)
 
 
 async def ask(probe: Probe, run_command: ExecRunner) -> bool:

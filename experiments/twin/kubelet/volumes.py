@@ -48,12 +48,12 @@ class PodVolumes:
 
 
 def make_volumes(
-    manifest: PodManifest, pod_dir: Path, shared_volume: Path, read_config_map: ConfigMapReader
+    manifest: PodManifest, pod_dir: Path, claims: Mapping[str, Path], read_config_map: ConfigMapReader
 ) -> PodVolumes:
     """Make the pod's volumes, its own ones below `pod_dir`."""
     return PodVolumes(
         {
-            volume.name: _make(volume, pod_dir / "volumes" / volume.name, shared_volume, read_config_map)
+            volume.name: _make(volume, pod_dir / "volumes" / volume.name, claims, read_config_map)
             for volume in manifest.volumes
         }
     )
@@ -106,10 +106,10 @@ def _contents(data: Path) -> dict[str, str]:
     return {str(file.relative_to(data.resolve())): file.read_text(encoding="utf-8") for file in files}
 
 
-def _make(volume: Volume, own: Path, shared_volume: Path, read_config_map: ConfigMapReader) -> Path:
+def _make(volume: Volume, own: Path, claims: Mapping[str, Path], read_config_map: ConfigMapReader) -> Path:
     match volume:
         case ClaimVolume():
-            return shared_volume
+            return claims.get(volume.claim, next(iter(claims.values())))
         case EmptyDirVolume():
             own.mkdir(parents=True)
             own.chmod(0o777)

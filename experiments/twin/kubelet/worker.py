@@ -16,10 +16,11 @@ from .cgroups import CgroupTree, container_knobs, container_scope, oom_score_adj
 from .config import KubeletConfig
 from .environment import ConfigMapReader, command_line, environment
 from .errors import KubeletError
-from .manifest import ContainerSpec, PodManifest, Probe, Resources, RestartPolicy
-from .probes import ProbeState, ask, patient
+from .manifest import ContainerSpec, PodManifest, Resources, RestartPolicy
+from .probes import patient, states
 from .restarts import init_policy, restarts
 from .runtime import ContainerRuntime, Process
+from .shim import Bind
 from .status import ContainerRecord, Running, Terminated, Waiting, pod_status
 from .volumes import PodVolumes, make_volumes, refresh_config_maps
 
@@ -100,7 +101,7 @@ class PodWorker:
         sandbox = container_scope(secrets.token_hex(32))
         self._tree.create(f"{self._slice}/{sandbox}", container_knobs(Resources()), delegate=False)
         self._dir.mkdir(parents=True, exist_ok=True)
-        return make_volumes(self.manifest, self._dir, self._config.shared_volume, self._read_config_map)
+        return make_volumes(self.manifest, self._dir, self._config.claims, self._read_config_map)
 
     async def _live(self, volumes: PodVolumes) -> None:
         policy = self.manifest.restart_policy
@@ -182,12 +183,20 @@ class PodWorker:
                 "cgroup": str(cgroup),
                 "log_file": str(log_dir / f"{record.restart_count}.log"),
                 "scratch_dir": str(scratch_dir),
-                "binds": volumes.binds(spec),
+                "binds": [*volumes.binds(spec), *self._results_bind()],
                 "read_only_root": spec.read_only_root,
                 "writable_sys": spec.privileged,
                 "oom_score_adj": oom_score_adj(self.qos, spec.resources, config.node_memory_bytes),
             }
         )
+
+    def _results_bind(self) -> list[Bind]:
+        """Return the mount through which a pod hands files to whoever started the twin."""
+        if self._config.results_dir is None:
+            return []
+        own = self._config.results_dir / self.manifest.name / "results"
+        own.mkdir(parents=True, exist_ok=True)
+        return [{"source": str(own), "target": "/results", "read_only": False}]
 
     @property
     def log_dir(self) -> Path:
@@ -249,38 +258,27 @@ class PodWorker:
                 timeout_s,
             )
 
-        async def repeat(probe: Probe, took: Callable[[ProbeState], bool]) -> None:
-            state = ProbeState()
-            await asyncio.sleep(probe.initial_delay_s)
-            while took(state := state.after(await ask(probe, run_command), probe)):
-                await asyncio.sleep(probe.period_s)
-
         if record.spec.startup is not None:
             startup = patient(record.spec.startup, patience)
-            last = ProbeState()
-
-            def took_startup(state: ProbeState) -> bool:
-                nonlocal last
-                last = state
-                return not state.passing and state.failures < startup.failure_threshold
-
-            await repeat(startup, took_startup)
-            if not last.passing:
-                log.warning("event=startup_failed pod=%s container=%s", self.manifest.name, record.spec.name)
-                unhealthy.set()
-                return
+            async with contextlib.aclosing(states(startup, run_command)) as answers:
+                async for state in answers:
+                    if state.passing:
+                        break
+                    if state.failures >= startup.failure_threshold:
+                        where = f"pod={self.manifest.name} container={record.spec.name}"
+                        log.warning("event=startup_failed %s", where)
+                        unhealthy.set()
+                        return
             record.started = True
             record.ready = record.spec.readiness is None
             self._report()
         if record.spec.readiness is not None:
-
-            def took_readiness(state: ProbeState) -> bool:
-                if state.passing != record.ready:
-                    record.ready = state.passing
-                    self._report()
-                return True
-
-            await repeat(patient(record.spec.readiness, patience), took_readiness)
+            readiness = patient(record.spec.readiness, patience)
+            async with contextlib.aclosing(states(readiness, run_command)) as answers:
+                async for state in answers:
+                    if state.passing != record.ready:
+                        record.ready = state.passing
+                        self._report()
 
     async def _remove(self, path: str) -> None:
         """Remove a cgroup, killing what is in it."""

@@ -11,7 +11,6 @@ from .faults import Faults
 from .podapi import ApiOptions, create_app
 from .store import PodStore
 
-_START_TIMEOUT_S = 120.0  # an emulated guest imports slowly
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -45,7 +44,7 @@ class PodApiServer:
         return f"http://{self._host}:{self._port}"
 
     def up(self) -> None:
-        """Listen and serve; return once requests are answered."""
+        """Listen and serve. Connections are queued from the return on."""
         listener = socket.create_server((self._host, self._port), reuse_port=False)
         self._port = listener.getsockname()[1]
         app = create_app(self.store, self.options)
@@ -59,13 +58,10 @@ class PodApiServer:
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        started = threading.Event()
         self._thread = threading.Thread(
-            target=_serve, args=(self._server, listener, started), name="pod-api", daemon=True
+            target=_serve, args=(self._server, listener), name="pod-api", daemon=True
         )
         self._thread.start()
-        if not started.wait(_START_TIMEOUT_S):
-            raise TimeoutError(f"the Pod API server did not start within {_START_TIMEOUT_S:.0f} s")
 
     def down(self) -> None:
         """End open watches and stop listening."""
@@ -81,10 +77,8 @@ def _nothing_to_close() -> None:
     pass
 
 
-def _serve(server: uvicorn.Server, listener: socket.socket, started: threading.Event) -> None:
+def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
     with listener:
-        # The listening socket queues connections from here on: that is all a client needs.
-        started.set()
         server.run(sockets=[listener])
 
 
