@@ -14,6 +14,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from drcio_controller.config import PolicyName
 from drcio_controller.configfile import ConfigFile
 from drcio_controller.errors import NodeError
 from drcio_controller.journal import Journal
@@ -21,10 +22,13 @@ from drcio_controller.knob import Roots
 from drcio_controller.knobs import Knobs
 from drcio_controller.kube.client import KubeClient
 from drcio_controller.kube.endpoint import Endpoint
+from drcio_controller.kube.events import EventRecorder
 from drcio_controller.kube.informer import PodEvent, PodInformer
 from drcio_controller.kube.pod import Pod
+from drcio_controller.latency import LatencyWatch
 from drcio_controller.loop import Controller
 from drcio_controller.metrics import NodeCollector
+from drcio_controller.notices import Notices
 from drcio_controller.report import Tally
 from drcio_controller.server import Probes, serve
 from drcio_controller.status import NodeStatus
@@ -36,6 +40,15 @@ STALLED_AFTER_S: Final = 30.0
 """Without a finished tick for this long the liveness probe fails."""
 
 FIRST_LIST_TIMEOUT_S: Final = 30.0
+
+STATUS_INTERVAL_S: Final = 1.0
+"""How often the status that metrics and people see is put together: it costs as much as deciding."""
+
+LATENCY_WINDOW_S: Final = 3.0
+"""Over which an application's percentile is taken; a handful of looks of the law."""
+
+STEP_WINDOW_S: Final = 60.0
+"""The window that the compared step policy was published with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +97,27 @@ class Agent:
         journal = Journal(None if options.dry_run else options.state_dir, boot_id=_boot_id())
         if journal.inherited:
             log.info("took_over entries=%d", journal.inherited)
+        self._latency = LatencyWatch(
+            STEP_WINDOW_S if self._file.config.policy is PolicyName.STEP else LATENCY_WINDOW_S
+        )
         self._controller = Controller(
             node_name=options.node_name,
             roots=options.roots,
             knobs=Knobs(options.roots, journal, dry_run=options.dry_run),
             config=self._file.config,
+            latencies=self._latency.latencies,
             tally=self._tally,
         )
         self._client = KubeClient(options.endpoint, observe=self._count_request)
         self._informer = PodInformer(self._client, options.node_name, self._news.put)
+        self._recorder = EventRecorder(
+            self._client, component="drcio-controller", node_name=options.node_name
+        )
+        self._notices = Notices(self._recorder, self._informer.pods)
         self._watch = CgroupWatch(lambda: self._news.put(_Wake()))
         self._status = NodeStatus(node=options.node_name)
         self._last_tick_s = time.monotonic()
+        self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
 
     def run(self) -> int:
@@ -111,10 +133,15 @@ class Agent:
                 Probes(registry=registry, status=lambda: self._status, alive=self._alive),
             )
         self._informer.start()
+        if not self._options.once:
+            self._recorder.start()
+            self._latency.start()
         try:
             return self._run_once() if self._options.once else self._run_until_stopped()
         finally:
+            self._latency.stop()
             self._informer.stop()
+            self._recorder.stop()
             if server is not None:
                 server.shutdown()
             self._client.close()
@@ -186,7 +213,11 @@ class Agent:
                 self._watch.watch(self._controller.folders())
             else:
                 self._controller.apply(started_s)
-        self._refresh_status()
+        if acted_on_news or started_s - self._status_at_s >= STATUS_INTERVAL_S:
+            self._status_at_s = started_s
+            self._refresh_status()
+            if not self._options.dry_run:
+                self._notices.look(self._status)
         self._last_tick_s = time.monotonic()
         self._tally.tick_seconds += self._last_tick_s - started_s
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from urllib3.exceptions import HTTPError
 
 from drcio_controller.errors import ControllerError, NodeError
 from drcio_controller.kube.errors import EndpointError
@@ -90,6 +94,26 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print the checks for machines")
     doctor.set_defaults(run=_run_doctor)
+    status = commands.add_parser(
+        "status", help="show what the running agent does, and why",
+        description="Ask the agent on this node (or another, by --url) and show pods, devices, decisions.",
+    )  # fmt: skip
+    status.add_argument(
+        "--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", help="the agent's address (default: %(default)s)"
+    )
+    status.add_argument("--json", action="store_true", help="print the status for machines")
+    status.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    status.set_defaults(run=_run_status)
+    bench = commands.add_parser(
+        "bench", help="measure what the agent itself costs, on a made-up cgroup tree",
+        description="Print CPU share and memory with 110 pods, and the time of a tick over 1,000 cgroups.",
+    )  # fmt: skip
+    bench.add_argument("--pods", type=int, default=110, metavar="N", help="pods (default: %(default)s)")
+    bench.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="how long (default: %(default)s)"
+    )
+    bench.add_argument("--json", action="store_true", help="print the figures for machines")
+    bench.set_defaults(run=_run_bench)
     return parser
 
 
@@ -138,3 +162,35 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
     checks = doctor.examine(Roots(arguments.cgroup_root, arguments.sys_root), file.config)
     print(doctor.to_json(checks) if arguments.json else doctor.render(checks))
     return doctor.exit_status(checks)
+
+
+def _run_status(arguments: argparse.Namespace) -> int:
+    from drcio_controller.table import render
+
+    while True:
+        text = _fetch_status(arguments.url)
+        output = text if arguments.json else render(json.loads(text))
+        print(f"\x1b[H\x1b[2J{output}" if arguments.watch and sys.stdout.isatty() else output, flush=True)
+        if not arguments.watch:
+            return 0
+        time.sleep(1.0)
+
+
+def _fetch_status(url: str) -> str:
+    from drcio_controller.latency import fetch
+
+    try:
+        return fetch(f"{url.rstrip('/')}/status")
+    except (OSError, ValueError, HTTPError) as error:
+        raise NodeError(
+            f"no agent answers at {url}: {error}",
+            hint="is it running? in a cluster: kubectl port-forward ds/drcio-controller 9400",
+        ) from error
+
+
+def _run_bench(arguments: argparse.Namespace) -> int:
+    from drcio_controller import bench
+
+    figures = bench.measure(pods=arguments.pods, seconds=arguments.seconds)
+    print(bench.to_json(figures) if arguments.json else bench.render(figures))
+    return bench.exit_status(figures)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from drcio_controller.cgroupfs.files import read_text
@@ -109,7 +109,6 @@ def _levels(roots: Roots, hierarchy: Hierarchy | None) -> list[Check]:
         return [
             Check(grade=Grade.NOTE, subject="pods", finding="no kubepods cgroup: no pod has run here yet")
         ]
-    levels = [*reversed(hierarchy.kubepods.parents), hierarchy.kubepods, *hierarchy.slices]
     checks = [
         Check(
             grade=Grade.GOOD,
@@ -117,9 +116,9 @@ def _levels(roots: Roots, hierarchy: Hierarchy | None) -> list[Check]:
             finding=f"{hierarchy.kubepods}, cgroup driver {hierarchy.driver}",
         )
     ]
-    for level in levels:
+    for level in hierarchy.levels:
         enabled = _controllers(roots.cgroup / level / "cgroup.subtree_control")
-        name = "/" if level == PurePosixPath() else str(level)
+        name = level or "/"
         if enabled is None:
             checks.append(Check(grade=Grade.NOTE, subject="io below", finding=f"{name}: not there"))
         elif "io" in enabled:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from drcio_controller.knob import Knob
@@ -47,6 +47,10 @@ class Journal:
         """Return every knob that must be put back one day, oldest first."""
         return list(self._entries)
 
+    def knobs_outside(self, wanted: Container[Knob]) -> list[Knob]:
+        """Return every knob that is to be put back now."""
+        return [knob for knob in self._entries if knob not in wanted]
+
     def entry(self, knob: Knob) -> Entry | None:
         """Return a knob's entry."""
         return self._entries.get(knob)
@@ -77,7 +81,7 @@ class Journal:
             "boot_id": self._boot_id,
             "entries": [
                 {
-                    "file": str(entry.knob.file),
+                    "file": entry.knob.file,
                     "key": entry.knob.key,
                     "in_sysfs": entry.knob.in_sysfs,
                     "inode": entry.inode,
@@ -100,7 +104,7 @@ def _load(path: Path, boot_id: str) -> list[Entry]:
             return []
         return [
             Entry(
-                Knob(PurePosixPath(item["file"]), str(item["key"]), bool(item["in_sysfs"])),
+                Knob(str(item["file"]), str(item["key"]), bool(item["in_sysfs"])),
                 int(item["inode"]),
                 str(item["before"]),
             )

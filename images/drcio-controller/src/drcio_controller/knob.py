@@ -7,8 +7,8 @@ line of `io.max`. Its value here is a canonical string, so that two values can b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from drcio_controller.cgroupfs.files import read_text
 from drcio_controller.cgroupfs.parse import (
@@ -25,13 +25,20 @@ ABSENT: Final = "absent"
 """Canonical value of a device entry that the file does not hold."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Knob:
-    """One entry of one kernel file; `file` is relative to the cgroup root, or to sysfs."""
+class Knob(NamedTuple):
+    """One entry of one kernel file; `file` is relative to the cgroup root, or to sysfs.
 
-    file: PurePosixPath
+    A named tuple, because it is hashed a few times per pod and tick.
+    """
+
+    file: str
     key: str = DEFAULT_KEY
     in_sysfs: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the file's own name."""
+        return self.file.rpartition("/")[2]
 
     def __str__(self) -> str:
         return f"{self.file}[{self.key}]"
@@ -44,8 +51,13 @@ class Roots:
     cgroup: Path
     sys: Path
 
-    def path(self, knob: Knob) -> Path:
-        return (self.sys if knob.in_sysfs else self.cgroup) / knob.file
+    def path(self, knob: Knob) -> str:
+        """Return where a knob's file is."""
+        return f"{self.sys if knob.in_sysfs else self.cgroup}/{knob.file}"
+
+    def folder(self, knob: Knob) -> str:
+        """Return the folder of a knob's file."""
+        return self.path(knob).rpartition("/")[0]
 
 
 def read_knob(roots: Roots, knob: Knob) -> str:
@@ -56,7 +68,7 @@ def read_knob(roots: Roots, knob: Knob) -> str:
     """
     text = read_text(roots.path(knob))
     device = DeviceId(knob.key)
-    match knob.file.name:
+    match knob.name:
         case "io.weight" | "io.bfq.weight":
             weights = parse_weights(text)
             if knob.key == DEFAULT_KEY:
@@ -65,7 +77,7 @@ def read_knob(roots: Roots, knob: Knob) -> str:
         case "io.max":
             return parse_io_max(text).get(device, Limits()).render()
         case "io.cost.qos" | "io.cost.model":
-            settings = parse_settings(text, knob.file.name).get(device)
+            settings = parse_settings(text, knob.name).get(device)
             return (
                 ABSENT if settings is None else " ".join(f"{key}={value}" for key, value in settings.items())
             )
@@ -79,7 +91,7 @@ def read_knob(roots: Roots, knob: Knob) -> str:
 
 def render_write(knob: Knob, value: str) -> str:
     """Return the text that makes a knob hold a canonical value."""
-    match knob.file.name:
+    match knob.name:
         case "io.weight" | "io.bfq.weight":
             return f"{knob.key} {'default' if value == ABSENT else value}"
         case "io.cost.qos" if value == ABSENT:
@@ -101,6 +113,6 @@ def render_write(knob: Knob, value: str) -> str:
 
 def holds(knob: Knob, wanted: str, found: str) -> bool:
     """Say whether a file's value is what was asked for; settings may show more keys than were set."""
-    if knob.file.name in ("io.cost.qos", "io.cost.model"):
+    if knob.name in ("io.cost.qos", "io.cost.model"):
         return set(wanted.split()) <= set(found.split())
     return wanted == found

@@ -7,7 +7,7 @@ comes after this process, even after a SIGKILL, can put it back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,8 @@ REWRITE_LIMIT: Final = 3
 """Rewrites of a knob that somebody else keeps changing, before it is left to them for a while."""
 CONTEST_PAUSE_S: Final = 30.0
 VERIFY_INTERVAL_S: Final = 2.0
+VERIFIED_PER_PASS: Final = 64
+"""At most so many knobs are read again in one pass: a thousand pods must not make a tick slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,20 @@ class _Held:
 class Knobs:
     """Keep a set of knobs at their wanted values."""
 
-    def __init__(self, roots: Roots, journal: Journal, *, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        roots: Roots,
+        journal: Journal,
+        *,
+        dry_run: bool = False,
+        write: Callable[[str, str], None] = write_text,
+    ) -> None:
         self._roots = roots
         self._journal = journal
         self._dry_run = dry_run
+        self._write_text = write
         self._held: dict[Knob, _Held] = {}
+        self._verify_left = 0
         self._told: set[tuple[Knob, str]] = set()
 
     @property
@@ -84,9 +95,10 @@ class Knobs:
         if self._dry_run:
             self._tell(wanted)
             return Reconciled()
-        self._release([knob for knob in self._journal.knobs() if knob not in wanted])
+        self._release(self._journal.knobs_outside(wanted))
         failures = self._remember([knob for knob in wanted if knob not in self._held])
         failed = {failure.knob for failure in failures}
+        self._verify_left = len(wanted) if verify else VERIFIED_PER_PASS
         written: list[Knob] = []
         foreign: list[ForeignChange] = []
         for knob, value in wanted.items():
@@ -124,9 +136,8 @@ class Knobs:
         failures = []
         entries = []
         for knob in knobs:
-            path = self._roots.path(knob)
             try:
-                inode = inode_of(path.parent)
+                inode = inode_of(self._roots.folder(knob))
                 if self._journal.before(knob, inode) is None:
                     entries.append(Entry(knob, inode, read_knob(self._roots, knob)))
             except KernelFileError as error:
@@ -145,7 +156,9 @@ class Knobs:
             self._held[knob] = _Held(value, now_s)
             return None
         result: bool | ForeignChange | None = None
-        if verify or now_s - held.verified_at_s >= VERIFY_INTERVAL_S:
+        overdue = now_s - held.verified_at_s >= VERIFY_INTERVAL_S and self._verify_left > 0
+        if verify or overdue:
+            self._verify_left -= 1
             held.verified_at_s = now_s
             found = read_knob(self._roots, knob)
             if not holds(knob, held.value, found):
@@ -166,12 +179,12 @@ class Knobs:
     def _made_anew(self, knob: Knob) -> bool:
         """Say whether the cgroup is another one at the same path: then nobody changed anything."""
         entry = self._journal.entry(knob)
-        return entry is None or entry.inode != inode_of(self._roots.path(knob).parent)
+        return entry is None or entry.inode != inode_of(self._roots.folder(knob))
 
     def _foreign(self, knob: Knob, held: _Held, found: str, now_s: float) -> ForeignChange:
         """Take the stranger's value for the one to put back, and decide whether to insist."""
         try:
-            self._journal.add([Entry(knob, inode_of(self._roots.path(knob).parent), found)])
+            self._journal.add([Entry(knob, inode_of(self._roots.folder(knob)), found)])
         except Vanished:
             log.debug("vanished knob=%s", knob)
         if now_s >= held.contested_until_s > 0:
@@ -183,7 +196,7 @@ class Knobs:
         return ForeignChange(knob, held.value, found, contested=now_s < held.contested_until_s)
 
     def _write(self, knob: Knob, value: str) -> None:
-        write_text(self._roots.path(knob), render_write(knob, value))
+        self._write_text(self._roots.path(knob), render_write(knob, value))
         found = read_knob(self._roots, knob)
         if not holds(knob, value, found):
             raise ReadBackMismatch(f"{knob}: wrote {value!r}, reads {found!r}")
@@ -208,7 +221,7 @@ class Knobs:
 
     def _put_back(self, entry: Entry, held: _Held | None) -> None:
         path = self._roots.path(entry.knob)
-        if inode_of(path.parent) != entry.inode:
+        if inode_of(self._roots.folder(entry.knob)) != entry.inode:
             return
         found = read_knob(self._roots, entry.knob)
         if found == entry.before:
@@ -216,4 +229,4 @@ class Knobs:
         if held is not None and not holds(entry.knob, held.value, found):
             log.warning("left_as_found knob=%s found=%r before=%r", entry.knob, found, entry.before)
             return
-        write_text(path, render_write(entry.knob, entry.before))
+        self._write_text(path, render_write(entry.knob, entry.before))

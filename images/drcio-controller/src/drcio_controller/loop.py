@@ -22,6 +22,7 @@ from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
 from drcio_controller.pods import NodePod, classify
 from drcio_controller.policies.decision import Decision, DevicePolicy, Latency, View
 from drcio_controller.policies.registry import engine_of, make_policy
+from drcio_controller.policies.roles import split
 from drcio_controller.report import Tally, build_status
 from drcio_controller.status import NodeStatus
 from drcio_controller.window import Window, windows
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 ACTIVE_FOR_S: Final = 10.0
 """A pod counts in its slice's weight this long after its last I/O: shorter, and a bursty pod comes
 back into a slice that no longer weighs it; longer, and a pod that stopped skews its neighbours."""
+
+PRESSURE_READ_OF: Final = 16
+"""Stall times are read of so many pods, the busiest on each device: they are what a decision needs."""
 
 DEVICE_LINGER_S: Final = 30.0
 """How long a device stays managed after its last managed pod went: engines are not to be switched
@@ -81,6 +85,7 @@ class Controller:
         self._pods: dict[str, NodePod] = {}
         self._told_problems: set[tuple[str, str]] = set()
         self._hierarchy: Hierarchy | None = None
+        self._cgroups: Mapping[str, str] | None = None
         self._devices: dict[DeviceId, _DeviceState] = {}
         self._refused: dict[DeviceId, set[Engine]] = {}
         self._active_at_s: dict[tuple[str, DeviceId], float] = {}
@@ -105,6 +110,7 @@ class Controller:
         self._kube_pods = pods
         classified = (classify(pod, self._config) for pod in pods.values())
         self._pods = {pod.uid: pod for pod in classified if pod is not None}
+        self._cgroups = None
         for pod in self._pods.values():
             for problem in pod.problems:
                 if (pod.uid, problem) not in self._told_problems:
@@ -173,6 +179,7 @@ class Controller:
             policy=self._config.policy_text,
             synced=synced,
             config_error=config_error,
+            cgroups=None if self._hierarchy is None else self._cgroups_of(self._hierarchy),
             hierarchy=self._hierarchy,
             pods=self._pods,
             snapshot=self._previous,
@@ -193,17 +200,34 @@ class Controller:
 
     def _find_hierarchy(self) -> Hierarchy | None:
         if self._hierarchy is None or not (self._roots.cgroup / self._hierarchy.kubepods).is_dir():
+            self._cgroups = None
             self._hierarchy = find_hierarchy(lambda path: (self._roots.cgroup / path).is_dir())
         return self._hierarchy
 
     def _observe(self, hierarchy: Hierarchy, now_s: float) -> Snapshot:
-        cgroups = {uid: hierarchy.pod(pod.cgroup_uid, pod.qos) for uid, pod in self._pods.items()}
-        busy = {uid for uid, device in self._active_at_s if device in self._devices}
-        snapshot = self._observer.look(cgroups, list(self._devices), now_s, pressure_of=busy)
+        snapshot = self._observer.look(
+            self._cgroups_of(hierarchy), list(self._devices), now_s, pressure_of=self._busiest()
+        )
         for message in snapshot.malformed:
             self.tally.malformed += 1
             log.warning("malformed_file error=%r", message)
         return snapshot
+
+    def _cgroups_of(self, hierarchy: Hierarchy) -> Mapping[str, str]:
+        """Return every pod's cgroup; worked out again only when the pods change."""
+        if self._cgroups is None:
+            self._cgroups = {uid: hierarchy.pod(pod.cgroup_uid, pod.qos) for uid, pod in self._pods.items()}
+        return self._cgroups
+
+    def _busiest(self) -> set[str]:
+        busiest: set[str] = set()
+        for state in self._devices.values():
+            flows = [flow for flow in state.window.flows if flow.active] if state.window else []
+            flows.sort(key=lambda flow: flow.ios_per_s, reverse=True)
+            busiest.update(flow.pod.uid for flow in flows[:PRESSURE_READ_OF])
+            # However few its I/Os are, a protected pod is whom the decision is about.
+            busiest.update([flow.pod.uid for flow in split(flows)[0]][:PRESSURE_READ_OF])
+        return busiest
 
     def _find_devices(self, snapshot: Snapshot, now_s: float) -> None:
         used = {
@@ -278,13 +302,14 @@ class Controller:
         active: dict[str, set[DeviceId]] = {}
         for uid, device in self._active_at_s:
             active.setdefault(uid, set()).add(device)
+        nowhere: frozenset[DeviceId] = frozenset()
         return [
             PlacedPod(
-                pod=pod,
-                cgroup=hierarchy.pod(pod.cgroup_uid, pod.qos),
-                active_on=frozenset(active.get(uid, ())),
+                pod=self._pods[uid],
+                cgroup=cgroup,
+                active_on=frozenset(active[uid]) if uid in active else nowhere,
             )
-            for uid, pod in self._pods.items()
+            for uid, cgroup in self._cgroups_of(hierarchy).items()
         ]
 
     def _account(self, result: Reconciled) -> None:
@@ -326,11 +351,11 @@ class Controller:
 def _belongs(knob: Knob, state: _DeviceState) -> bool:
     match state.engine:
         case Engine.IOCOST:
-            return knob.key == state.device.id and knob.file.name.startswith("io.cost.")
+            return knob.key == state.device.id and knob.name.startswith("io.cost.")
         case Engine.BFQ:
-            return knob.in_sysfs and knob.file.parts[:2] == ("block", state.device.name)
+            return knob.in_sysfs and knob.file.startswith(f"block/{state.device.name}/")
         case Engine.IOMAX:
-            return knob.file.name == "io.max" and knob.key == state.device.id
+            return knob.name == "io.max" and knob.key == state.device.id
         case _:
             return False
 

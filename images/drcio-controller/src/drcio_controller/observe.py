@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Final
 
 from drcio_controller.cgroupfs.files import OpenFiles, inode_of
@@ -60,11 +59,11 @@ class Observer:
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
         self._files = OpenFiles()
-        self._seen: dict[PurePosixPath, _Seen] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def look(
         self,
-        cgroups: Mapping[str, PurePosixPath],
+        cgroups: Mapping[str, str],
         devices: Collection[DeviceId],
         now_s: float,
         *,
@@ -92,7 +91,7 @@ class Observer:
         for device in devices:
             try:
                 stats[device] = parse_block_stat(
-                    self._files.read(self._roots.sys / "dev" / "block" / device / "stat")
+                    self._files.read(f"{self._roots.sys}/dev/block/{device}/stat")
                 )
             except Vanished:
                 continue
@@ -106,15 +105,15 @@ class Observer:
 
     def _root(self, malformed: list[str]) -> Mapping[DeviceId, IoStat]:
         try:
-            return parse_io_stat(self._files.read(self._roots.cgroup / "io.stat"))
+            return parse_io_stat(self._files.read(f"{self._roots.cgroup}/io.stat"))
         except Vanished:
             return {}
         except KernelFileError as error:
             malformed.append(str(error))
             return {}
 
-    def _pod(self, cgroup: PurePosixPath, now_s: float, *, pressure: bool) -> PodCounters:
-        folder = self._roots.cgroup / cgroup
+    def _pod(self, cgroup: str, now_s: float, *, pressure: bool) -> PodCounters:
+        folder = f"{self._roots.cgroup}/{cgroup}"
         seen = self._seen.get(cgroup)
         if seen is None:
             seen = self._seen[cgroup] = _Seen(inode_of(folder), now_s)
@@ -122,7 +121,7 @@ class Observer:
             seen.inode_checked_at_s = now_s
             if inode_of(folder) != seen.inode:
                 raise Vanished(f"{cgroup} was made anew")
-        text = self._files.read(folder / "io.stat")
+        text = self._files.read(f"{folder}/io.stat")
         if text != seen.io_text:
             seen.io = parse_io_stat(text)
             seen.io_text = text
@@ -132,13 +131,13 @@ class Observer:
             seen.inode, seen.io, self._pressure(cgroup, "io.pressure"), self._pressure(cgroup, "cpu.pressure")
         )
 
-    def _pressure(self, cgroup: PurePosixPath, name: str) -> Pressure | None:
+    def _pressure(self, cgroup: str, name: str) -> Pressure | None:
         """Return stall times, or None where the kernel runs without PSI."""
         try:
-            return parse_pressure(self._files.read(self._roots.cgroup / cgroup / name))
+            return parse_pressure(self._files.read(f"{self._roots.cgroup}/{cgroup}/{name}"))
         except KernelFileError:
             return None
 
-    def _forget(self, cgroup: PurePosixPath) -> None:
+    def _forget(self, cgroup: str) -> None:
         self._seen.pop(cgroup, None)
-        self._files.forget_below(self._roots.cgroup / cgroup)
+        self._files.forget_below(f"{self._roots.cgroup}/{cgroup}")

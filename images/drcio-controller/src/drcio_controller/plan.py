@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId
@@ -36,7 +35,7 @@ class PlacedPod:
     """A pod, its cgroup, and the devices on which it lately did I/O."""
 
     pod: NodePod
-    cgroup: PurePosixPath
+    cgroup: str
     active_on: frozenset[DeviceId] = frozenset()
 
 
@@ -58,7 +57,7 @@ def wanted_knobs(
     limit = bfq.WEIGHT_LIMIT if file == bfq.WEIGHT_FILE else WEIGHT_MAX
     own = {placed.cgroup: _own_weight(placed, devices) for placed in managed}
     for cgroup, weight in own.items():
-        knobs[Knob(cgroup / file)] = str(clamp(weight, limit))
+        knobs[Knob(f"{cgroup}/{file}")] = str(clamp(weight, limit))
     if weights_only:
         return knobs
     for entry in devices:
@@ -72,7 +71,7 @@ def wanted_knobs(
             for placed in pods
         ]
         for path, weight in device_weights(members, hierarchy, limit=limit).items():
-            knobs[Knob(path / file, entry.device.id)] = str(weight)
+            knobs[Knob(f"{path}/{file}", entry.device.id)] = str(weight)
     return knobs
 
 
@@ -87,8 +86,9 @@ def _own_weight(placed: PlacedPod, devices: Sequence[ManagedDevice]) -> int:
 
 def _controllers(hierarchy: Hierarchy) -> dict[Knob, str]:
     """Return `io` at every level above the pods; systemd and kubelet may each take it out."""
-    levels = [*reversed(hierarchy.kubepods.parents), hierarchy.kubepods, *hierarchy.slices]
-    return {Knob(level / SUBTREE_FILE, "io"): "on" for level in levels}
+    return {
+        Knob(f"{level}/{SUBTREE_FILE}" if level else SUBTREE_FILE, "io"): "on" for level in hierarchy.levels
+    }
 
 
 def _engine(entry: ManagedDevice, pods: Sequence[PlacedPod]) -> dict[Knob, str]:

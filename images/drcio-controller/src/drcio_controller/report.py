@@ -42,15 +42,15 @@ class Tally:
     """By verb and result."""
 
     def written(self, knob: Knob) -> None:
-        self.writes[knob.file.name] += 1
-        if knob.file.name in ("io.weight", bfq.WEIGHT_FILE):
+        self.writes[knob.name] += 1
+        if knob.name in ("io.weight", bfq.WEIGHT_FILE):
             self.weight_writes += 1
 
     def failed(self, knob: Knob) -> None:
-        self.failures[knob.file.name] += 1
+        self.failures[knob.name] += 1
 
     def foreign(self, knob: Knob) -> None:
-        self.foreign_changes[knob.file.name] += 1
+        self.foreign_changes[knob.name] += 1
 
 
 def build_status(
@@ -61,6 +61,7 @@ def build_status(
     synced: bool,
     config_error: str,
     hierarchy: Hierarchy | None,
+    cgroups: Mapping[str, str] | None,
     pods: Mapping[str, NodePod],
     snapshot: Snapshot | None,
     devices: Sequence[DeviceView],
@@ -71,14 +72,16 @@ def build_status(
 ) -> NodeStatus:
     """Return the node's status; pure."""
     problems = [f"{knob}: {message}" for knob, message in failing.items()]
-    if hierarchy is None:
+    if hierarchy is None or cgroups is None:
         problems.append("no kubepods cgroup was found: kubelet has not started a pod yet")
         return NodeStatus(
             node=node, at_unix_s=at_unix_s, policy=policy, synced=synced,
             config_error=config_error, problems=tuple(problems),
         )  # fmt: skip
     on_device = {
-        device.id: _pods_on_device(device, engine, note, window, hierarchy, pods, snapshot, active_at_s, held)
+        device.id: _pods_on_device(
+            device, engine, note, window, hierarchy, cgroups, pods, snapshot, active_at_s, held
+        )
         for device, engine, note, _, window in devices
     }
     return NodeStatus(
@@ -95,7 +98,7 @@ def build_status(
                 qos=pod.qos.value,
                 priority=pod.priority,
                 weight=pod.weight,
-                weight_set=_weight_held(hierarchy, pod, held),
+                weight_set=_weight_held(cgroups[uid], held),
                 problems=pod.problems,
                 devices=tuple(table[uid] for table in on_device.values() if uid in table),
             )
@@ -130,10 +133,9 @@ def _device_status(view: DeviceView, volumes: Sequence[VolumeProfile]) -> Device
     )
 
 
-def _weight_held(hierarchy: Hierarchy, pod: NodePod, held: Mapping[Knob, str]) -> int | None:
-    cgroup = hierarchy.pod(pod.cgroup_uid, pod.qos)
+def _weight_held(cgroup: str, held: Mapping[Knob, str]) -> int | None:
     for file in ("io.weight", bfq.WEIGHT_FILE):
-        value = held.get(Knob(cgroup / file))
+        value = held.get(Knob(f"{cgroup}/{file}"))
         if value is not None:
             return int(value)
     return None
@@ -145,6 +147,7 @@ def _pods_on_device(
     note: str,
     window: Window | None,
     hierarchy: Hierarchy,
+    cgroups: Mapping[str, str],
     pods: Mapping[str, NodePod],
     snapshot: Snapshot | None,
     active_at_s: Mapping[tuple[str, DeviceId], float],
@@ -152,7 +155,7 @@ def _pods_on_device(
 ) -> dict[str, PodOnDevice]:
     members = {
         uid: Member(
-            cgroup=hierarchy.pod(pod.cgroup_uid, pod.qos),
+            cgroup=cgroups[uid],
             qos=pod.qos,
             weight=pod.weight,
             active=(uid, device.id) in active_at_s,
@@ -171,7 +174,7 @@ def _pods_on_device(
             continue
         member = members[uid]
         flow = flows.get(uid)
-        effect, why = _effect(pod, member, engine, note, _weight_held(hierarchy, pod, held))
+        effect, why = _effect(pod, member, engine, note, _weight_held(cgroups[uid], held))
         result[uid] = PodOnDevice(
             device=device.id,
             effect=effect,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from drcio_controller.config import KERNEL_DEFAULT_WEIGHT, WEIGHT_MAX, WEIGHT_MIN
 from drcio_controller.kube.pod import QosClass
@@ -25,7 +24,7 @@ from drcio_controller.mapping import Hierarchy
 class Member:
     """A pod as far as weights on one device are concerned."""
 
-    cgroup: PurePosixPath
+    cgroup: str
     qos: QosClass
     weight: int | None
     """None: unmanaged; it keeps what the kernel gave it, and counts with that."""
@@ -38,7 +37,7 @@ class Member:
 
 def device_weights(
     members: Sequence[Member], hierarchy: Hierarchy, *, limit: int = WEIGHT_MAX
-) -> dict[PurePosixPath, int]:
+) -> dict[str, int]:
     """Return the weight on one device of each QoS slice, and of pods that need another than their own.
 
     A slice is in it only if it holds a managed pod or competes with one. `limit` is the engine's
@@ -47,8 +46,8 @@ def device_weights(
     if not any(member.weight is not None for member in members):
         return {}
     sums = {
-        path: _slice_sum([member for member in members if hierarchy.qos_slice(member.qos) == path])
-        for path in hierarchy.slices
+        hierarchy.qos_slice(qos): _slice_sum([member for member in members if member.qos is qos])
+        for qos in (QosClass.BURSTABLE, QosClass.BEST_EFFORT)
     }
     guaranteed = {
         member.cgroup: member.weight
@@ -66,25 +65,24 @@ def clamp(weight: float, limit: int = WEIGHT_MAX) -> int:
     return max(WEIGHT_MIN, min(limit, round(weight)))
 
 
-def shares(
-    members: Iterable[Member], weights: Mapping[PurePosixPath, int], hierarchy: Hierarchy
-) -> dict[PurePosixPath, float]:
+def shares(members: Iterable[Member], weights: Mapping[str, int], hierarchy: Hierarchy) -> dict[str, float]:
     """Return the share of the device that each active pod gets when all of them want all of it.
 
     `weights` is what `device_weights` returned; this is the kernel's arithmetic on top of it.
     """
     active = [member for member in members if member.active]
+    slices = {qos: hierarchy.qos_slice(qos) for qos in QosClass}
 
     def own(member: Member) -> int:
         return weights.get(member.cgroup, member.counted_weight)
 
-    top: dict[PurePosixPath, int] = {}
-    inside: dict[PurePosixPath, int] = {}
+    top: dict[str, int] = {}
+    inside: dict[str, int] = {}
     for member in active:
         if member.qos is QosClass.GUARANTEED:
             top[member.cgroup] = own(member)
         else:
-            path = hierarchy.qos_slice(member.qos)
+            path = slices[member.qos]
             top[path] = weights.get(path, KERNEL_DEFAULT_WEIGHT)
             inside[path] = inside.get(path, 0) + own(member)
     total = sum(top.values())
@@ -93,7 +91,7 @@ def shares(
         if member.qos is QosClass.GUARANTEED:
             result[member.cgroup] = top[member.cgroup] / total
         else:
-            path = hierarchy.qos_slice(member.qos)
+            path = slices[member.qos]
             result[member.cgroup] = top[path] / total * own(member) / inside[path]
     return result
 

@@ -14,7 +14,7 @@ _REFUSED: Final = {errno.EOPNOTSUPP, errno.EROFS, errno.EPERM, errno.EACCES, err
 _READ_SIZE: Final = 65536
 
 
-def _translate(error: OSError, path: Path, action: str, value: str = "") -> KernelFileError:
+def _translate(error: OSError, path: Path | str, action: str, value: str = "") -> KernelFileError:
     what = f" {value!r}" if value else ""
     message = f"cannot {action}{what} {path}: {os.strerror(error.errno or 0)}"
     if error.errno in _GONE:
@@ -24,7 +24,7 @@ def _translate(error: OSError, path: Path, action: str, value: str = "") -> Kern
     return KernelFileError(message)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path | str) -> str:
     """Return a kernel file's text.
 
     Raises:
@@ -41,7 +41,7 @@ def read_text(path: Path) -> str:
         raise _translate(error, path, "read") from error
 
 
-def write_text(path: Path, value: str) -> None:
+def write_text(path: Path | str, value: str) -> None:
     """Write one value in one `write(2)`, never creating the file.
 
     Raises:
@@ -58,10 +58,10 @@ def write_text(path: Path, value: str) -> None:
         raise _translate(error, path, "write", value) from error
 
 
-def inode_of(path: Path) -> int:
+def inode_of(path: Path | str) -> int:
     """Return a folder's inode: a cgroup's identity, which a reused path is not."""
     try:
-        return path.stat().st_ino
+        return os.stat(path).st_ino  # noqa: PTH116 - called for every pod; see mapping.Hierarchy
     except OSError as error:
         raise _translate(error, path, "look at") from error
 
@@ -84,9 +84,9 @@ class OpenFiles:
     """
 
     def __init__(self) -> None:
-        self._descriptors: dict[Path, int] = {}
+        self._descriptors: dict[str, int] = {}
 
-    def read(self, path: Path) -> str:
+    def read(self, path: str) -> str:
         """Return the file's current text; raises as `read_text` does."""
         try:
             descriptor = self._descriptors.get(path)
@@ -98,15 +98,15 @@ class OpenFiles:
             self.forget(path)
             raise _translate(error, path, "read") from error
 
-    def forget(self, path: Path) -> None:
+    def forget(self, path: str) -> None:
         """Close one file if it is open."""
         descriptor = self._descriptors.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)
 
-    def forget_below(self, folder: Path) -> None:
+    def forget_below(self, folder: str) -> None:
         """Close every file in a folder, as its cgroup is gone."""
-        for path in [path for path in self._descriptors if path.parent == folder]:
+        for path in [path for path in self._descriptors if path.rpartition("/")[0] == folder]:
             self.forget(path)
 
     def close(self) -> None:

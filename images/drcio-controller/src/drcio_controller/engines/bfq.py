@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Final
 
 from drcio_controller.devices import Device
@@ -15,5 +14,4 @@ WEIGHT_LIMIT: Final = 1000
 
 def knobs(device: Device) -> dict[Knob, str]:
     """Return what makes BFQ the device's scheduler; needs a writable sysfs."""
-    file = PurePosixPath("block") / device.name / "queue" / "scheduler"
-    return {Knob(file, in_sysfs=True): SCHEDULER}
+    return {Knob(f"block/{device.name}/queue/scheduler", in_sysfs=True): SCHEDULER}

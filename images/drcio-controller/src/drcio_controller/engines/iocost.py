@@ -8,15 +8,14 @@ the next bio on, in both directions. With vrate at 100%, `cost.usage` reads as t
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import VolumeProfile
 from drcio_controller.knob import Knob
 
-QOS_FILE: Final = PurePosixPath("io.cost.qos")
-MODEL_FILE: Final = PurePosixPath("io.cost.model")
+QOS_FILE: Final = "io.cost.qos"
+MODEL_FILE: Final = "io.cost.model"
 
 PERIOD_LATENCY_US: Final = 5000
 """iocost's period is twice the larger latency target (ioc_refresh_period_us), here 10 ms. A period is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId, Limits
@@ -12,6 +11,6 @@ from drcio_controller.knob import Knob
 LIMIT_FILE: Final = "io.max"
 
 
-def knobs(device: DeviceId, caps: Mapping[PurePosixPath, Limits]) -> dict[Knob, str]:
+def knobs(device: DeviceId, caps: Mapping[str, Limits]) -> dict[Knob, str]:
     """Return the limits of each pod's cgroup on one device."""
-    return {Knob(cgroup / LIMIT_FILE, device): limits.render() for cgroup, limits in caps.items()}
+    return {Knob(f"{cgroup}/{LIMIT_FILE}", device): limits.render() for cgroup, limits in caps.items()}
