@@ -177,3 +177,14 @@ def test_an_image_without_write_permission_is_a_clear_error(tmp_path: Path) -> N
         pytest.skip("root may write anywhere")
     tmp_path.chmod(0o500)
     assert main(run_args(tmp_path / "lp", "--num-operations=1")) == 1
+
+
+def test_two_jobs_on_one_directory_do_not_corrupt_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lp_batch"]
+    command += run_args(tmp_path, "--pattern=mixed", "--num-operations=3000", "--verify-full=1")
+    jobs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "ab"
+    ]
+    for job in jobs:
+        _, err = job.communicate(timeout=30)
+        assert job.returncode == 0, err

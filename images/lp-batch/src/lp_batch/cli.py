@@ -21,6 +21,7 @@ from lp_batch.job import Job, Outcome
 from lp_batch.metrics import serve_metrics
 from lp_batch.patterns import Pattern
 from lp_batch.plan import Plan
+from lp_batch.slot import claimed_slot
 from lp_batch.stats import JobStats
 from lp_batch.stop import StopRequest
 from lp_batch.summary import Summary, summarise, write_summary
@@ -55,11 +56,18 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
             f"--summary {summary_path}: {summary_path.parent} is not a writable directory",
             hint="create it, or leave --summary out and read the last line of standard output",
         )
+    with claimed_slot(options.dir) as directory:
+        return _run_in(directory, plan, options.metrics_port, summary_path, stop)
+
+
+def _run_in(
+    directory: Path, plan: Plan, metrics_port: int, summary_path: Path | None, stop: StopRequest
+) -> int:
     stats = JobStats()
-    if options.metrics_port:
-        serve_metrics(stats, plan.pattern, options.metrics_port)
+    if metrics_port:
+        serve_metrics(stats, plan.pattern, metrics_port)
     data = prepare(
-        options.dir, plan.file_bytes, seed=plan.seed, stop=stop, on_progress=PrepareProgress().report
+        directory, plan.file_bytes, seed=plan.seed, stop=stop, on_progress=PrepareProgress().report
     )
     if data is None:
         outcome = Outcome(stop_reason=str(stop.reason), elapsed_s=0.0, abandoned=0)
@@ -72,8 +80,9 @@ def _run(options: argparse.Namespace, stop: StopRequest) -> int:
     # Milliseconds since the epoch: runs on one volume start further apart than they write blocks per ms.
     job = Job(plan, data, volume, arena, stats, generation_base=time.time_ns() // 1_000_000)
     log(
-        f"event=start pattern={plan.pattern} block_bytes={plan.block_bytes} workers={plan.workers} "
-        f"engine={volume.engine.name} direct={volume.direct} data_created={data.created}"
+        f"event=start path={data.path} data_created={data.created} pattern={plan.pattern} "
+        f"block_bytes={plan.block_bytes} workers={plan.workers} engine={volume.engine.name} "
+        f"direct={volume.direct}"
     )
     for note in volume.notes:
         log(f"event=fallback reason={json.dumps(note)}")
@@ -111,13 +120,14 @@ def _leave(summary: Summary, path: Path | None) -> None:
 
 
 def _prepare(options: argparse.Namespace, stop: StopRequest) -> int:
-    data = prepare(
-        options.dir,
-        options.file_size,
-        seed=options.seed,
-        stop=stop,
-        on_progress=PrepareProgress().report,
-    )
+    with claimed_slot(options.dir) as directory:
+        data = prepare(
+            directory,
+            options.file_size,
+            seed=options.seed,
+            stop=stop,
+            on_progress=PrepareProgress().report,
+        )
     if data is None:
         log(f"event=stopped reason={stop.reason} while=preparing")
         return _exit_status(stop) or 1

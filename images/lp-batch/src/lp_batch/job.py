@@ -28,7 +28,7 @@ from lp_batch.volume import OpenVolume
 
 _WAIT_S = 0.1
 """A signal that arrives just before a wait is seen after this long at the latest."""
-_DRAIN_S = 0.5
+_DRAIN_S = 0.4
 """After a stop was asked for, completions are awaited this long: the whole stop has a second."""
 _RECENT_BLOCKS = 1024
 _BURST_S = 0.1

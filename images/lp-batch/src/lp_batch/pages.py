@@ -100,6 +100,8 @@ class BlockReader:
         `generation` is what the last write of this run put there; None where this run wrote nothing,
         then each page only has to be consistent in itself.
         """
+        if self._pages == 1 and not full and self._is_good_page(self._data_set | first_page, generation):
+            return None
         step = 1 if full else max(1, self._pages // _SAMPLED_HEADERS)
         headers = slice(sample % step, None, step)
         fault = (
@@ -111,6 +113,17 @@ class BlockReader:
         if fault is None and full:
             return self._payload_fault(first_page)
         return fault
+
+    def _is_good_page(self, place: int, generation: int | None) -> bool:
+        """Decide for a block of one page in a third of the time; a fault is left for the checks to name."""
+        magic, found_place, found_generation, tail = _HEADER.unpack_from(self._buffer)
+        return bool(
+            found_place == place
+            and magic >> 32 == _MAGIC
+            and (found_generation ^ found_generation >> 32) & _MASK32 == _MASK32
+            and (generation is None or found_generation & _MASK32 == generation)
+            and tail == mirrored(zlib.crc32(self._buffer[-_TAIL_BYTES:]))
+        )
 
     # Each check first decides for all its pages at once, in C, and looks for the page only if it fails.
 
