@@ -4,6 +4,8 @@ The same integers feed the Prometheus endpoint and the summary: an observation i
 and everything else is worked out when somebody asks.
 """
 
+import bisect
+import itertools
 from dataclasses import dataclass, field
 
 _SUB_BITS = 5
@@ -69,16 +71,12 @@ class OpStats:
 
 def percentile_us(stats: list[OpStats], quantile: float) -> int:
     """Return the latency below which `quantile` of the operations lie, 0 without operations."""
-    operations = sum(one.operations for one in stats)
+    cumulative = list(itertools.accumulate(map(sum, zip(*(one.buckets for one in stats), strict=True))))
+    operations = cumulative[-1]
     if operations == 0:
         return 0
-    rank = quantile * operations
-    seen = 0
-    for bucket in range(_BUCKETS):
-        seen += sum(one.buckets[bucket] for one in stats)
-        if seen >= rank:
-            return min(bucket_end_us(bucket), max(one.latency_max_us for one in stats))
-    return max(one.latency_max_us for one in stats)
+    bucket = bisect.bisect_left(cumulative, quantile * operations)
+    return min(bucket_end_us(bucket), max(one.latency_max_us for one in stats))
 
 
 @dataclass
