@@ -68,7 +68,18 @@ class Reason:
 
     outcome: Outcome
     code: str
-    text: str
+    statement: str
+    runs: tuple[str, ...] = ()
+    """The runs that it was found in; empty for what is true of the whole experiment."""
+
+    @property
+    def text(self) -> str:
+        """Say it, with the runs named; the figures in it are the first run's."""
+        if not self.runs:
+            return self.statement
+        first, *others = self.runs
+        same = f" (the same in {', '.join(others)})" if others else ""
+        return f"{first}: {self.statement}{same}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +153,7 @@ def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
         (level for level in _WORST_FIRST if any(reason.outcome == level for reason in reasons)), "pass"
     )
     if outcome == "pass":
-        reasons = [Reason(outcome="pass", code=item.name, text=item.text) for item in criteria]
+        reasons = [Reason(outcome="pass", code=item.name, statement=item.text) for item in criteria]
     return Verdict(
         outcome=outcome,
         reasons=tuple(sorted(reasons, key=lambda reason: (*_WORST_FIRST, "pass").index(reason.outcome))),
@@ -211,7 +222,7 @@ def headline(study: Study, verdict: Verdict) -> str:
         word = "not valid" if verdict.outcome == "invalid" else "not conclusive"
         more = len(verdict.reasons) - 1
         tail = f" (and {more} more reason{'s' if more > 1 else ''})" if more else ""
-        return f"This experiment is {word}: {verdict.reasons[0].text}{tail}."
+        return f"This experiment is {word}: {verdict.reasons[0].statement}{tail}."
     kept = (
         f"p95 latency is {found.drcio_p95_ratio:.2f}x of what it is alone, "
         f"against {found.contention_p95_ratio:.1f}x without control, "
@@ -219,21 +230,21 @@ def headline(study: Study, verdict: Verdict) -> str:
     )
     if verdict.outcome == "pass":
         return f"DRC-IO kept the service fast: {kept}."
-    return f"DRC-IO missed its promise: {kept}; {verdict.reasons[0].text}."
+    return f"DRC-IO missed its promise: {kept}; {verdict.reasons[0].statement}."
 
 
 def _missed(criteria: Sequence[Criterion]) -> Iterator[Reason]:
     for item in criteria:
         if item.met is None:
-            yield Reason(outcome="inconclusive", code=item.name, text=item.text)
+            yield Reason(outcome="inconclusive", code=item.name, statement=item.text)
         elif not item.met and item.name == "contention_p95_ratio":
             yield Reason(
                 outcome=item.missed,
                 code=item.name,
-                text=f"{item.text}: there was nothing to protect the service from",
+                statement=f"{item.text}: there was nothing to protect the service from",
             )
         elif not item.met and item.name != "failed_requests":
-            yield Reason(outcome=item.missed, code=item.name, text=item.text)
+            yield Reason(outcome=item.missed, code=item.name, statement=item.text)
 
 
 def _faults(study: Study, limits: Thresholds, of: Callable[[RunResult], bool]) -> Iterator[Reason]:
@@ -362,7 +373,7 @@ def _lp_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
             "invalid",
             "lp-other-device",
             label,
-            f"only {health.lp_shared_share:.0%} of the low-priority I/O went to the service's device "
+            f"{_only(health.lp_shared_share)} of the low-priority I/O went to the service's device "
             f"(at least {limits.lp_shared_share_min:.0%}): they did not compete for one volume",
         )
     if health.lp_restarts:
@@ -425,6 +436,10 @@ def _control_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
         )
 
 
+def _only(share: float) -> str:
+    return "none" if share < 0.005 else f"only {share:.0%}"
+
+
 def _favoured(hp_weight: int | None, lp_weight: int | None) -> bool:
     return hp_weight is not None and lp_weight is not None and hp_weight > lp_weight
 
@@ -433,37 +448,39 @@ def _study_faults(study: Study, limits: Thresholds) -> Iterator[Reason]:
     """Find what only shows when the runs are set side by side."""
     present = [name for name in SCENARIOS if name in study.scenarios]
     if not present:
-        yield Reason(outcome="inconclusive", code="no-runs", text="no run was completed")
+        yield Reason(outcome="inconclusive", code="no-runs", statement="no run was completed")
     elif len(present) == 1:
         yield Reason(
             outcome="inconclusive",
             code="scenarios-missing",
-            text=f"only {present[0]} was run: there is nothing to compare it with",
+            statement=f"only {present[0]} was run: there is nothing to compare it with",
         )
     elif len(present) < len(SCENARIOS):
         missing = " and ".join(name for name in SCENARIOS if name not in present)
         yield Reason(
             outcome="inconclusive",
             code="scenarios-missing",
-            text=f"{missing} was not run: the comparison is incomplete",
+            statement=f"{missing} was not run: the comparison is incomplete",
         )
     planned, done = len(plan_runs(study.spec)), len(study.runs)
     if present and done < planned:
         yield Reason(
-            outcome="inconclusive", code="runs-missing", text=f"only {done} of {planned} planned runs exist"
+            outcome="inconclusive",
+            code="runs-missing",
+            statement=f"only {done} of {planned} planned runs exist",
         )
     if len(study.load_rates_rps) > 1:
         rates = ", ".join(f"{rate:g}" for rate in study.load_rates_rps)
         yield Reason(
             outcome="invalid",
             code="different-loads",
-            text=f"the runs were given different loads ({rates} requests/s)",
+            statement=f"the runs were given different loads ({rates} requests/s)",
         )
     if study.environment_conflicts:
         yield Reason(
             outcome="invalid",
             code="different-environments",
-            text=f"the records are not of one experiment ({'; '.join(study.environment_conflicts)})",
+            statement=f"the records are not of one experiment ({'; '.join(study.environment_conflicts)})",
         )
     yield from _unstable_baseline(study.scenarios.get(BASELINE), limits)
     yield from _not_the_disk(study, limits)
@@ -476,7 +493,7 @@ def _unstable_baseline(baseline: ScenarioResult | None, limits: Thresholds) -> I
     yield Reason(
         outcome="inconclusive",
         code="baseline-unstable",
-        text=f"the service's p95 alone varied from {spread.min:.0f} to {spread.max:.0f} ms between runs "
+        statement=f"the service's p95 alone varied from {spread.min:.0f} to {spread.max:.0f} ms between runs "
         f"(at most a factor of {limits.baseline_p95_spread_max:g}): the machine is too unsteady to judge",
     )
 
@@ -490,7 +507,7 @@ def _not_the_disk(study: Study, limits: Thresholds) -> Iterator[Reason]:
         yield Reason(
             outcome="invalid",
             code="slow-but-not-by-the-disk",
-            text=f"under contention requests took {whole:.1f}x as long, but their disk fetch only "
+            statement=f"under contention requests took {whole:.1f}x as long, but their disk fetch only "
             f"{fetch:.1f}x: something other than the volume slowed them",
         )
 
@@ -501,6 +518,9 @@ def _tell_once(findings: Iterable[_Finding]) -> Iterator[Reason]:
     for finding in findings:
         by_code.setdefault((finding.outcome, finding.code), []).append(finding)
     for (outcome, code), shared in by_code.items():
-        others = ", ".join(finding.run for finding in shared[1:])
-        tail = f" (the same in {others})" if others else ""
-        yield Reason(outcome=outcome, code=code, text=f"{shared[0].run}: {shared[0].text}{tail}")
+        yield Reason(
+            outcome=outcome,
+            code=code,
+            statement=shared[0].text,
+            runs=tuple(finding.run for finding in shared),
+        )

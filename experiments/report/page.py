@@ -15,8 +15,18 @@ from experiments.report.canvas import Picture
 from experiments.report.palette import DARK, LIGHT, css_variables
 from experiments.report.pictures import label_of
 from experiments.report.scales import DASH, milliseconds, ratio, span
-from experiments.spec import command_line
-from experiments.study import Paired, RunResult, ScenarioResult, Spread, Study
+from experiments.spec import BASELINE, command_line
+from experiments.study import (
+    Paired,
+    RunResult,
+    ScenarioResult,
+    Spread,
+    Study,
+    fetch_p95_ms,
+    p95_ms,
+    pair_ratios,
+    ratio_of,
+)
 from experiments.verdict import Criterion, Verdict, headline
 
 _LIGHT: Final = f"{css_variables(LIGHT)} --page: #f6f8fa; --good: #1a7f4b; --bad: #b3261e; --warn: #8a6100;"
@@ -133,7 +143,7 @@ def _judgement(verdict: Verdict) -> str:
         ""
         if verdict.outcome == "pass"
         else "<p>Why:</p>\n<ul>\n"
-        + "".join(f"<li>{escape(_sentence_case(reason.text))}.</li>\n" for reason in verdict.reasons)
+        + "".join(f"<li>{escape(reason.text)}.</li>\n" for reason in verdict.reasons)
         + "</ul>\n"
     )
     return (
@@ -182,20 +192,19 @@ def _scenarios(study: Study) -> str:
 
 def _scenario_row(study: Study, result: ScenarioResult) -> str:
     hp, spread = result.hp, result.hp_spread
-    paired = study.comparison.paired
-    ratios = {
-        "p95": getattr(study.comparison, f"{result.name}_p95_ratio", None),
-        "fetch": getattr(study.comparison, f"{result.name}_fetch_p95_ratio", None),
-    }
+    base = study.scenarios.get(BASELINE)
+    against = base if base is not result else None
     cells = [
         _with_range(hp.p50_ms, spread.get("p50_ms"), milliseconds),
         _with_range(hp.p95_ms, spread.get("p95_ms"), milliseconds),
         _with_range(hp.p99_ms, spread.get("p99_ms"), milliseconds),
-        _with_range(ratios["p95"], paired.get(f"{result.name}_p95_ratio"), ratio),
+        _with_range(ratio_of(result, against, p95_ms), pair_ratios(result, against, p95_ms), ratio),
         _with_range(hp.fetch_p50_ms, spread.get("fetch_p50_ms"), milliseconds),
         _with_range(hp.fetch_p95_ms, spread.get("fetch_p95_ms"), milliseconds),
         _with_range(hp.fetch_p99_ms, spread.get("fetch_p99_ms"), milliseconds),
-        _with_range(ratios["fetch"], paired.get(f"{result.name}_fetch_p95_ratio"), ratio),
+        _with_range(
+            ratio_of(result, against, fetch_p95_ms), pair_ratios(result, against, fetch_p95_ms), ratio
+        ),
         _with_range(result.lp.mib_s, result.lp_spread.get("mib_s"), lambda value: f"{value:.1f}"),
         f"<td>{hp.errors}<small>of {hp.requests}</small></td>",
     ]

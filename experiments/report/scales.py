@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -23,9 +24,10 @@ def milliseconds(value: float) -> str:
 
 def span(low: str, high: str) -> str:
     """Write a range, its unit only once."""
-    low_number, _, low_unit = low.partition(" ")
-    _, _, high_unit = high.partition(" ")
-    return f"{low_number if low_unit == high_unit else low}{DASH}{high}"
+    number = re.match(r"[\d.]+", low)
+    if number is not None and low[number.end() :] == high.lstrip("0123456789."):
+        low = number[0]
+    return f"{low}{DASH}{high}"
 
 
 def ratio(value: float | None) -> str:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from experiments.compare import PolicyComparison
 from experiments.report.scales import DASH, milliseconds, ratio
-from experiments.study import Study
+from experiments.spec import BASELINE
+from experiments.study import Study, fetch_p95_ms, p95_ms, ratio_of
 from experiments.verdict import Verdict, headline
 
 _STYLES: Final = {
@@ -52,14 +53,16 @@ def _scenario_table(study: Study) -> Table:
     table.add_column("scenario")
     for name in ("p50", "p95", "/ alone", "fetch p95", "/ alone", "batch MiB/s", "failed"):
         table.add_column(name, justify="right")
+    base = study.scenarios.get(BASELINE)
     for name, result in study.scenarios.items():
+        against = base if base is not result else None
         table.add_row(
             name,
             _or_dash(result.hp.p50_ms, milliseconds),
             _or_dash(result.hp.p95_ms, milliseconds),
-            ratio(getattr(study.comparison, f"{name}_p95_ratio", None)),
+            ratio(ratio_of(result, against, p95_ms)),
             _or_dash(result.hp.fetch_p95_ms, milliseconds),
-            ratio(getattr(study.comparison, f"{name}_fetch_p95_ratio", None)),
+            ratio(ratio_of(result, against, fetch_p95_ms)),
             f"{result.lp.mib_s:.1f}",
             str(result.hp.errors),
         )

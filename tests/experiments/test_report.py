@@ -242,6 +242,7 @@ def test_latency_is_written_as_people_say_it(value: float, text: str) -> None:
 
 def test_range_has_its_unit_only_once() -> None:
     assert span("1 ms", "2 ms") == "1\N{EN DASH}2 ms"
+    assert span("1.03\N{MULTIPLICATION SIGN}", "11\N{MULTIPLICATION SIGN}")[:-1] == "1.03\N{EN DASH}11"
     assert span("900 ms", "1.2 s") == "900 ms\N{EN DASH}1.2 s"
 
 

@@ -100,6 +100,7 @@ def test_fault_in_one_of_many_runs_is_enough() -> None:
     verdict = judged(tuple(records))
     assert verdict.outcome == "invalid"
     (reason,) = (reason for reason in verdict.reasons if reason.code == "lp-other-device")
+    assert len(reason.runs) == 1
     assert "the same in" not in reason.text
 
 
@@ -213,6 +214,7 @@ def test_service_without_fetch_times_can_be_judged_by_its_requests_alone() -> No
 def test_headline_says_the_outcome_in_one_sentence(scenario: str, behaviour: Behaviour, words: str) -> None:
     result = study(build_records(changes={scenario: behaviour}), SPEC)
     sentence = headline(result, judge(result))
+    assert "r1" not in sentence
     assert words in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
