@@ -24,15 +24,8 @@ from experiments.record import RunRecord, load_run
 from experiments.spec import NO_POLICY, PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.twin.errors import TwinError
-from experiments.twin.session import (
-    API_PORT,
-    NAMESPACE,
-    NODE_NAME,
-    KvmChoice,
-    Twin,
-    TwinConfig,
-    running,
-)
+from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
+from experiments.twin.session import KvmChoice, Twin, TwinConfig, running
 from experiments.twin.volume import VolumeRequest
 from hp_service.manifest import PORT as HP_PORT
 from load_generator.plan import Plan
@@ -285,13 +278,13 @@ class TwinTarget:
         if workloads.LP_POD not in present:
             return None
         self.twin.delete_pod(workloads.LP_POD)
-        logs = sorted((self._options.output / "pods").glob(f"{workloads.LP_POD}*/**/*.log"))
-        for path in reversed(logs):
-            for line in reversed(path.read_text(errors="replace").splitlines()):
-                with contextlib.suppress(ValueError):
-                    summary = json.loads(line)
-                    if isinstance(summary, dict):
-                        return cast(JsonObject, summary)
+        logs = (self._options.output / "pods").glob(f"*_{workloads.LP_POD}_*/*/*.log")
+        newest = max(logs, key=lambda path: path.stat().st_mtime_ns, default=None)
+        for line in reversed(newest.read_text(errors="replace").splitlines() if newest else []):
+            with contextlib.suppress(ValueError):
+                summary = json.loads(line)
+                if isinstance(summary, dict):
+                    return cast(JsonObject, summary)
         return None
 
     def _restarts(self, present: Mapping[str, workloads.Workload]) -> dict[str, int]:

@@ -30,8 +30,8 @@ from experiments.twin.control import ControlServer
 from experiments.twin.kubelet import Kubelet, KubeletConfig, admission
 from experiments.twin.kubelet import running as kubelet_running
 from experiments.twin.kubelet.cgroups import pod_slice
+from experiments.twin.layout import API_PORT, CONTROL_PORT, NODE_NAME, RESULTS_MOUNT
 from experiments.twin.sampler import CGROUP_ROOT, SYS_ROOT, Sampler
-from experiments.twin.session import API_PORT, CONTROL_PORT, NODE_NAME, RESULTS_MOUNT
 
 _STATE = Path("/run/twin")
 _ADDRESS = "10.0.2.15/24"  # QEMU's user network: guest .15, gateway .2
@@ -136,7 +136,8 @@ def _kubelet_config(mounts: Mapping[str, Path]) -> KubeletConfig:
         node_name=NODE_NAME,
         state_dir=_STATE / "kubelet",
         log_dir=RESULTS_MOUNT,
-        shared_volume=next(iter(mounts.values())),
+        claims=mounts,
+        results_dir=RESULTS_MOUNT,
         base_env={
             "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PYTHONUNBUFFERED": "1",

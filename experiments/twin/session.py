@@ -17,14 +17,10 @@ import httpx
 from experiments.jsonfields import JsonObject
 from experiments.twin.errors import GuestDied, TwinError
 from experiments.twin.kernel import Kernel, ensure_kernel
+from experiments.twin.layout import API_PORT, CONTROL_PORT, NAMESPACE, RESULTS_MOUNT
 from experiments.twin.vm import Guest, GuestConfig, booted, free_ports, kvm_boots
 from experiments.twin.volume import VolumeImage, VolumeRequest, attached
 
-API_PORT = 6443
-CONTROL_PORT = 6444
-NAMESPACE = "drcio"
-NODE_NAME = "node-twin"
-RESULTS_MOUNT = Path("/run/twin/results")
 BOOT_TIMEOUT_S = 240.0
 """About twenty times what boot and agent take emulated on two idle cores (13 s); machines are shared."""
 

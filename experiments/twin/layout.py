@@ -1,0 +1,12 @@
+"""Where things are on a twin: what its host and its guest agree on. Light, as both import it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+API_PORT: Final = 6443
+CONTROL_PORT: Final = 6444
+NAMESPACE: Final = "drcio"
+NODE_NAME: Final = "node-twin"
+RESULTS_MOUNT: Final = Path("/run/twin/results")
