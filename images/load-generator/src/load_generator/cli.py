@@ -153,7 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--duration", type=float, default=30.0, metavar="S", help="measured (default 30)")
     run.add_argument("--warmup", type=float, default=0.0, metavar="S", help="before it (default 0)")
     run.add_argument("--seed", type=int, default=1, help="fixes arrivals and ids (default 1)")
-    run.add_argument("--arrivals", choices=[a.value for a in Arrivals], default=Arrivals.POISSON.value)
+    run.add_argument(
+        "--arrivals",
+        choices=[arrivals.value for arrivals in Arrivals],
+        default=Arrivals.POISSON.value,
+        help="random as independent users are (default poisson), or evenly spaced",
+    )
     run.add_argument("--ids-max", type=int, default=1000, metavar="N", help="ids are 0 to N-1")
     run.add_argument("--timeout", type=float, default=30.0, metavar="S", help="of one request (default 30)")
     run.add_argument(

@@ -215,7 +215,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     shape = argparse.ArgumentParser(add_help=False)
-    shape.add_argument("--pattern", choices=[p.value for p in Pattern], default=Pattern.MIXED.value)
+    shape.add_argument(
+        "--pattern",
+        choices=[pattern.value for pattern in Pattern],
+        default=Pattern.MIXED.value,
+        help="default mixed: half random reads, half random writes",
+    )
     shape.add_argument("--block-size", type=_size, default="1MiB", metavar="SIZE", help="default 1MiB")
     shape.add_argument(
         "--num-workers",
