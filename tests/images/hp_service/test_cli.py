@@ -12,7 +12,8 @@ from hp_service.prepare import PrepareOptions
 
 
 @pytest.fixture(autouse=True)
-def _keep_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+def _keep_process_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr("hp_service.cli.signal.signal", lambda *_: None)
 
 
@@ -32,9 +33,8 @@ def test_scale_must_be_above_zero(scale: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("command", ["serve", "bench"])
 def test_unprepared_directory_is_one_line_and_a_hint(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert cli.main([command, "--data", str(tmp_path)]) == 1
     problem, hint = capsys.readouterr().err.splitlines()
     assert problem == f"hp-service: {tmp_path}/metadata.json is missing: {tmp_path} is not prepared"

@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    # Read by OpenMP when torch and DGL load it, each its own copy. Their kernels are too small here to
+    # gain from threads, and would fight with the threads of other requests.
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         if arguments.command == "prepare":
             return _prepare(arguments)
@@ -165,8 +168,6 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    # OpenMP reads this when its library is loaded, which happens in the imports below.
-    os.environ["OMP_NUM_THREADS"] = "1"
     from hp_service.server import ServeOptions, serve
 
     serve(
@@ -183,7 +184,6 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    os.environ["OMP_NUM_THREADS"] = "1"
     from hp_service.bench import BenchOptions, format_report, run_bench
 
     report = run_bench(
