@@ -14,6 +14,7 @@ from components.kubernetes import (
     as_args,
     in_cluster,
     on_stack_node,
+    serves_only,
     sharing_volume,
     with_image,
 )
@@ -70,6 +71,16 @@ class BatchJob(pulumi.ComponentResource):
             ),
             # A Job's template cannot change, and its name is fixed.
             opts=in_cluster(self, where, replace_first=True),
+        )
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-network",
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=manifest.APP, namespace=args.namespace, labels={"app": manifest.APP}
+            ),
+            spec=as_args(
+                k8s.networking.v1.NetworkPolicySpecArgs, serves_only(manifest.APP, manifest.METRICS_PORT)
+            ),
+            opts=in_cluster(self, where),
         )
         self.register_outputs({"job": self.job.id})
 

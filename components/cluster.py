@@ -31,6 +31,8 @@ class ClusterArgs:
     vpc_id: pulumi.Input[str]
     control_plane_subnet_ids: Sequence[pulumi.Input[str]]
     node_subnet_ids: Sequence[pulumi.Input[str]]
+    nodes_after: Sequence[pulumi.Resource]
+    """What must stand before the first node boots: the network's routes."""
     public_access: bool
     public_access_cidrs: Sequence[str]
     log_types: Sequence[str]
@@ -86,7 +88,7 @@ class Cluster(pulumi.ComponentResource):
             coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
             opts=self._child(),
         )
-        role = self._role(f"{name}-node", "ec2.amazonaws.com", NODE_POLICIES)
+        role, role_policies = self._role(f"{name}-node", "ec2.amazonaws.com", NODE_POLICIES)
         network_addons = [
             # Without this option NetworkPolicy objects are accepted and ignored.
             self._addon("vpc-cni", {"enableNetworkPolicy": "true"}),
@@ -96,6 +98,7 @@ class Cluster(pulumi.ComponentResource):
         nodes = NodeGroup(
             name,
             NodeGroupArgs(
+                after=[*args.nodes_after, *role_policies, *network_addons],
                 cluster_name=args.cluster_name,
                 node_role_arn=role.arn,
                 subnet_ids=list(args.node_subnet_ids),
@@ -106,10 +109,9 @@ class Cluster(pulumi.ComponentResource):
                 stack=args.stack,
                 dedicated=False,
             ),
-            # Nodes stay NotReady without the CNI, and EKS then gives the group up.
-            opts=self._child(*network_addons),
+            # Nodes stay NotReady without routes, rights or the CNI, and EKS then gives the group up.
+            opts=self._child(),
         )
-        self._nodes = nodes
         workload_addons = [
             self._addon("coredns", after=[nodes]),
             self._addon("metrics-server", after=[nodes]),
@@ -133,7 +135,8 @@ class Cluster(pulumi.ComponentResource):
 
     def _role(
         self, name: str, service: str, policies: Sequence[str], actions: Sequence[str] = ("sts:AssumeRole",)
-    ) -> aws.iam.Role:
+    ) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+        """Return a role for a service, and the attachments that give it its policies."""
         trust = {
             "Version": "2012-10-17",
             "Statement": [
@@ -141,14 +144,16 @@ class Cluster(pulumi.ComponentResource):
             ],
         }
         role = aws.iam.Role(name, assume_role_policy=json.dumps(trust), opts=self._child())
-        for policy in policies:
+        attachments: list[pulumi.Resource] = [
             aws.iam.RolePolicyAttachment(
                 f"{name}-{policy.rpartition('/')[2]}",
                 role=role.name,
                 policy_arn=f"arn:aws:iam::aws:policy/{policy}",
                 opts=self._child(),
             )
-        return role
+            for policy in policies
+        ]
+        return role, attachments
 
     def _addon(
         self,
@@ -171,7 +176,7 @@ class Cluster(pulumi.ComponentResource):
         )
 
     def _ebs_csi_driver(self, name: str, nodes: NodeGroup) -> aws.eks.Addon:
-        role = self._role(
+        role, policies = self._role(
             f"{name}-ebs-csi",
             "pods.eks.amazonaws.com",
             ["service-role/AmazonEBSCSIDriverPolicyV2"],
@@ -180,4 +185,4 @@ class Cluster(pulumi.ComponentResource):
         identity = aws.eks.AddonPodIdentityAssociationArgs(
             service_account="ebs-csi-controller-sa", role_arn=role.arn
         )
-        return self._addon("aws-ebs-csi-driver", after=[nodes], identity=identity)
+        return self._addon("aws-ebs-csi-driver", after=[nodes, *policies], identity=identity)

@@ -14,6 +14,7 @@ from components.kubernetes import (
     as_args,
     in_cluster,
     on_stack_node,
+    serves_only,
     sharing_volume,
     with_image,
 )
@@ -100,15 +101,7 @@ class FraudService(pulumi.ComponentResource):
         k8s.networking.v1.NetworkPolicy(
             f"{name}-network",
             metadata=metadata,
-            # Its data comes from a package registry, whose addresses are nobody's to list: egress stays open.
-            spec=as_args(
-                k8s.networking.v1.NetworkPolicySpecArgs,
-                {
-                    "podSelector": {"matchLabels": {"app": APP}},
-                    "policyTypes": ["Ingress"],
-                    "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
-                },
-            ),
+            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, serves_only(APP, PORT)),
             opts=in_cluster(self, where),
         )
         self.url = f"http://{APP}.{args.namespace}.svc:{PORT}"

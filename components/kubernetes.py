@@ -97,3 +97,13 @@ def sharing_volume(template: Tree, claim: str) -> Tree:
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {VOLUME_LABEL: claim}}}
     affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     return {**template, "metadata": {**metadata, "labels": labels}, "spec": {**spec, "affinity": affinity}}
+
+
+def serves_only(app: str, port: int) -> Tree:
+    """Return a NetworkPolicy's spec: one port in, nothing out; what these pods need is in their images."""
+    return {
+        "podSelector": {"matchLabels": {"app": app}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": [{"port": port, "protocol": "TCP"}]}],
+        "egress": [],
+    }

@@ -59,10 +59,13 @@ class Network(pulumi.ComponentResource):
     node_subnet_ids: list[pulumi.Output[str]]
     """Where nodes go: the private subnets, or the public ones without NAT."""
     all_subnet_ids: list[pulumi.Output[str]]
+    ready: list[pulumi.Resource]
+    """What a node waits for: without its routes it cannot reach the cluster, and EKS gives it up."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("drcio:network:Network", name, {}, opts)
         self._name, self._args = name, args
+        self.ready = []
         zones = aws.get_availability_zones_output(
             state="available",
             exclude_zone_ids=list(ZONES_WITHOUT_EKS),
@@ -123,13 +126,15 @@ class Network(pulumi.ComponentResource):
             tags={"Name": f"{self._name}-{name}"},
             opts=self._child(),
         )
-        for index, subnet in enumerate(subnets):
+        self.ready += [
             aws.ec2.RouteTableAssociation(
                 f"{self._name}-{name}-{index}",
                 route_table_id=table.id,
                 subnet_id=subnet.id,
                 opts=self._child(),
             )
+            for index, subnet in enumerate(subnets)
+        ]
         return table
 
     def _public_routes(self, public: list[aws.ec2.Subnet]) -> aws.ec2.RouteTable:

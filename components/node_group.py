@@ -26,6 +26,8 @@ class NodeGroupArgs:
     nodes: int
     spot: bool
     disk_gib: int
+    after: Sequence[pulumi.Resource]
+    """What must stand before the first node boots, and until the last one is gone."""
     stack: str
     dedicated: bool
     """Keep every pod off that does not tolerate the stack's taint: for nodes in a shared cluster."""
@@ -82,6 +84,6 @@ class NodeGroup(pulumi.ComponentResource):
             ),
             labels={STACK_LABEL: args.stack},
             taints=taints if args.dedicated else None,
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
         self.register_outputs({"node_group": self.node_group.id})

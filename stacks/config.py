@@ -243,7 +243,7 @@ def _check_images(settings: Settings) -> None:
             f"drcio:images.build is {','.join(images.build)}; expected all, none, or names only",
             hint="pulumi config set --path 'drcio:images.build' controller,hp-service",
         )
-    if settings.platform == EXISTING and images.build != ("none",) and images.push and not images.registry:
+    if settings.platform == EXISTING and images.built and images.push and not images.registry:
         raise ConfigError(
             "drcio:images.registry is empty; an existing cluster needs a registry to push to",
             hint="set drcio:images.registry, or drcio:images.push to false, or drcio:images.build to none "

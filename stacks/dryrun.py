@@ -12,6 +12,7 @@ import hashlib
 import json
 import runpy
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -153,7 +154,12 @@ def _run(name: str, config: Mapping[str, str], program: Callable[[], None]) -> D
     monitor = _Recorder(_Cloud(config.get("aws:region", "us-east-1")))
     exported: dict[str, ExportedValue] = {}
 
+    loops: list[asyncio.AbstractEventLoop] = []
+
     async def main() -> None:
+        # The SDK gives every worker thread an event loop and leaves it open; these are closed below.
+        executor = ThreadPoolExecutor(max_workers=4, initializer=_open_loop, initargs=(loops,))
+        asyncio.get_running_loop().set_default_executor(executor)
         mocks.set_mocks(monitor.mocks, project=PROJECT, stack=name, preview=False, monitor=monitor)
         settings.SETTINGS.rpc_manager.clear()
         settings.SETTINGS.outputs.clear()
@@ -165,8 +171,19 @@ def _run(name: str, config: Mapping[str, str], program: Callable[[], None]) -> D
                 value=cast(Json, await output.future()), secret=await output.is_secret()
             )
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    finally:
+        for loop in loops:
+            loop.close()
     return DryRun(stack=name, registrations=tuple(creation_order(monitor.registrations)), outputs=exported)
+
+
+def _open_loop(loops: list[asyncio.AbstractEventLoop]) -> None:
+    """Give the calling thread an event loop, and note it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loops.append(loop)
 
 
 def creation_order(registrations: Iterable[Registration]) -> list[Registration]:
@@ -279,7 +296,7 @@ class _Recorder(mocks.MockMonitor):
                     inputs=cast(Inputs, plain),
                     secret_inputs=frozenset(secrets),
                     dependencies=frozenset(dependencies - {""}),
-                    is_component=not request.custom,
+                    is_component=not request.custom and not request.remote,
                     delete_before_replace=request.deleteBeforeReplace,
                 )
             )

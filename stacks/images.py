@@ -13,14 +13,9 @@ from components.image import Image, ImageArgs
 from stacks.errors import ConfigError
 from stacks.keys import camel
 from stacks.scenario import Parts
-from stacks.settings import EKS, Images, Settings
+from stacks.settings import CONTROLLER, EKS, HP_SERVICE, LOAD_GENERATOR, LP_BATCH, Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent / "images"
-
-CONTROLLER: Final = "controller"
-HP_SERVICE: Final = "hp-service"
-LP_BATCH: Final = "lp-batch"
-LOAD_GENERATOR: Final = "load-generator"
 
 FOLDERS: Final[Mapping[str, str]] = {
     CONTROLLER: "drcio-controller",
@@ -28,16 +23,6 @@ FOLDERS: Final[Mapping[str, str]] = {
     LP_BATCH: LP_BATCH,
     LOAD_GENERATOR: LOAD_GENERATOR,
 }
-
-
-def given_reference(images: Images, name: str) -> str:
-    """Return the configured reference of an image, empty where there is none."""
-    return {
-        CONTROLLER: images.controller,
-        HP_SERVICE: images.hp_service,
-        LP_BATCH: images.lp_batch,
-        LOAD_GENERATOR: images.load_generator,
-    }[name]
 
 
 def needed(parts: Parts) -> tuple[str, ...]:
@@ -50,14 +35,6 @@ def needed(parts: Parts) -> tuple[str, ...]:
     )
 
 
-def to_build(settings: Settings) -> tuple[str, ...]:
-    """Return the images that this stack builds, whatever the scenario: switching it builds nothing."""
-    if settings.platform_stack or settings.images.build == ("none",):
-        return ()
-    chosen = FOLDERS if settings.images.build == ("all",) else settings.images.build
-    return tuple(name for name in FOLDERS if name in chosen and not given_reference(settings.images, name))
-
-
 def resolve_images(
     settings: Settings, parts: Parts, shared: pulumi.Output[Mapping[str, str]] | None
 ) -> dict[str, pulumi.Input[str]]:
@@ -67,11 +44,11 @@ def resolve_images(
         ConfigError: a needed image is neither built nor given.
     """
     references: dict[str, pulumi.Input[str]] = {}
-    building = to_build(settings)
+    # Whatever the scenario, so that switching it builds nothing; a shared platform has built them already.
+    building = () if settings.platform_stack else settings.images.built
     for name, folder in FOLDERS.items():
-        given = given_reference(settings.images, name)
-        if given:
-            references[name] = given
+        if name in settings.images.given:
+            references[name] = settings.images.given[name]
         elif name in building:
             references[name] = _build(settings, name, folder)
         elif shared is not None:

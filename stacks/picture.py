@@ -24,9 +24,9 @@ _COLORS: Final[Mapping[str, str]] = {
 _TITLE_HEIGHT: Final = 30
 _LINE_HEIGHT: Final = 17
 _PADDING: Final = 10
-_TITLE_CHARACTER: Final = 7.4
+_TITLE_CHARACTER: Final = 8.7
 """Width of a character of the title in pixels, generously: fonts differ."""
-_LINE_CHARACTER: Final = 6.7
+_LINE_CHARACTER: Final = 7.2
 _HEADING_HEIGHT: Final = 40
 _ARROW: Final = 7
 

@@ -60,6 +60,7 @@ def _own(settings: Settings) -> Platform:
             vpc_id=network.vpc_id,
             control_plane_subnet_ids=network.all_subnet_ids,
             node_subnet_ids=network.node_subnet_ids,
+            nodes_after=network.ready,
             public_access=settings.cluster.public_access,
             public_access_cidrs=settings.cluster.public_access_cidrs,
             log_types=settings.cluster.log_types,
@@ -71,8 +72,7 @@ def _own(settings: Settings) -> Platform:
         ),
     )
     return Platform(
-        # Nodes reach the internet, and with it their images, by the network's routes.
-        where=Destination(provider=cluster.provider, after=(network, *cluster.ready)),
+        where=Destination(provider=cluster.provider, after=tuple(cluster.ready)),
         cluster_name=cluster.name,
         kubeconfig=cluster.kubeconfig,
         node_stack=settings.stack,
@@ -97,6 +97,7 @@ def _shared(settings: Settings) -> Platform:
             nodes=settings.cluster.nodes,
             spot=settings.cluster.spot,
             disk_gib=settings.cluster.disk_gib,
+            after=[],
             stack=settings.stack,
             dedicated=True,
         ),

@@ -23,6 +23,12 @@ SCENARIOS: Final = (BASELINE, CONTENTION, DRCIO)
 EKS: Final = "eks"
 EXISTING: Final = "existing"
 
+CONTROLLER: Final = "controller"
+HP_SERVICE: Final = "hp-service"
+LP_BATCH: Final = "lp-batch"
+LOAD_GENERATOR: Final = "load-generator"
+IMAGE_NAMES: Final = (CONTROLLER, HP_SERVICE, LP_BATCH, LOAD_GENERATOR)
+
 LP_PATTERNS: Final = (
     "mixed",
     "sequential-read",
@@ -88,7 +94,9 @@ class Cluster:
         ("0.0.0.0/0",), "Networks that may reach the public API endpoint; name yours.", check=checks.cidr
     )
     log_types: tuple[str, ...] = key(
-        ("api", "audit", "authenticator"), "Control-plane logs kept in CloudWatch."
+        ("api", "audit", "authenticator"),
+        "Control-plane logs kept in CloudWatch.",
+        choices=("api", "audit", "authenticator", "controllerManager", "scheduler"),
     )
 
 
@@ -131,11 +139,8 @@ class Images:
 
     build: tuple[str, ...] = key(
         ("all",),
-        "Images to build here: all, none, or names of controller, hp-service, lp-batch, load-generator.",
-        check=checks.matching(
-            "all|none|controller|hp-service|lp-batch|load-generator",
-            "all, none, or names of controller, hp-service, lp-batch, load-generator",
-        ),
+        "Images to build here: all, none, or names.",
+        choices=("all", "none", *IMAGE_NAMES),
     )
     push: bool = key(
         True, "Push what was built; false keeps it in the local engine (kind load docker-image)."
@@ -153,6 +158,23 @@ class Images:
     load_generator: str = key(
         "", "Use this load-generator image, by digest.", check=checks.optional(checks.digest_reference)
     )
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """References that are configured, by image name."""
+        references = {
+            CONTROLLER: self.controller,
+            HP_SERVICE: self.hp_service,
+            LP_BATCH: self.lp_batch,
+            LOAD_GENERATOR: self.load_generator,
+        }
+        return {name: reference for name, reference in references.items() if reference}
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """Names of the images to build: those chosen, less those given."""
+        chosen = {"all": IMAGE_NAMES, "none": ()}.get(self.build[0], self.build)
+        return tuple(name for name in IMAGE_NAMES if name in chosen and name not in self.given)
 
 
 @dataclass(frozen=True, kw_only=True)

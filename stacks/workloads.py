@@ -21,10 +21,9 @@ from drcio_controller import config as controller_config
 from drcio_controller import manifest as controller_manifest
 from hp_service import manifest as service_manifest
 from lp_batch import manifest as batch_manifest
-from stacks.images import CONTROLLER, HP_SERVICE, LP_BATCH
 from stacks.platform import Platform
 from stacks.scenario import Parts
-from stacks.settings import EKS, Settings
+from stacks.settings import CONTROLLER, EKS, HP_SERVICE, LP_BATCH, Settings
 
 CLAIM: Final = "shared-data"
 CHART_REPOSITORY: Final = "https://prometheus-community.github.io/helm-charts"
@@ -78,9 +77,11 @@ def build_workloads(
         with_volume,
     )
     targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
+    monitored = here
     if parts.controller:
         system = f"{space}-system"
-        there = platform.where.then(namespace(system, "privileged", platform.where))
+        system_namespace = namespace(system, "privileged", platform.where)
+        monitored = monitored.then(system_namespace)
         IoController(
             "io-controller",
             IoControllerArgs(
@@ -90,7 +91,7 @@ def build_workloads(
                 suffix=suffix,
                 stack=platform.node_stack,
             ),
-            there,
+            platform.where.then(system_namespace),
         )
         targets.append(Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics"))
     if parts.batch_job:
@@ -114,8 +115,10 @@ def build_workloads(
         )
         targets.append(Target(app=batch_manifest.APP, namespace=space, port="metrics"))
     if settings.monitoring.enabled:
-        after = here.then(monitoring) if monitoring else here
-        Monitors("monitors", MonitorsArgs(targets=targets), after)
+        if monitoring is not None:
+            # Their definitions come with the chart.
+            monitored = monitored.then(monitoring.release)
+        Monitors("monitors", MonitorsArgs(targets=targets), monitored)
     return Workloads(service_url=service.url, grafana_password=monitoring.password if monitoring else None)
 
 

@@ -1,0 +1,398 @@
+"""The whole program as each stack, recorded: what exists, who waits for whom, what is secret."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import yaml
+
+from stacks.dryrun import ROOT, DryRun, Registration, stack_config
+from stacks.errors import ConfigError
+from stacks.graph import reduce_edges
+from stacks.manifests import is_object, manifests
+from stacks.testing import GIVEN_IMAGES, render
+
+SCENARIOS = ("baseline", "contention", "drcio")
+EXISTING = {"drcio:platform": "existing", **GIVEN_IMAGES}
+SHARED = {"drcio:platformStack": "acme/drcio-eks/dev"}
+
+AWS_BASE = {
+    "aws:ec2/vpc:Vpc": 1,
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": 1,
+    "aws:ec2/subnet:Subnet": 4,
+    "aws:ec2/internetGateway:InternetGateway": 1,
+    "aws:ec2/eip:Eip": 1,
+    "aws:ec2/natGateway:NatGateway": 1,
+    "aws:ec2/routeTable:RouteTable": 2,
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": 4,
+    "aws:ec2/vpcEndpoint:VpcEndpoint": 1,
+    "aws:kms/key:Key": 1,
+    "eks:index:Cluster": 1,
+    "aws:iam/role:Role": 2,
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": 4,
+    "aws:ec2/launchTemplate:LaunchTemplate": 1,
+    "aws:eks/nodeGroup:NodeGroup": 1,
+    "aws:eks/addon:Addon": 6,
+    "aws:ecr/repository:Repository": 4,
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": 4,
+    "docker:index/image:Image": 4,
+}
+SERVICE = {
+    "Namespace": 1,
+    "PersistentVolumeClaim": 1,
+    "PriorityClass": 1,
+    "Deployment": 1,
+    "Service": 1,
+    "NetworkPolicy": 1,
+    "PodMonitor": 1,
+}
+MONITORING = {"Namespace": 1, "Secret": 1}
+BATCH_JOB = {"Job": 1, "NetworkPolicy": 1, "PodMonitor": 1}
+CONTROLLER = {
+    "Namespace": 1,
+    "ServiceAccount": 1,
+    "ClusterRole": 1,
+    "ClusterRoleBinding": 1,
+    "ConfigMap": 1,
+    "DaemonSet": 1,
+    "NetworkPolicy": 1,
+    "PodMonitor": 1,
+}
+BY_SCENARIO = {"baseline": [], "contention": [BATCH_JOB], "drcio": [BATCH_JOB, CONTROLLER]}
+
+
+def kinds(run: DryRun) -> Counter[str]:
+    return Counter(item.type.rpartition(":")[2] for item in run.registrations if is_object(item))
+
+
+def expected_kinds(scenario: str, *extra: dict[str, int]) -> Counter[str]:
+    total: Counter[str] = Counter(SERVICE)
+    for part in (*BY_SCENARIO[scenario], *extra):
+        total.update(part)
+    return total
+
+
+def aws_types(run: DryRun) -> Counter[str]:
+    return Counter(
+        item.type
+        for item in run.registrations
+        if item.type.startswith(("aws:", "eks:", "docker:")) and item.type != "eks:index:Provider"
+    )
+
+
+def one(run: DryRun, type_suffix: str, name: str = "") -> Registration:
+    found = [
+        item
+        for item in run.registrations
+        if item.type.endswith(f":{type_suffix}") and name in item.name and not item.is_component
+    ]
+    assert len(found) == 1, [item.name for item in found]
+    return found[0]
+
+
+def waits_for(run: DryRun, later: Registration, earlier: Registration) -> bool:
+    """Say whether `later` is made after `earlier`, and so destroyed before it, directly or through others."""
+    by_urn = {item.urn: item for item in run.registrations}
+    seen: set[str] = set()
+    pending = [later.urn]
+    while pending:
+        urn = pending.pop()
+        if urn in seen or urn not in by_urn:
+            continue
+        seen.add(urn)
+        pending += by_urn[urn].dependencies
+    return earlier.urn in seen and earlier.urn != later.urn
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_own_cluster_has_exactly_the_scenarios_resources(scenario: str) -> None:
+    run = render(scenario)
+    assert aws_types(run) == Counter(AWS_BASE)
+    assert kinds(run) == expected_kinds(scenario, MONITORING, {"StorageClass": 1})
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_existing_cluster_has_nothing_of_aws(scenario: str) -> None:
+    run = render(scenario, EXISTING)
+    assert aws_types(run) == Counter()
+    assert kinds(run) == expected_kinds(scenario, MONITORING)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_shared_cluster_adds_a_namespace_and_a_node_of_its_own(scenario: str) -> None:
+    run = render(scenario, SHARED)
+    assert aws_types(run) == Counter(
+        {"aws:eks/nodeGroup:NodeGroup": 1, "aws:ec2/launchTemplate:LaunchTemplate": 1}
+    )
+    assert kinds(run) == expected_kinds(scenario, {"StorageClass": 1})
+    taint = {"key": "drcio.io/stack", "value": scenario, "effect": "NO_SCHEDULE"}
+    assert one(run, "NodeGroup").inputs["taints"] == [taint]
+    spec = one(run, "Deployment").inputs["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == {"drcio.io/stack": scenario}
+    assert {**taint, "effect": "NoSchedule", "operator": "Equal"} in spec["tolerations"]
+
+
+def test_stacks_that_share_a_cluster_share_no_object_name() -> None:
+    names = [
+        {manifest.file_name for manifest in manifests(run)}
+        for run in (render("dev", {"drcio:scenario": "drcio"}), render("drcio", SHARED))
+    ]
+    assert names[0] & names[1] == set()
+
+
+@pytest.mark.parametrize(("before", "after"), [("baseline", "contention"), ("contention", "drcio")])
+def test_changing_the_scenario_changes_only_its_part(before: str, after: str) -> None:
+    runs = [render("dev", {"drcio:scenario": scenario}) for scenario in (before, after)]
+    old, new = ({item.urn: item.inputs for item in run.registrations} for run in runs)
+    changed = {urn for urn in old if new.get(urn) != old[urn]}
+    added = {urn.partition("::drcio-eks::")[2] for urn in set(new) - set(old)}
+    assert changed == set()
+    assert added
+    assert all(
+        "BatchJob" in urn or "IoController" in urn or "-system" in urn or "monitors" in urn for urn in added
+    )
+
+
+def test_a_weight_changes_exactly_one_config_map() -> None:
+    old = {manifest.file_name: manifest.content for manifest in manifests(render("drcio"))}
+    run = render("drcio", {"drcio:ioWeights.high": "800"})
+    new = {manifest.file_name: manifest.content for manifest in manifests(run)}
+    assert set(old) == set(new)
+    changed = [name for name in old if old[name] != new[name]]
+    assert changed == ["05-config-map-drcio-system-drcio-controller.yaml"]
+    assert yaml.safe_load(new[changed[0]]["data"]["config.yaml"])["classes"]["high"]["weight"] == 800
+
+
+def test_a_weight_changes_no_other_resource_either() -> None:
+    old = {item.urn: item.inputs for item in render("drcio").registrations}
+    new = {item.urn: item.inputs for item in render("drcio", {"drcio:ioWeights.high": "800"}).registrations}
+    assert [urn.rpartition("::")[2] for urn in old if old[urn] != new[urn]] == ["io-controller-config"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_object_waits_for_the_nodes_and_the_addons(scenario: str) -> None:
+    run = render(scenario)
+    gates = [one(run, "NodeGroup"), one(run, "Addon", "coredns"), one(run, "Addon", "aws-ebs-csi-driver")]
+    objects = [item for item in run.registrations if is_object(item)]
+    assert objects
+    missing = [(item.name, gate.name) for item in objects for gate in gates if not waits_for(run, item, gate)]
+    assert missing == []
+
+
+def test_nodes_wait_for_routes_rights_and_the_cni() -> None:
+    run = render("drcio")
+    nodes = one(run, "NodeGroup")
+    assert waits_for(run, nodes, one(run, "NatGateway"))
+    assert waits_for(run, nodes, one(run, "Addon", "vpc-cni"))
+    assert waits_for(run, nodes, one(run, "RolePolicyAttachment", "WorkerNodePolicy"))
+
+
+def test_workloads_wait_for_what_they_use() -> None:
+    run = render("drcio")
+    service, job, agent = one(run, "Deployment"), one(run, "Job"), one(run, "DaemonSet")
+    claim = one(run, "PersistentVolumeClaim")
+    assert waits_for(run, service, claim)
+    assert waits_for(run, job, claim)
+    assert waits_for(run, job, service), "the service prepares its data undisturbed"
+    assert waits_for(run, agent, one(run, "ConfigMap"))
+    assert waits_for(run, agent, one(run, "ClusterRoleBinding"))
+    assert waits_for(run, one(run, "PodMonitor", "hp-gnn"), one(run, "Release"))
+
+
+def test_nothing_waits_for_itself() -> None:
+    needs = {item.urn: item.dependencies for item in render("drcio").registrations}
+    reduced = reduce_edges(needs)  # recursion would not end on a cycle
+    assert set(reduced) == set(needs)
+    order = {item.urn: place for place, item in enumerate(render("drcio").registrations)}
+    assert all(order[needed] < order[urn] for urn, wanted in needs.items() for needed in wanted)
+
+
+@pytest.mark.parametrize("overrides", [{}, EXISTING, SHARED])
+def test_every_resource_belongs_to_a_component_or_stands_alone_on_purpose(overrides: dict[str, str]) -> None:
+    run = render("drcio", overrides)
+    loose = {
+        item.name
+        for item in run.registrations
+        if item.parent.endswith("drcio-eks-drcio") and not item.is_component
+    }
+    assert all(name.startswith("namespace-") or name == "kubernetes" or "/" in name for name in loose)
+
+
+def test_secrets_are_secret() -> None:
+    run = render("drcio")
+    assert {name for name, output in run.outputs.items() if output.secret} == {
+        "kubeconfig",
+        "grafanaPassword",
+    }
+    assert one(run, "Secret").secret_inputs
+    assert one(run, "kubernetes").secret_inputs == {"kubeconfig"}
+    assert {"registry"} == {path.split(".")[0] for path in one(run, "Image", "hp-service").secret_inputs}
+
+
+def test_shared_kubeconfig_stays_secret() -> None:
+    assert render("drcio", SHARED).outputs["kubeconfig"].secret
+
+
+@pytest.mark.parametrize("overrides", [{}, SHARED])
+def test_images_are_named_by_digest(overrides: dict[str, str]) -> None:
+    run = render("drcio", overrides)
+    images = [
+        container["image"]
+        for kind in ("Deployment", "DaemonSet", "Job")
+        for container in one(run, kind).inputs["spec"]["template"]["spec"]["containers"]
+    ]
+    assert len(images) == 3
+    assert all("@sha256:" in image for image in images)
+
+
+def test_built_image_is_tagged_by_its_sources_and_pushed_for_amd64() -> None:
+    image = one(render("drcio"), "Image", "lp-batch").inputs
+    assert image["build"]["platform"] == "linux/amd64"
+    assert len(str(image["imageName"]).rpartition(":")[2]) == 12
+    assert image["skipPush"] is False
+
+
+def test_given_images_build_nothing() -> None:
+    run = render("drcio", GIVEN_IMAGES)
+    assert not [item for item in run.registrations if item.type.startswith(("docker:", "aws:ecr"))]
+    assert run.outputs["images"].value["hp-service"] == GIVEN_IMAGES["drcio:images.hpService"]
+
+
+def test_only_named_images_are_built() -> None:
+    chosen = {
+        "drcio:images.build": "lp-batch",
+        **{k: v for k, v in GIVEN_IMAGES.items() if "lpBatch" not in k},
+    }
+    built = [item.name for item in render("drcio", chosen).registrations if item.type.startswith("docker:")]
+    assert built == ["lp-batch"]
+
+
+def test_image_built_without_push_is_named_by_its_tag() -> None:
+    run = render("drcio", {"drcio:platform": "existing", "drcio:images.push": "false"})
+    assert one(run, "Image", "lp-batch").inputs["skipPush"] is True
+    assert run.outputs["images"].value["lp-batch"].startswith("drcio/lp-batch:")
+
+
+def test_missing_image_is_refused() -> None:
+    with pytest.raises(ConfigError, match="image lp-batch is neither built nor given"):
+        render("contention", {"drcio:images.build": "hp-service,load-generator"})
+
+
+def test_controller_has_least_privilege() -> None:
+    run = render("drcio")
+    spec = one(run, "DaemonSet").inputs["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    security = container["securityContext"]
+    assert security["privileged"] is False
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["readOnlyRootFilesystem"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert {volume["hostPath"]["path"] for volume in spec["volumes"] if "hostPath" in volume} == {
+        "/sys/fs/cgroup",
+        "/run/drcio",
+    }
+    assert "hostNetwork" not in spec
+    assert spec["priorityClassName"] == "system-node-critical"
+    rules = one(run, "ClusterRole").inputs["rules"]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "create", "patch"}
+    assert [rule["resources"] for rule in rules] == [["pods"], ["events"]]
+
+
+def test_nobody_but_the_controller_has_an_api_token() -> None:
+    run = render("drcio")
+    tokens = {
+        kind: one(run, kind).inputs["spec"]["template"]["spec"].get("automountServiceAccountToken", True)
+        for kind in ("Deployment", "DaemonSet", "Job")
+    }
+    assert tokens == {"Deployment": False, "DaemonSet": True, "Job": False}
+
+
+def test_workloads_land_where_their_volume_is() -> None:
+    run = render("drcio")
+    for kind in ("Deployment", "Job"):
+        template = one(run, kind).inputs["spec"]["template"]
+        (term,) = template["spec"]["affinity"]["podAffinity"][
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        assert term["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def test_volume_profile_and_storage_class_come_from_the_same_settings() -> None:
+    run = render("drcio", {"drcio:storage.iops": "6000", "drcio:storage.throughputMibps": "250"})
+    assert (
+        one(run, "StorageClass").inputs["parameters"].items() >= {"iops": "6000", "throughput": "250"}.items()
+    )
+    (volume,) = yaml.safe_load(one(run, "ConfigMap").inputs["data"]["config.yaml"])["volumes"]
+    assert (volume["iops"], volume["mib_s"]) == (6000, 250.0)
+
+
+@pytest.mark.parametrize(
+    ("nat", "gateways", "subnets", "public_addresses"),
+    [("single", 1, 6, False), ("per-az", 3, 6, False), ("none", 0, 3, True)],
+)
+def test_nat_layout(nat: str, gateways: int, subnets: int, public_addresses: bool) -> None:
+    run = render("drcio", {"drcio:network.nat": nat, "drcio:network.availabilityZones": "3"})
+    types = aws_types(run)
+    assert types["aws:ec2/natGateway:NatGateway"] == gateways
+    found = [item.inputs for item in run.registrations if item.type == "aws:ec2/subnet:Subnet"]
+    assert len(found) == subnets
+    assert any(subnet["mapPublicIpOnLaunch"] for subnet in found) is public_addresses
+    assert len({subnet["cidrBlock"] for subnet in found}) == subnets
+
+
+def test_control_plane_is_hardened() -> None:
+    cluster = one(render("drcio"), "Cluster").inputs
+    assert cluster["authenticationMode"] == "API"
+    assert cluster["upgradePolicy"] == {"supportType": "STANDARD"}
+    assert cluster["endpointPrivateAccess"] is True
+    assert cluster["encryptionConfigKeyArn"]
+    template = one(render("drcio"), "LaunchTemplate").inputs
+    assert template["metadataOptions"]["httpTokens"] == "required"
+    assert "imageId" not in template
+    assert "userData" not in template
+
+
+def test_monitoring_can_be_off_or_asleep() -> None:
+    off = render("drcio", {"drcio:monitoring.enabled": "false"})
+    assert not [item for item in off.registrations if "onitor" in item.type]
+    assert "grafanaCommand" not in off.outputs
+    values = one(render("drcio", {"drcio:monitoring.scaledToZero": "true"}), "Release").inputs["values"]
+    assert values["prometheus"]["prometheusSpec"]["replicas"] == 0
+    assert values["grafana"]["replicas"] == 0
+
+
+def test_outputs_say_how_to_reach_everything() -> None:
+    outputs = render("drcio").outputs
+    assert outputs["clusterName"].value == "drcio-demo-drcio"
+    assert outputs["scenario"].value == "drcio"
+    assert outputs["grafanaCommand"].value.startswith(
+        "kubectl -n monitoring port-forward svc/prometheus-grafana"
+    )
+    assert outputs["estimatedMonthlyCost"].value["totalUsd"] > 100
+    assert set(render("drcio", EXISTING).outputs) & {"region", "kubeconfig"} == set()
+
+
+def test_shared_platform_finds_all_the_outputs_that_it_needs() -> None:
+    """What the dry run pretends of another stack is what a stack of this program really exports."""
+    exported = set(render("dev").outputs)
+    reference = one(render("drcio", SHARED), "StackReference")
+    assert reference.name == "acme/drcio-eks/dev"
+    assert exported >= {"clusterName", "kubeconfig", "nodeRoleArn", "nodeSubnetIds", "images"}
+
+
+def test_main_program_is_short() -> None:
+    assert len((ROOT / "__main__.py").read_text().splitlines()) < 40
+
+
+def test_no_component_is_long() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "components").rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 250} == {}
+
+
+def test_stack_file_overrides_project_values_and_the_command_line_overrides_both() -> None:
+    config = stack_config(ROOT, "dev", {"drcio:cluster.nodes": "3"})
+    cluster = yaml.safe_load(config["drcio:cluster"])
+    assert (cluster["spot"], cluster["nodes"], cluster["version"]) == (True, "3", "1.35")
