@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from experiments.compare import compare_policies, compares_policies, comparison_json
+from experiments.figures import Health, HpFigures, LpFigures, Paired, RunResult, ScenarioResult, Spread, Study
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.protection import Protection
-from experiments.study import Health, HpFigures, LpFigures, Paired, RunResult, ScenarioResult, Spread, Study
 from experiments.verdict import Verdict
 from experiments.wholefile import write_json
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.record import PodSample, Sample
+from experiments.record import PodSample, RunRecord, Sample
 
 Counter = Callable[[Sample], int | None]
 """Reads one cumulative counter out of a sample; nothing where it was not there."""
@@ -70,6 +70,11 @@ def growth(samples: Sequence[Sample], counter: Counter, *, start_s: float, end_s
         seconds += overlap_s
         active += overlap_s if step.delta > 0 else 0.0
     return Growth(delta, seconds, active)
+
+
+def growth_in_run(record: RunRecord, counter: Counter) -> Growth:
+    """Add up a counter's growth within a run's measured window."""
+    return growth(record.samples, counter, start_s=0.0, end_s=record.duration_s)
 
 
 def pods_counter(pods: Sequence[str], read: Callable[[PodSample], int]) -> Counter:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from experiments import histogram
+from experiments.figures import MIB
 from experiments.jsonfields import JsonObject
 from experiments.record import (
     Devices,
@@ -32,7 +33,6 @@ from experiments.spec import (
     plan_runs,
     scenarios,
 )
-from experiments.study import MIB
 
 DEVICE: Final = "254:0"
 OTHER_DEVICE: Final = "254:16"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from experiments.compare import PolicyComparison, compare_policies, compares_policies
+from experiments.figures import Study
 from experiments.jsonfields import JsonObject, read_document
 from experiments.record import read_runs
 from experiments.report.page import page
@@ -15,8 +16,9 @@ from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.results import results_json, write_results
 from experiments.spec import SPEC_SCHEMA, Spec, load_spec
-from experiments.study import Study, study
-from experiments.verdict import Thresholds, Verdict, judge
+from experiments.study import study
+from experiments.thresholds import Thresholds
+from experiments.verdict import Verdict, judge
 from experiments.wholefile import write_json, write_text
 
 SPEC_FILE: Final = "spec.json"

@@ -9,24 +9,15 @@ from importlib.resources import files
 from typing import Final
 
 from experiments.compare import PolicyComparison
+from experiments.figures import Paired, RunResult, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
 from experiments.jsonfields import JsonValue
 from experiments.record import RunRecord
 from experiments.report.canvas import Picture
+from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
-from experiments.report.pictures import label_of
 from experiments.report.scales import DASH, milliseconds, ratio, span
 from experiments.spec import BASELINE, command_line
-from experiments.study import (
-    Paired,
-    RunResult,
-    ScenarioResult,
-    Spread,
-    Study,
-    fetch_p95_ms,
-    p95_ms,
-    pair_ratios,
-    ratio_of,
-)
+from experiments.study import pair_ratios, ratio_of
 from experiments.verdict import Criterion, Verdict, headline
 
 _LIGHT: Final = f"{css_variables(LIGHT)} --page: #f6f8fa; --good: #1a7f4b; --bad: #b3261e; --warn: #8a6100;"

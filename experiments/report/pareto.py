@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from experiments.compare import PolicyComparison, PolicyResult
+from experiments.figures import Paired
 from experiments.report.canvas import Picture, bare
 from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import TIMES
 from experiments.spec import CONTENTION, DRCIO, NO_POLICY
-from experiments.study import Paired
 
 _LABEL_STEP: Final = 0.055
 """Height of a label, as a fraction of the panel."""

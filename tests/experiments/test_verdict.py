@@ -17,7 +17,8 @@ from experiments.testing import (
     build_spec,
     with_environment,
 )
-from experiments.verdict import EXIT_CODES, Thresholds, Verdict, headline, judge
+from experiments.thresholds import Thresholds
+from experiments.verdict import EXIT_CODES, Verdict, headline, judge
 
 SPEC = build_spec()
 
@@ -129,6 +130,14 @@ def test_missing_runs_are_inconclusive_and_counted() -> None:
     verdict = judged(build_records()[:-1])
     assert verdict.outcome == "inconclusive"
     assert "only 8 of 9 planned runs exist" in verdict.texts
+
+
+def test_a_run_that_is_there_twice_cannot_stand_in_for_a_missing_one() -> None:
+    *most, last = build_records()
+    again = next(record for record in most if record.scenario == last.scenario)
+    verdict = judged((*most, again))
+    assert codes(verdict) == {"runs-missing", "runs-doubled"}
+    assert verdict.outcome == "invalid"
 
 
 def test_no_run_at_all_is_inconclusive() -> None:

@@ -1,0 +1,311 @@
+"""Find what keeps runs, or the experiment that they make up, from being judged or from passing.
+
+Every fault is a pure statement about a study; what it does to the verdict is its outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from experiments.figures import RunResult, ScenarioResult, Study
+from experiments.reasons import Badness, Reason
+from experiments.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS, plan_runs
+from experiments.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A fault of one run, before the same fault of several runs is told once."""
+
+    outcome: Badness
+    code: str
+    run: str
+    text: str
+
+
+def faults_of_runs(study: Study, limits: Thresholds, of: Callable[[RunResult], bool]) -> Iterator[Reason]:
+    """Find the faults of the chosen runs, each told once however many of them share it."""
+    return _tell_once(finding for run in study.runs if of(run) for finding in _run_faults(run, study, limits))
+
+
+def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_Finding]:
+    """Find what makes one run unfit to be judged, or, under DRC-IO, what DRC-IO did wrong."""
+    health = run.health
+
+    def finding(outcome: Badness, code: str, text: str) -> _Finding:
+        return _Finding(outcome, code, f"{run.scenario} r{run.repeat}", text)
+
+    if health.interrupted:
+        yield finding("inconclusive", "interrupted", "the run was interrupted")
+    if health.fell_behind:
+        yield finding(
+            "invalid",
+            "generator-fell-behind",
+            f"the load generator fell behind its own schedule (requests left {health.lag_p99_ms:.0f} ms "
+            "late at the 99th percentile): the offered load is not the one that was asked for",
+        )
+    elif health.sent_share < limits.sent_share_min and not health.interrupted:
+        yield finding(
+            "invalid",
+            "sent-too-little",
+            f"the load generator sent only {health.sent_share:.0%} of the planned requests "
+            f"(at least {limits.sent_share_min:.0%})",
+        )
+    if run.hp.errors > limits.failed_requests_max:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(health.failed_by_kind.items()))
+        yield finding(
+            "fail" if run.scenario not in (BASELINE, CONTENTION) else "invalid",
+            "requests-failed",
+            f"{run.hp.errors} of {run.hp.requests} high-priority requests failed ({kinds})",
+        )
+    if health.completed < limits.completed_min:
+        yield finding(
+            "inconclusive",
+            "too-few-requests",
+            f"only {health.completed} requests completed; a p95 needs at least {limits.completed_min}",
+        )
+    if health.sampled_share < limits.sampled_share_min:
+        yield finding(
+            "invalid", "not-sampled", f"samples cover only {health.sampled_share:.0%} of the measured window"
+        )
+    if health.hp_restarts:
+        yield finding("invalid", "hp-restarted", f"the service restarted {health.hp_restarts} time(s)")
+    yield from _cpu_faults(run, study, limits)
+    if run.scenario == BASELINE:
+        yield from _baseline_faults(run, limits)
+    else:
+        yield from _lp_faults(run, limits)
+    if run.scenario == DRCIO:
+        yield from _control_faults(run, limits)
+
+
+def _cpu_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_Finding]:
+    label, health = f"{run.scenario} r{run.repeat}", run.health
+    alone = _cpu_wait_alone(study.scenarios.get(BASELINE))
+    if health.hp_throttled_share > limits.hp_throttled_share_max:
+        yield _Finding(
+            "invalid",
+            "hp-cpu-throttled",
+            label,
+            f"the service was held back by its own CPU limit for {health.hp_throttled_share:.0%} "
+            f"of the time (at most {limits.hp_throttled_share_max:.0%})",
+        )
+    if health.hp_cpu_wait_share > limits.hp_cpu_wait_share_max:
+        yield _Finding(
+            "invalid",
+            "hp-cpu-starved",
+            label,
+            f"the service waited for a CPU {health.hp_cpu_wait_share:.0%} of the time "
+            f"(at most {limits.hp_cpu_wait_share_max:.0%}): its latency is not the volume's",
+        )
+    elif alone is not None and health.hp_cpu_wait_share - alone > limits.hp_cpu_wait_excess_max:
+        yield _Finding(
+            "invalid",
+            "hp-cpu-starved",
+            label,
+            f"the service waited for a CPU {health.hp_cpu_wait_share:.0%} of the time, alone only "
+            f"{alone:.0%}: the batch job took its CPU, not only its volume",
+        )
+
+
+def _cpu_wait_alone(baseline: ScenarioResult | None) -> float | None:
+    return min((run.health.hp_cpu_wait_share for run in baseline.runs), default=None) if baseline else None
+
+
+def _baseline_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
+    label, health = f"{run.scenario} r{run.repeat}", run.health
+    if health.lp_volume_share > limits.baseline_lp_volume_share_max:
+        yield _Finding(
+            "invalid",
+            "baseline-not-alone",
+            label,
+            f"the batch job moved {run.lp.mib_s:.1f} MiB/s in a run in which the service should be alone",
+        )
+    if run.hp.achieved_rps < limits.achieved_share_min * run.hp.offered_rps and not health.interrupted:
+        yield _Finding(
+            "invalid",
+            "hp-overloaded-alone",
+            label,
+            f"the service completed {run.hp.achieved_rps:.1f} of {run.hp.offered_rps:.1f} offered "
+            "requests/s even alone: it is overloaded by itself",
+        )
+
+
+def _lp_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
+    """Find out whether the batch job competed at all.
+
+    How *much* it moved under a policy is that policy's doing, so it is asked of contention only.
+    """
+    label, health = f"{run.scenario} r{run.repeat}", run.health
+    if not health.lp_present:
+        yield _Finding(
+            "invalid", "lp-absent", label, "no low-priority pod ran: there was nothing to compete with"
+        )
+        return
+    if health.lp_shared_share is None:
+        yield _Finding("invalid", "lp-idle", label, "the low-priority pod did no I/O")
+        return
+    if health.lp_shared_share < limits.lp_shared_share_min:
+        yield _Finding(
+            "invalid",
+            "lp-other-device",
+            label,
+            f"{_only(health.lp_shared_share)} of the low-priority I/O went to the service's device "
+            f"(at least {limits.lp_shared_share_min:.0%}): they did not compete for one volume",
+        )
+    if health.lp_restarts:
+        yield _Finding(
+            "invalid", "lp-restarted", label, f"the batch job restarted {health.lp_restarts} time(s)"
+        )
+    if health.lp_active_share < limits.lp_active_share_min:
+        yield _Finding(
+            "invalid",
+            "lp-inactive",
+            label,
+            f"the batch job did I/O in only {health.lp_active_share:.0%} of the measured window "
+            f"(at least {limits.lp_active_share_min:.0%})",
+        )
+    if run.scenario == CONTENTION and health.lp_volume_share < limits.lp_volume_share_min:
+        yield _Finding(
+            "invalid",
+            "lp-too-light",
+            label,
+            f"the batch job used {health.lp_volume_share:.0%} of the volume "
+            f"({run.lp.mib_s:.1f} MiB/s, {run.lp.ops_s:.0f} I/Os a second; "
+            f"at least {limits.lp_volume_share_min:.0%}): that is no contention",
+        )
+
+
+def _control_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
+    """Find out whether the controller ran and whether what it set could act."""
+    label, health = f"{run.scenario} r{run.repeat}", run.health
+    if health.controller_share < limits.controller_share_min:
+        yield _Finding(
+            "invalid",
+            "controller-absent",
+            label,
+            f"the controller answered in only {health.controller_share:.0%} of the samples "
+            f"(at least {limits.controller_share_min:.0%}): this is not a run with DRC-IO",
+        )
+    elif health.engine == "none":
+        yield _Finding(
+            "fail",
+            "control-inert",
+            label,
+            "nothing that the controller set could act: neither iocost nor BFQ was on for the service's "
+            "device, and the batch job had no limit",
+        )
+    elif health.controller_inert_share > limits.controller_inert_share_max:
+        yield _Finding(
+            "fail",
+            "control-inert",
+            label,
+            f"the controller itself called the service's weight inert in {health.controller_inert_share:.0%} "
+            "of its answers",
+        )
+    elif health.engine != "iomax" and not _favoured(health.hp_weight, health.lp_weight):
+        yield _Finding(
+            "fail",
+            "weights-do-not-favour-hp",
+            label,
+            f"the service's weight is {health.hp_weight}, the batch job's {health.lp_weight}: "
+            "the weights do not put the service first",
+        )
+
+
+def _only(share: float) -> str:
+    return "none" if share < 0.005 else f"only {share:.0%}"
+
+
+def _favoured(hp_weight: int | None, lp_weight: int | None) -> bool:
+    return hp_weight is not None and lp_weight is not None and hp_weight > lp_weight
+
+
+def faults_of_study(study: Study, limits: Thresholds) -> Iterator[Reason]:
+    """Find what only shows when the runs are set side by side."""
+    present = [name for name in SCENARIOS if name in study.scenarios]
+    if not present:
+        yield Reason(outcome="inconclusive", code="no-runs", statement="no run was completed")
+    elif len(present) == 1:
+        yield Reason(
+            outcome="inconclusive",
+            code="scenarios-missing",
+            statement=f"only {present[0]} was run: there is nothing to compare it with",
+        )
+    elif len(present) < len(SCENARIOS):
+        missing = " and ".join(name for name in SCENARIOS if name not in present)
+        yield Reason(
+            outcome="inconclusive",
+            code="scenarios-missing",
+            statement=f"{missing} was not run: the comparison is incomplete",
+        )
+    planned = {(run.scenario.name, run.repeat) for run in plan_runs(study.spec)}
+    undone = planned - {(run.scenario, run.repeat) for run in study.runs}
+    if present and undone:
+        yield Reason(
+            outcome="inconclusive",
+            code="runs-missing",
+            statement=f"only {len(planned) - len(undone)} of {len(planned)} planned runs exist",
+        )
+    if len(study.runs) > len({(run.scenario, run.repeat) for run in study.runs}):
+        yield Reason(
+            outcome="invalid",
+            code="runs-doubled",
+            statement="a scenario has the same repeat twice: these are records of more than one experiment",
+        )
+    if len(study.load_rates_rps) > 1:
+        rates = ", ".join(f"{rate:g}" for rate in study.load_rates_rps)
+        yield Reason(
+            outcome="invalid",
+            code="different-loads",
+            statement=f"the runs were given different loads ({rates} requests/s)",
+        )
+    if study.environment_conflicts:
+        yield Reason(
+            outcome="invalid",
+            code="different-environments",
+            statement=f"the records are not of one experiment ({'; '.join(study.environment_conflicts)})",
+        )
+    yield from _unstable_baseline(study.scenarios.get(BASELINE), limits)
+    yield from _not_the_disk(study, limits)
+
+
+def _unstable_baseline(baseline: ScenarioResult | None, limits: Thresholds) -> Iterator[Reason]:
+    spread = baseline.hp_spread.get("p95_ms") if baseline else None
+    if spread is None or not spread.min or spread.max <= limits.baseline_p95_spread_max * spread.min:
+        return
+    yield Reason(
+        outcome="inconclusive",
+        code="baseline-unstable",
+        statement=f"the service's p95 alone varied from {spread.min:.0f} to {spread.max:.0f} ms between runs "
+        f"(at most a factor of {limits.baseline_p95_spread_max:g}): the machine is too unsteady to judge",
+    )
+
+
+def _not_the_disk(study: Study, limits: Thresholds) -> Iterator[Reason]:
+    """Refuse contention that slowed the requests, but not their reads from the volume."""
+    whole, fetch = study.comparison.contention_p95_ratio, study.comparison.contention_fetch_p95_ratio
+    if whole is None or fetch is None or limits.drcio_fetch_p95_ratio_max is None:
+        return
+    if whole >= limits.contention_p95_ratio_min and fetch < limits.contention_fetch_p95_ratio_min:
+        yield Reason(
+            outcome="invalid",
+            code="slow-but-not-by-the-disk",
+            statement=f"under contention requests took {whole:.1f}x as long, but their disk fetch only "
+            f"{fetch:.1f}x: something other than the volume slowed them",
+        )
+
+
+def _tell_once(findings: Iterable[_Finding]) -> Iterator[Reason]:
+    """Tell a fault that several runs share once, with the runs named."""
+    by_code: dict[tuple[Badness, str], list[_Finding]] = {}
+    for finding in findings:
+        by_code.setdefault((finding.outcome, finding.code), []).append(finding)
+    for (outcome, code), shared in by_code.items():
+        yield Reason(
+            outcome=outcome,
+            code=code,
+            statement=shared[0].text,
+            runs=tuple(finding.run for finding in shared),
+        )

@@ -1,0 +1,102 @@
+"""Find out from a run's record whether it measured what it was meant to measure."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from experiments import account, series
+from experiments.figures import Engine, Health, LpFigures
+from experiments.record import RunRecord, Sample
+from experiments.spec import Volume
+
+_US_PER_S: Final = 1e6
+
+
+def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigures) -> Health:
+    """Gather what shows whether a run was sound."""
+    lp_pods, hp_pods = record.pods_of("lp"), record.pods_of("hp")
+    window = [sample for sample in record.samples if 0 <= sample.t_s <= record.duration_s]
+    hp_devices = record.devices.hp
+    shared = series.growth_in_run(
+        record, series.pods_counter(lp_pods, lambda pod: series.pod_bytes(pod, hp_devices))
+    )
+    covered = series.growth_in_run(record, lambda sample: 0)
+    controllers = [sample.controller for sample in window if sample.controller is not None]
+    states = Counter(
+        state for entry in controllers if (state := account.device_state(entry, hp_devices)) is not None
+    )
+    inert = sum(account.says_inert(entry, hp_pods, hp_devices) for entry in controllers)
+    return Health(
+        completed=record.load.completed,
+        failed_by_kind={kind: count for kind, count in record.load.errors.items() if count},
+        sent_share=record.load.sent / record.load.planned if record.load.planned else 0.0,
+        fell_behind=record.load.fell_behind,
+        lag_p99_ms=record.load.lag_p99_ms,
+        sampled_share=covered.seconds / record.duration_s,
+        lp_present=any(name in sample.pods for sample in window for name in lp_pods),
+        lp_active_share=moved.active_seconds / record.duration_s,
+        lp_volume_share=max(lp.mib_s / volume.mib_s, lp.ops_s / volume.iops),
+        lp_shared_share=shared.delta / moved.delta if moved.delta > 0 else None,
+        hp_cpu_wait_share=_worst_share(record, hp_pods, lambda sample, pod: sample.pods[pod].cpu_some_us),
+        hp_throttled_share=_worst_share(record, hp_pods, lambda sample, pod: sample.pods[pod].throttled_us),
+        hp_restarts=sum(record.pods[name].restarts for name in hp_pods),
+        lp_restarts=sum(record.pods[name].restarts for name in lp_pods),
+        engine=_engine(window, hp_devices, lp_pods),
+        hp_weight=_median_weight(window, hp_pods),
+        lp_weight=_median_weight(window, lp_pods),
+        controller_share=len(controllers) / len(window) if window else 0.0,
+        controller_state=states.most_common(1)[0][0] if states else None,
+        controller_inert_share=inert / len(controllers) if controllers else 0.0,
+        interrupted=record.interrupted,
+    )
+
+
+def _worst_share(record: RunRecord, pods: Sequence[str], read: Callable[[Sample, str], int]) -> float:
+    """Return the largest share of the window that a microsecond counter of any of the pods grew by."""
+
+    def counter_of(pod: str) -> series.Counter:
+        return lambda sample: read(sample, pod) if pod in sample.pods else None
+
+    return max((series.growth_in_run(record, counter_of(pod)).per_s / _US_PER_S for pod in pods), default=0.0)
+
+
+def _engine(window: Sequence[Sample], devices: Sequence[str], lp_pods: Sequence[str]) -> Engine:
+    """Name the engine that was in force on the service's device in most samples."""
+    seen: Counter[Engine] = Counter(_engine_of(sample, devices, lp_pods) for sample in window)
+    for engine, count in seen.items():
+        if count * 2 > len(window):
+            return engine
+    return "none"
+
+
+def _engine_of(sample: Sample, devices: Sequence[str], lp_pods: Sequence[str]) -> Engine:
+    if any(_qos_enabled(line, devices) for line in sample.qos.splitlines()):
+        return "iocost"
+    if any(_is_bfq(sample.device[device].scheduler) for device in devices if device in sample.device):
+        return "bfq"
+    if any(sample.io_max.get(pod, "").strip() for pod in lp_pods):
+        return "iomax"
+    return "none"
+
+
+def _qos_enabled(line: str, devices: Sequence[str]) -> bool:
+    words = line.split()
+    return bool(words) and words[0] in devices and "enable=1" in words[1:]
+
+
+def _is_bfq(scheduler: str) -> bool:
+    """Take both a bare name and the kernel's list, which marks the one in use: `none [bfq]`."""
+    return scheduler == "bfq" or "[bfq]" in scheduler
+
+
+def _median_weight(window: Sequence[Sample], pods: Sequence[str]) -> int | None:
+    weights = [
+        weight
+        for sample in window
+        for name in pods
+        if name in sample.pods and (weight := sample.pods[name].io_weight) is not None
+    ]
+    return round(statistics.median(weights)) if weights else None
