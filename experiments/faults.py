@@ -69,6 +69,12 @@ def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_F
         yield finding(
             "invalid", "not-sampled", f"samples cover only {health.sampled_share:.0%} of the measured window"
         )
+    if not health.hp_moved_bytes and health.sampled_share:
+        yield finding(
+            "invalid",
+            "hp-idle-on-volume",
+            "the service moved no byte from or to the volume: there is no I/O of its to protect",
+        )
     if health.hp_restarts:
         yield finding("invalid", "hp-restarted", f"the service restarted {health.hp_restarts} time(s)")
     yield from _cpu_faults(run, study, limits)

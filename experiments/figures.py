@@ -56,6 +56,8 @@ class Health:
     lag_p99_ms: float
     sampled_share: float
     """Part of the measured window that samples cover."""
+    hp_moved_bytes: int
+    """What the service itself read from and wrote to its device."""
     lp_present: bool
     lp_active_share: float
     """Part of the window in which the batch job moved bytes."""

@@ -23,6 +23,9 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
     shared = series.growth_in_run(
         record, series.pods_counter(lp_pods, lambda pod: series.pod_bytes(pod, hp_devices))
     )
+    own = series.growth_in_run(
+        record, series.pods_counter(hp_pods, lambda pod: series.pod_bytes(pod, hp_devices))
+    )
     covered = series.growth_in_run(record, lambda sample: 0)
     controllers = [sample.controller for sample in window if sample.controller is not None]
     states = Counter(
@@ -36,6 +39,7 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
         fell_behind=record.load.fell_behind,
         lag_p99_ms=record.load.lag_p99_ms,
         sampled_share=covered.seconds / record.duration_s,
+        hp_moved_bytes=round(own.delta),
         lp_present=any(name in sample.pods for sample in window for name in lp_pods),
         lp_active_share=moved.active_seconds / record.duration_s,
         lp_volume_share=max(lp.mib_s / volume.mib_s, lp.ops_s / volume.iops),

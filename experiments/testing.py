@@ -57,6 +57,8 @@ class Behaviour:
     p95_ms: float = 60.0
     fetch_p95_ms: float | None = 4.0
     """Nothing for a service that does not report its reads from disk."""
+    hp_reads: bool = True
+    """False for a service whose data lies in memory or on another device."""
     lp_mib_s: float = 0.0
     lp_ops_s: float | None = None
     """256 KiB I/Os unless given."""
@@ -245,7 +247,7 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
     lp_bytes = round(behaviour.lp_mib_s * MIB * lp_age_s)
     lp_ops_s = behaviour.lp_mib_s * 4 if behaviour.lp_ops_s is None else behaviour.lp_ops_s
     lp_ops = round(lp_ops_s * lp_age_s)
-    fetches = round(spec.rate_rps * 24 * age_s)
+    fetches = round(spec.rate_rps * 24 * age_s) if behaviour.hp_reads else 0
     hp = PodSample(
         io={DEVICE: IoCounters(rbytes=fetches * 4096, wbytes=0, rios=fetches, wios=0)},
         io_some_us=age_s * 30_000,

@@ -64,6 +64,7 @@ CASES: list[tuple[str, str, str, Behaviour]] = [
     ("invalid", "hp-cpu-starved", "drcio", replace(DRCIO_BEHAVIOUR, hp_cpu_wait_share=0.4)),
     ("invalid", "hp-cpu-throttled", "contention", replace(CONTENTION_BEHAVIOUR, hp_throttled_share=0.2)),
     ("invalid", "hp-restarted", "drcio", replace(DRCIO_BEHAVIOUR, hp_restarts=1)),
+    ("invalid", "hp-idle-on-volume", "contention", replace(CONTENTION_BEHAVIOUR, hp_reads=False)),
     ("invalid", "not-sampled", "drcio", replace(DRCIO_BEHAVIOUR, sampled_until_share=0.5)),
     ("invalid", "controller-absent", "drcio", replace(DRCIO_BEHAVIOUR, controller_state=None)),
     ("invalid", "slow-but-not-by-the-disk", "contention", replace(CONTENTION_BEHAVIOUR, fetch_p95_ms=6)),
