@@ -30,6 +30,7 @@ _VERDICT_MEANING: Final = {
     "invalid": "the runs did not measure what they were meant to; nothing follows from the figures",
 }
 
+_UNITS: Final = {"iops": "IOPS", "mib_s": "MiB/s"}
 _LATENCY_HEADS: Final = ("p50", "p95", "p99", "p95 / alone")
 
 _GLOSSARY: Final = (
@@ -318,9 +319,10 @@ def _environment(study: Study, records: Sequence[RunRecord]) -> str:
 
 
 def _reproduce(study: Study) -> str:
+    command = command_line(study.spec).replace(" --", " \\\n    --")
     return (
         "<section>\n<h2>How to reproduce it</h2>\n<p>The same experiment again, with the same request "
-        f"schedules and order of runs:</p>\n<pre>{escape(command_line(study.spec))}</pre>\n"
+        f"schedules and order of runs:</p>\n<pre>{escape(command)}</pre>\n"
         "<p>This page from the stored records, without running anything:</p>\n"
         "<pre>python -m experiments report DIR</pre>\n"
         "<p>Beside this page lie <code>results.json</code> (these figures for machines) and "
@@ -350,7 +352,9 @@ def _key(scenario: str) -> str:
 def _plain(value: JsonValue) -> str:
     """Write a fact of the environment as text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {_plain(entry)}" for name, entry in value.items())
+        return ", ".join(
+            f"{_UNITS.get(name, name.replace('_', ' '))} {_plain(entry)}" for name, entry in value.items()
+        )
     if isinstance(value, str):
         return value
     if isinstance(value, Sequence):

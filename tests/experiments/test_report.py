@@ -19,7 +19,7 @@ from experiments.report.page import page
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.report.scales import milliseconds, nines, ratio, span
-from experiments.spec import Spec, policy_scenarios, scenarios
+from experiments.spec import Spec, command_line, policy_scenarios, scenarios
 from experiments.study import study
 from experiments.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
 from experiments.verdict import Verdict, judge
@@ -136,7 +136,9 @@ def test_page_leaves_no_placeholder_colour(html: str) -> None:
 
 
 def test_page_tells_how_to_reproduce(html: str) -> None:
-    assert "python -m experiments run --target twin --scenario all" in html
+    command = re.search(r"<pre>(python -m experiments run.*?)</pre>", html, flags=re.S)
+    assert command is not None
+    assert command[1].replace("\\\n    ", "") == command_line(build_spec())
     assert "python -m experiments report DIR" in html
 
 
