@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stacks.dryrun import ROOT
-from stacks.render import main as render_main
+from stacks.manifests import manifests
+from stacks.testing import render
 
 REQUIREMENTS = Path(__file__).with_name("scanners.txt")
 ENVIRONMENT = ROOT / ".cache" / "scanners"
@@ -103,15 +104,15 @@ def unneeded(
 
 
 def test_rendered_objects_fail_no_check_without_a_reason(scanners: Path, tmp_path: Path) -> None:
-    assert render_main(["--stack", "drcio", "--output", str(tmp_path)]) == 0
-    failed = failed_checks(scanners, "kubernetes", tmp_path / "kubernetes")
+    for manifest in manifests(render("drcio")):
+        (tmp_path / manifest.file_name).write_text(manifest.as_yaml())
+    failed = failed_checks(scanners, "kubernetes", tmp_path)
     assert unexplained(failed, KUBERNETES_EXCEPTIONS) == []
     assert unneeded(failed, KUBERNETES_EXCEPTIONS) == set()
 
 
 def test_dockerfiles_fail_no_check_without_a_reason(scanners: Path) -> None:
     failed = failed_checks(scanners, "dockerfile", ROOT / "images")
-    # checkov names a resource by its instruction: /lp-batch/Dockerfile.FROM, or none at all.
     assert unexplained(failed, DOCKER_EXCEPTIONS) == []
     assert unneeded(failed, DOCKER_EXCEPTIONS) == set()
 

@@ -1,0 +1,269 @@
+"""The four Dockerfiles, really built and really run on an engine started for the test.
+
+The base image is made by debootstrap and stands under the base's name, because the test must not
+depend on an image registry; packages come from the registries that this machine's pip is set up for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stacks.dryrun import ROOT
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+
+BASE = "python:3.11-slim-bookworm"
+FOLDERS = ("drcio-controller", "hp-service", "lp-batch", "load-generator")
+USER = "10001:10001"
+CACHE = ROOT / ".cache" / "docker"
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+START_S = 60
+HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Docker engine of the test's own."""
+
+    socket: Path
+
+    def run(self, *arguments: str, timeout_s: float = 900, check: bool = True) -> str:
+        """Return what a docker command prints; its own messages go into the failure."""
+        done = subprocess.run(
+            ["docker", *arguments],
+            env={**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_BUILDKIT": "0"},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            tail = (done.stdout + done.stderr)[-4000:]
+            pytest.fail(f"docker {' '.join(arguments)} ended with {done.returncode}:\n{tail}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def inspect(self, image: str, template: str) -> str:
+        return self.run("image", "inspect", "--format", template, image).strip()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Start an engine whose data lies in a temporary folder, and stop it."""
+    program = shutil.which("dockerd", path=SEARCH)
+    if program is None or shutil.which("docker") is None:
+        pytest.fail("no Docker engine is installed; hint: apt-get install docker.io")
+    folder = tmp_path_factory.mktemp("engine")
+    log = folder / "log"
+    command = [
+        program,
+        f"--data-root={folder / 'data'}",
+        f"--exec-root={folder / 'exec'}",
+        f"--pidfile={folder / 'pid'}",
+        f"--host=unix://{folder / 'socket'}",
+    ]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    started = Engine(socket=folder / "socket")
+    try:
+        _wait_for_engine(started, process, log)
+        yield started
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        # Layers of several gigabytes; pytest would keep them for three sessions.
+        shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+def _wait_for_engine(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while "Server Version" not in engine.run("info", check=False):
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text().splitlines()[-8:])
+            pytest.fail(
+                f"the Docker engine does not start on this machine (root and namespaces needed):\n{tail}"
+            )
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def base(engine: Engine) -> str:
+    """Import a Debian with Python under the base's name."""
+    archive = CACHE / "base.tar"
+    if not archive.is_file():
+        _make_base(archive)
+    engine.run("import", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", str(archive), BASE)
+    return BASE
+
+
+def _make_base(archive: Path) -> None:
+    program = shutil.which("debootstrap", path=SEARCH)
+    if program is None:
+        pytest.fail("debootstrap is not installed; hint: apt-get install debootstrap")
+    root = CACHE / "root"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    command = [program, "--variant=minbase", f"--include={BASE_PACKAGES}", "bookworm", str(root)]
+    subprocess.run(command, check=True, timeout=900, stdout=subprocess.DEVNULL)
+    # The real base has python and pip of its own and lets pip write.
+    for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
+        marker.unlink()
+    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+    _carry_pip_settings(root)
+    partial = archive.with_suffix(".partial")
+    subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(partial), "."], check=True)
+    partial.rename(archive)
+    shutil.rmtree(root)
+
+
+def _carry_pip_settings(root: Path) -> None:
+    """Let pip in the image find packages as pip on this machine does: certificates and folders of wheels."""
+    settings = _pip_settings()
+    lines = ["[global]"]
+    if "cert" in settings:
+        bundle = root / "etc/ssl/certs/ca-certificates.crt"
+        bundle.write_bytes(Path(settings["cert"]).read_bytes())
+        lines.append("cert = /etc/ssl/certs/ca-certificates.crt")
+    wheels = [Path(folder) for folder in settings.get("find-links", "").split() if Path(folder).is_dir()]
+    for folder in wheels:
+        shutil.copytree(folder, root / "opt/wheels", dirs_exist_ok=True)
+    if wheels:
+        lines.append("find-links = /opt/wheels")
+    if "index-url" in settings:
+        lines.append(f"index-url = {settings['index-url']}")
+    (root / "etc/pip.conf").write_text("\n".join(lines) + "\n")
+
+
+def _pip_settings() -> Mapping[str, str]:
+    listed = subprocess.run(
+        ["pip", "config", "list"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    pairs = (line.partition("=") for line in listed.splitlines())
+    return {name.rpartition(".")[2]: value.strip("'\"") for name, _, value in pairs}
+
+
+@pytest.fixture(scope="session")
+def images(engine: Engine, base: str) -> Mapping[str, str]:
+    """Build all four, from their folders alone."""
+    names = {}
+    for folder in FOLDERS:
+        names[folder] = f"drcio/{folder}:test"
+        engine.run("build", "--network=host", "--tag", names[folder], str(ROOT / "images" / folder))
+    return names
+
+
+@pytest.fixture(scope="session")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that stands for the shared volume: fsGroup lets uid 10001 write there."""
+    folder = tmp_path_factory.mktemp("volume")
+    os.chown(folder, 10001, 10001)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service(engine: Engine, images: Mapping[str, str], volume: Path) -> Iterator[str]:
+    """Prepare the service's data without a network, serve it, and return its address."""
+    data = f"--volume={volume}:/data"
+    image = images["hp-service"]
+    prepare = ("prepare", "--data", "/data/hp", "--cache-dir", "/opt/hp-service/cache")
+    engine.run("run", "--rm", "--network=none", *HARDENED, data, image, *prepare)
+    serving = ("run", "--detach", "--name=service", "--publish=127.0.0.1::8080", *HARDENED, data, image)
+    engine.run(*serving, "serve", "--data", "/data/hp", "--host", "0.0.0.0")  # noqa: S104  # the container's own
+    try:
+        address = f"http://{engine.run('port', 'service', '8080').split()[0]}"
+        _wait_until_ready(engine, address)
+        yield address
+    finally:
+        engine.run("rm", "--force", "service")
+
+
+def _wait_until_ready(engine: Engine, address: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            if _get(f"{address}/readyz"):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"the service does not become ready:\n{engine.run('logs', 'service', check=False)[-3000:]}")
+
+
+def _get(url: str, body: object = None) -> dict[str, object]:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310  # a loopback address
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        answer: dict[str, object] = json.load(response)
+        return answer
+
+
+def test_every_dockerfile_builds(
+    engine: Engine, images: Mapping[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {folder: int(engine.inspect(name, "{{.Size}}")) for folder, name in images.items()}
+    base_size = int(engine.inspect(BASE, "{{.Size}}"))
+    with capsys.disabled():
+        for folder, size in sizes.items():
+            print(f"\nimage {folder}: {(size - base_size) / 2**20:.0f} MiB above its base", end="")
+        print()
+    assert all(size > base_size for size in sizes.values())
+
+
+@pytest.mark.parametrize("folder", ["hp-service", "lp-batch", "load-generator"])
+def test_image_runs_as_the_promised_user(engine: Engine, images: Mapping[str, str], folder: str) -> None:
+    assert engine.inspect(images[folder], "{{.Config.User}}") == USER
+    printed = engine.run("run", "--rm", *HARDENED, "--entrypoint=id", images[folder], "-u")
+    assert printed.strip() == "10001"
+
+
+def test_no_image_carries_cuda(engine: Engine, images: Mapping[str, str]) -> None:
+    listed = engine.run(
+        "run", "--rm", "--entrypoint=python", images["hp-service"], "-m", "pip", "list", "--format=freeze"
+    )
+    assert "torch==" in listed
+    assert not [line for line in listed.splitlines() if line.startswith(("nvidia-", "triton"))]
+
+
+def test_controllers_doctor_reports_on_this_machine(engine: Engine, images: Mapping[str, str]) -> None:
+    report = engine.run("run", "--rm", *HARDENED, images["drcio-controller"], "doctor", check=False)
+    assert "cgroup" in report
+    assert "Traceback" not in report
+
+
+def test_service_prepares_without_a_network_and_scores(service: str) -> None:
+    assert _get(f"{service}/readyz")
+    answer = _get(f"{service}/score", {"id": 0})
+    assert "score" in json.dumps(answer)
+
+
+def test_batch_job_ends_with_a_summary(engine: Engine, images: Mapping[str, str], volume: Path) -> None:
+    arguments = ("--dir", "/data/lp", "--pattern", "mixed", "--file-size", "64MiB", "--duration", "3")
+    printed = engine.run(
+        "run", "--rm", *HARDENED, f"--volume={volume}:/data", images["lp-batch"], "run", *arguments
+    )
+    summary = json.loads(printed.splitlines()[-1])
+    assert summary
+
+
+def test_load_generator_measures_the_service(
+    engine: Engine, images: Mapping[str, str], service: str, tmp_path: Path
+) -> None:
+    os.chown(tmp_path, 10001, 10001)
+    load = ("--url", "http://127.0.0.1:8080/score", "--rate", "5", "--duration", "5", "--warmup", "1")
+    engine.run(
+        *("run", "--rm", "--network=container:service", *HARDENED, f"--volume={tmp_path}:/results"),
+        *(images["load-generator"], "run", *load, "--output", "/results"),
+    )
+    record = json.loads((tmp_path / "load.json").read_text())
+    assert record["completed"] > 0
+    assert not record["errors"]
