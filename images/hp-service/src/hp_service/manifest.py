@@ -42,8 +42,9 @@ class PodOptions:
     prepare: bool = True
     """Run `hp-service prepare` in an init container; off where the volume is filled beforehand."""
     scale: int = 1
-    start_up_s: int = 300
-    """How long loading may take before the kubelet gives up. An emulated node needs over a minute."""
+    start_up_s: int = 600
+    """How long loading may take before the kubelet gives up. An emulated node needs a
+    minute, and several when its host is busy."""
     labels: Mapping[str, str] | None = None
     """Added to, and overriding, LABELS."""
 
