@@ -237,7 +237,8 @@ class Controller:
             for device, stat in counters.io.items()
             if stat.total_ios
         }
-        for device in used - self._devices.keys():
+        looked_at = set(self._devices)
+        for device in used - looked_at:
             try:
                 found = describe(self._roots.sys, device)
             except Vanished:
@@ -254,7 +255,7 @@ class Controller:
         for device, state in list(self._devices.items()):
             if device in used:
                 state.last_needed_s = now_s
-            gone = device not in snapshot.devices and state.window is not None
+            gone = device in looked_at and device not in snapshot.devices
             if gone or now_s - state.last_needed_s > DEVICE_LINGER_S:
                 log.info("device_left device=%s name=%s gone=%s", device, state.device.name, gone)
                 del self._devices[device]

@@ -109,6 +109,11 @@ class Simulation:
             self._admit()
             self._serve()
 
+    @property
+    def queued_s(self) -> float:
+        """Return what is in the device now, in seconds of the model."""
+        return sum(self._cost_s(io.size) for io in self._queue)
+
     def _cost_s(self, size: int) -> float:
         pages = size / 4096
         page_s = 4096 / self.model_bytes_per_s
@@ -137,7 +142,7 @@ class Simulation:
             self._low_credit_s = min(self._low_credit_s + earned_s, _PERIOD_S / 2 * (self.budget or 0.0))
         while self._low_waiting and (self.budget is None or self._low_credit_s > 0):
             self._enter(self._low_waiting.popleft())
-        if self._low_waiting or any(io.burst is None for io in self._queue):
+        if self._low_outstanding:
             self.totals.low_stall_s += _STEP_S
 
     def _enter(self, io: _Io) -> None:

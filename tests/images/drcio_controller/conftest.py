@@ -1,0 +1,56 @@
+"""Pods and a fake node, as most of these tests need them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from drcio_controller.fakenode import FakeNode
+from drcio_controller.kube.pod import Pod, QosClass
+
+MakePod = Callable[..., Pod]
+
+
+@pytest.fixture
+def fast_folder() -> Iterator[Path]:
+    """Return an empty folder in memory: a fake node is thousands of small files."""
+    memory = Path("/dev/shm")  # noqa: S108 - a fresh folder with a random name is made in it
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def node(fast_folder: Path) -> FakeNode:
+    return FakeNode(fast_folder / "node")
+
+
+@pytest.fixture
+def make_pod() -> MakePod:
+    def make(
+        uid: str,
+        priority: str | None = None,
+        qos: QosClass = QosClass.BURSTABLE,
+        *,
+        phase: str = "Running",
+        pod_ip: str = "",
+        **annotations: str,
+    ) -> Pod:
+        return Pod(
+            uid=uid,
+            namespace="shop",
+            name=f"pod-{uid}",
+            labels={} if priority is None else {"drcio.io/priority": priority},
+            annotations=annotations,
+            node_name="node-1",
+            qos_class=qos,
+            phase=phase,
+            pod_ip=pod_ip,
+            containers=(),
+            deletion_timestamp="",
+            resource_version="1",
+        )
+
+    return make

@@ -1,0 +1,277 @@
+"""Knobs are made to hold, kept so, told about, and put back; also across a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drcio_controller.cgroupfs.parse import Limits
+from drcio_controller.errors import NotSupported, ReadBackMismatch
+from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.journal import FILE_NAME, Journal
+from drcio_controller.knob import Knob
+from drcio_controller.knobs import CONTEST_PAUSE_S, REWRITE_LIMIT, VERIFY_INTERVAL_S, Knobs
+from drcio_controller.kube.pod import QosClass
+
+BOOT = "boot-1"
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+def start(node: FakeNode, state_dir: Path | None = None, boot_id: str = BOOT) -> Knobs:
+    return Knobs(node.roots, Journal(state_dir, boot_id=boot_id), write=node.write)
+
+
+def weight_of(node: FakeNode, uid: str = "a") -> Knob:
+    return Knob(f"{node.add_pod(uid, QosClass.BURSTABLE)}/io.weight")
+
+
+def test_wanted_knob_is_written_and_put_back(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+
+    assert knobs.reconcile({knob: "1000"}, 0.0).written == (knob,)
+    assert node.read(knob.file) == "default 1000\n"
+
+    assert knobs.restore().failures == ()
+    assert node.read(knob.file) == "default 100\n"
+
+
+def test_knob_that_holds_already_is_not_written(node: FakeNode) -> None:
+    knobs = start(node)
+    knob = weight_of(node)
+    knobs.reconcile({knob: "100"}, 0.0)
+
+    assert node.writes == []
+
+
+def test_knob_that_is_not_wanted_any_more_is_put_back(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "10"}, 0.0)
+
+    knobs.reconcile({}, 0.5)
+
+    assert node.read(knob.file) == "default 100\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "after"),
+    [
+        ("kubepods.slice/kubepods-burstable.slice/io.weight", "500", "default 100\n"),
+        ("kubepods.slice/io.max", Limits(rbps=1000).render(), ""),
+    ],
+)
+def test_entry_of_one_device_is_removed_again(node: FakeNode, file: str, value: str, after: str) -> None:
+    knobs = start(node)
+    knob = Knob(file, DEVICE)
+    knobs.reconcile({knob: value}, 0.0)
+    assert DEVICE in node.read(file)
+
+    knobs.restore()
+
+    assert node.read(file) == after
+
+
+def test_controller_that_was_on_is_left_on_and_one_that_was_off_is_turned_off_again(node: FakeNode) -> None:
+    burstable, besteffort = (Knob(f"{path}/cgroup.subtree_control", "io") for path in node.hierarchy.slices)
+    node.write(f"{node.roots.cgroup}/{besteffort.file}", "-io")
+    knobs = start(node)
+
+    knobs.reconcile({burstable: "on", besteffort: "on"}, 0.0)
+    assert "io" in node.read(besteffort.file)
+    knobs.restore()
+
+    assert "io" in node.read(burstable.file).split()
+    assert "io" not in node.read(besteffort.file).split()
+
+
+def test_write_that_does_not_take_is_reported(node: FakeNode) -> None:
+    knob = weight_of(node)
+    node.ignore.add("io.weight")
+
+    (failure,) = start(node).reconcile({knob: "1000"}, 0.0).failures
+
+    assert isinstance(failure.error, ReadBackMismatch)
+    assert "'1000'" in str(failure.error)
+
+
+def test_read_only_file_system_is_reported_and_nothing_else_suffers(node: FakeNode) -> None:
+    weight, limit = weight_of(node), Knob("kubepods.slice/io.max", DEVICE)
+    node.refuse.add("io.max")
+
+    result = start(node).reconcile({limit: Limits(rbps=1).render(), weight: "10"}, 0.0)
+
+    assert [type(failure.error) for failure in result.failures] == [NotSupported]
+    assert result.written == (weight,)
+
+
+def test_cgroup_that_vanished_between_list_and_write_is_no_error_at_the_end(node: FakeNode) -> None:
+    cgroup = node.add_pod("a", QosClass.BURSTABLE)
+    knob = Knob(f"{cgroup}/io.weight")
+    knobs = start(node)
+    knobs.reconcile({knob: "10"}, 0.0)
+
+    node.remove_pod(cgroup)
+    knobs.reconcile({knob: "1000"}, 0.5)
+
+    assert knobs.restore().failures == ()
+
+
+def test_cgroup_made_anew_at_the_same_path_is_written_and_nobody_is_blamed(node: FakeNode) -> None:
+    cgroup = node.add_pod("a", QosClass.BURSTABLE)
+    knob = Knob(f"{cgroup}/io.weight")
+    knobs = start(node)
+    knobs.reconcile({knob: "10"}, 0.0)
+    node.remove_pod(cgroup)
+    (node.folder / "taken-inode").touch()
+    node.add_pod("a", QosClass.BURSTABLE)
+
+    result = knobs.reconcile({knob: "10"}, 0.5, verify=True)
+
+    assert node.read(knob.file) == "default 10\n"
+    assert result.foreign == ()
+
+
+def test_change_behind_its_back_is_undone_and_reported(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
+
+    (change,) = knobs.reconcile({knob: "1000"}, VERIFY_INTERVAL_S).foreign
+
+    assert (change.wrote, change.found, change.contested) == ("1000", "42", False)
+    assert node.read(knob.file) == "default 1000\n"
+
+
+def test_value_that_somebody_else_set_is_the_one_put_back(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
+    knobs.reconcile({knob: "1000"}, 0.5, verify=True)
+
+    knobs.restore()
+
+    assert node.read(knob.file) == "default 42\n"
+
+
+def test_change_that_nobody_looked_at_before_the_end_is_left_as_found(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
+
+    knobs.restore()
+
+    assert node.read(knob.file) == "default 42\n"
+
+
+def test_knob_that_somebody_keeps_changing_is_left_to_them_for_a_while(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    for look in range(REWRITE_LIMIT + 1):
+        node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
+        last = knobs.reconcile({knob: "1000"}, float(look), verify=True)
+
+    assert last.foreign[0].contested
+    assert node.read(knob.file) == "default 42\n"
+
+    knobs.reconcile({knob: "1000"}, REWRITE_LIMIT + CONTEST_PAUSE_S, verify=True)
+
+    assert node.read(knob.file) == "default 1000\n"
+
+
+def test_dry_run_writes_nothing(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = Knobs(node.roots, Journal(None), dry_run=True, write=node.write)
+
+    knobs.reconcile({knob: "1000"}, 0.0)
+    knobs.restore()
+
+    assert node.writes == []
+
+
+def test_process_after_a_crash_puts_back_what_the_first_one_found(node: FakeNode, state_dir: Path) -> None:
+    knob = weight_of(node)
+    start(node, state_dir).reconcile({knob: "1000"}, 0.0)
+
+    second = start(node, state_dir)
+    second.reconcile({knob: "500"}, 0.0)
+    second.restore()
+
+    assert node.read(knob.file) == "default 100\n"
+
+
+def test_process_after_a_crash_puts_back_what_it_does_not_want_itself(
+    node: FakeNode, state_dir: Path
+) -> None:
+    knob = weight_of(node)
+    start(node, state_dir).reconcile({knob: "1000"}, 0.0)
+
+    start(node, state_dir).reconcile({}, 0.0)
+
+    assert node.read(knob.file) == "default 100\n"
+
+
+def test_journal_of_another_boot_means_nothing(node: FakeNode, state_dir: Path) -> None:
+    knob = weight_of(node)
+    start(node, state_dir).reconcile({knob: "1000"}, 0.0)
+
+    second = start(node, state_dir, boot_id="boot-2")
+    second.restore()
+
+    assert node.read(knob.file) == "default 1000\n"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "drcio.journal/1"}', "\x00" * 10])
+def test_journal_that_cannot_be_read_counts_as_none(state_dir: Path, text: str) -> None:
+    (state_dir / FILE_NAME).write_text(text)
+
+    assert Journal(state_dir, boot_id=BOOT).knobs() == []
+
+
+def test_journal_is_written_before_the_knob(node: FakeNode, state_dir: Path) -> None:
+    knob = weight_of(node)
+    node.refuse.add("io.weight")
+
+    start(node, state_dir).reconcile({knob: "1000"}, 0.0)
+
+    assert Journal(state_dir, boot_id=BOOT).knobs() == [knob]
+
+
+def test_iocost_is_enabled_after_its_model_and_disabled_before_it(node: FakeNode) -> None:
+    model, qos = Knob("io.cost.model", DEVICE), Knob("io.cost.qos", DEVICE)
+    knobs = start(node)
+
+    knobs.reconcile({model: "ctrl=user model=linear rbps=1", qos: "enable=1 ctrl=user"}, 0.0)
+    knobs.restore()
+
+    assert node.writes == [
+        ("io.cost.model", f"{DEVICE} ctrl=user model=linear rbps=1"),
+        ("io.cost.qos", f"{DEVICE} enable=1 ctrl=user"),
+        ("io.cost.qos", f"{DEVICE} enable=0 ctrl=auto"),
+        ("io.cost.model", f"{DEVICE} ctrl=auto"),
+    ]
+
+
+def test_settings_that_an_administrator_had_made_come_back(node: FakeNode) -> None:
+    qos = Knob("io.cost.qos", DEVICE)
+    node.write(
+        f"{node.roots.cgroup}/io.cost.qos", f"{DEVICE} enable=1 ctrl=user rlat=25000 min=50.00 max=150.00"
+    )
+    before = node.read("io.cost.qos")
+    knobs = start(node)
+
+    knobs.reconcile({qos: "enable=1 ctrl=user rlat=5000 min=100.00 max=100.00"}, 0.0)
+    knobs.restore()
+
+    assert node.read("io.cost.qos") == before

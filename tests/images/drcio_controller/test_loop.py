@@ -1,0 +1,350 @@
+"""The loop on a fake node: pods come and go, engines are tried, knobs follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
+from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.journal import Journal
+from drcio_controller.knobs import VERIFY_INTERVAL_S, Knobs
+from drcio_controller.kube.pod import Pod, QosClass
+from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
+from drcio_controller.pods import NodePod
+from drcio_controller.policies.decision import Latency
+from drcio_controller.status import Effect, NodeStatus
+
+Make = Callable[..., Pod]
+
+
+class Rig:
+    """A controller on a fake node, with a clock that the test moves."""
+
+    def __init__(
+        self,
+        node: FakeNode,
+        config: Config | None = None,
+        latencies: Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]] = no_latencies,
+    ) -> None:
+        self.node = node
+        self.now_s = 0.0
+        self.pods: dict[str, Pod] = {}
+        self.cgroups: dict[str, str] = {}
+        self.controller = Controller(
+            node_name="node-1",
+            roots=node.roots,
+            knobs=Knobs(node.roots, Journal(None), write=node.write),
+            config=config or Config(),
+            latencies=latencies,
+        )
+
+    def add(self, pod: Pod) -> str:
+        self.add_all([pod])
+        return self.cgroups[pod.uid]
+
+    def add_all(self, pods: Sequence[Pod]) -> None:
+        for pod in pods:
+            self.pods[pod.uid] = pod
+            self.cgroups[pod.uid] = self.node.add_pod(pod.uid, pod.qos_class)
+        self.controller.set_pods(self.pods)
+
+    def tick(self, *busy: str, seconds: float = 0.5, latency_ms: float = 1.0) -> None:
+        for uid in busy:
+            self.node.do_io(
+                self.cgroups[uid], read_bytes=1 << 20, ios=4, usage_us=200_000, latency_ms=latency_ms
+            )
+        self.now_s += seconds
+        self.controller.tick(self.now_s)
+
+    def status(self) -> NodeStatus:
+        return self.controller.status(0.0, synced=True, config_error="")
+
+    def effect(self, uid: str) -> Effect:
+        (pod,) = (pod for pod in self.status().pods if pod.uid == uid)
+        return pod.devices[0].effect
+
+
+@pytest.fixture
+def rig(node: FakeNode) -> Rig:
+    return Rig(node)
+
+
+def everything(node: FakeNode) -> dict[str, str]:
+    """Return every writable file's text, to compare before and after."""
+    names = ("io.weight", "io.bfq.weight", "io.max", "cgroup.subtree_control", "scheduler")
+    return {str(path): path.read_text() for path in sorted(node.folder.rglob("*")) if path.name in names}
+
+
+def test_labelled_pod_gets_its_weight_before_its_first_io(rig: Rig, make_pod: Make) -> None:
+    cgroup = rig.add(make_pod("a", "high"))
+
+    rig.controller.apply(0.0)
+
+    assert rig.node.read(f"{cgroup}/io.weight") == "default 1000\n"
+
+
+def test_unlabelled_pod_is_not_touched(rig: Rig, make_pod: Make) -> None:
+    cgroup = rig.add(make_pod("a"))
+
+    rig.tick("a")
+    rig.tick("a")
+
+    assert rig.node.read(f"{cgroup}/io.weight") == "default 100\n"
+    assert rig.node.writes == []
+
+
+def test_label_that_changes_is_followed_at_once(rig: Rig, make_pod: Make) -> None:
+    cgroup = rig.add(make_pod("a", "low"))
+    rig.tick()
+
+    rig.controller.set_pods({"a": make_pod("a", "high")})
+    rig.controller.apply(rig.now_s)
+    assert rig.node.read(f"{cgroup}/io.weight") == "default 1000\n"
+
+    rig.controller.set_pods({"a": make_pod("a")})
+    rig.controller.apply(rig.now_s)
+    assert rig.node.read(f"{cgroup}/io.weight") == "default 100\n"
+
+
+def test_weights_are_made_effective_on_the_device_that_pods_use(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.tick("a")
+    rig.tick("a")
+    rig.tick("a")
+
+    assert f"{DEVICE} enable=1 ctrl=user" in rig.node.read("io.cost.qos")
+    assert "ctrl=user model=linear" in rig.node.read("io.cost.model")
+    assert rig.effect("a") is Effect.EFFECTIVE
+
+
+def test_slices_weigh_what_their_pods_weigh(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high", QosClass.BURSTABLE))
+    rig.add(make_pod("b", "low", QosClass.BEST_EFFORT))
+    for _ in range(3):
+        rig.tick("a", "b")
+
+    burstable, besteffort = rig.node.hierarchy.slices
+    assert f"{DEVICE} 1000" in rig.node.read(f"{burstable}/io.weight")
+    assert f"{DEVICE} 10\n" in rig.node.read(f"{besteffort}/io.weight")
+
+
+def test_everything_is_as_found_at_the_end(node: FakeNode, make_pod: Make) -> None:
+    rig = Rig(node)
+    for uid, label, qos in (
+        ("a", "high", QosClass.GUARANTEED),
+        ("b", "medium", QosClass.BURSTABLE),
+        ("c", "low", QosClass.BEST_EFFORT),
+    ):
+        rig.add(make_pod(uid, label, qos))
+    before = everything(node)
+    for _ in range(5):
+        rig.tick("a", "b", "c", latency_ms=300)
+    assert everything(node) != before
+
+    rig.controller.close()
+
+    assert everything(node) == before
+    assert f"{DEVICE} enable=0 ctrl=auto" in node.read("io.cost.qos")
+
+
+@pytest.mark.parametrize(
+    ("engine", "iocost", "refuse", "expected"),
+    [
+        (Engine.AUTO, True, set(), "iocost"),
+        (Engine.AUTO, False, set(), "bfq"),
+        (Engine.AUTO, True, {"io.cost.qos"}, "bfq"),
+        (Engine.AUTO, False, {"scheduler"}, "iomax"),
+        (Engine.BFQ, True, {"scheduler"}, "none"),
+        (Engine.NONE, True, set(), "none"),
+    ],
+)
+def test_best_engine_that_the_kernel_takes_is_used(
+    tmp_path: Path, make_pod: Make, engine: Engine, iocost: bool, refuse: set[str], expected: str
+) -> None:
+    rig = Rig(FakeNode(tmp_path / "n", iocost=iocost, refuse=refuse), Config(engine=engine))
+    rig.add(make_pod("a", "high"))
+    rig.add(make_pod("b", "low"))
+    for _ in range(3):
+        rig.tick("a", "b")
+
+    (device,) = rig.status().devices
+    assert device.engine == expected
+    assert (rig.effect("a") is Effect.INERT) == (expected == "none")
+    assert (device.engine_note == "") == (expected == "iocost")
+
+
+def test_bfq_weights_go_to_bfqs_own_files(tmp_path: Path, make_pod: Make) -> None:
+    node = FakeNode(tmp_path / "n")
+    rig = Rig(node, Config(policy=PolicyName.BFQ))
+    cgroup = rig.add(make_pod("a", "high"))
+    for _ in range(3):
+        rig.tick("a")
+
+    assert node.read(f"{cgroup}/io.bfq.weight") == "default 1000\n"
+    assert "[bfq]" in (node.roots.sys / "block/nvme1n1/queue/scheduler").read_text()
+
+
+def test_weight_only_policy_is_inert_and_says_so(node: FakeNode, make_pod: Make) -> None:
+    rig = Rig(node, Config(policy=PolicyName.WEIGHT_ONLY))
+    cgroup = rig.add(make_pod("a", "high"))
+    for _ in range(3):
+        rig.tick("a")
+
+    assert node.read(f"{cgroup}/io.weight") == "default 1000\n"
+    assert [file for file, _ in node.writes if "slice/io.weight" not in file and file != "io.weight"] == []
+    assert rig.effect("a") is Effect.INERT
+
+
+def test_iomax_policy_caps_lower_classes_together(node: FakeNode, make_pod: Make) -> None:
+    volume = VolumeProfile(iops=3000, mib_s=125)
+    rig = Rig(node, Config(policy=PolicyName.IOMAX, iomax_percent=10, volumes=(volume,)))
+    high = rig.add(make_pod("a", "high"))
+    lows = [rig.add(make_pod(uid, "low")) for uid in ("b", "c")]
+    for _ in range(3):
+        rig.tick("a", "b", "c")
+
+    assert node.read(f"{high}/io.max") == ""
+    each = round(125 * 2**20 * 0.10 / 2)
+    for low in lows:
+        assert f"rbps={each} wbps={each} riops=150 wiops=150" in node.read(f"{low}/io.max")
+
+
+def test_queue_in_the_device_lowers_the_budget_and_is_told_about(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.add(make_pod("b", "low", QosClass.BEST_EFFORT))
+    for _ in range(6):
+        rig.tick("a", "b")
+    calm = rig.status().devices[0].budget_ratio
+
+    rig.tick("a", "b", latency_ms=400)
+
+    (device,) = rig.status().devices
+    assert device.state == "drain"
+    assert device.budget_ratio < calm
+    assert "queue" in device.reason
+
+
+def test_controller_taken_out_behind_its_back_is_turned_on_again(rig: Rig, make_pod: Make) -> None:
+    cgroup = rig.add(make_pod("a", "high", QosClass.BEST_EFFORT))
+    rig.tick("a")
+    level = rig.node.hierarchy.slices[1]
+    rig.node.write(f"{rig.node.roots.cgroup}/{level}/cgroup.subtree_control", "-io")
+
+    rig.tick(seconds=VERIFY_INTERVAL_S)
+    rig.tick(seconds=VERIFY_INTERVAL_S)
+
+    assert "io" in rig.node.read(f"{level}/cgroup.subtree_control").split()
+    assert rig.node.read(f"{cgroup}/io.weight") == "default 1000\n"
+    assert rig.controller.tally.foreign_changes["cgroup.subtree_control"] == 1
+
+
+def test_engine_turned_off_behind_its_back_is_turned_on_again(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.tick("a")
+    rig.tick("a")
+    rig.node.write(f"{rig.node.roots.cgroup}/io.cost.qos", f"{DEVICE} enable=0")
+
+    rig.tick("a", seconds=VERIFY_INTERVAL_S)
+
+    assert "enable=1" in rig.node.read("io.cost.qos")
+    assert rig.controller.tally.foreign_changes["io.cost.qos"] == 1
+
+
+def test_pod_whose_cgroup_is_gone_is_no_error(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.tick("a")
+    rig.node.remove_pod(rig.cgroups["a"])
+
+    rig.tick()
+
+    assert rig.status().problems == ()
+    assert not rig.controller.tally.failures
+
+
+def test_device_that_vanished_is_let_go(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.tick("a")
+    rig.tick("a")
+    (rig.node.roots.sys / "dev/block" / DEVICE).unlink()
+    rig.controller._observer.close()  # a real descriptor would answer ENODEV by itself
+
+    rig.tick()
+
+    assert rig.status().devices == ()
+
+
+def test_device_is_given_back_some_time_after_its_last_pod(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.tick("a")
+    rig.tick("a")
+    rig.controller.set_pods({})
+
+    rig.tick()
+    assert rig.status().devices
+
+    rig.tick(seconds=DEVICE_LINGER_S + 1)
+    assert rig.status().devices == ()
+    assert "enable=0" in rig.node.read("io.cost.qos")
+
+
+def test_thousand_pods_come_and_go_and_leave_nothing(rig: Rig, make_pod: Make) -> None:
+    before = everything(rig.node)
+    for wave in range(20):
+        uids = [f"{wave}-{index}" for index in range(50)]
+        rig.add_all([make_pod(uid, ("high", "medium", "low")[index % 3]) for index, uid in enumerate(uids)])
+        rig.tick(*uids[:5])
+        for uid in uids:
+            rig.node.remove_pod(rig.cgroups.pop(uid))
+            del rig.pods[uid]
+        rig.controller.set_pods(rig.pods)
+        rig.tick()
+    rig.controller.close()
+
+    assert everything(rig.node) == before
+    assert rig.controller.tally.tick_errors == 0
+
+
+def test_policy_is_changed_by_a_new_configuration(rig: Rig, make_pod: Make) -> None:
+    cgroup = rig.add(make_pod("a", "low"))
+    rig.add(make_pod("b", "high"))
+    rig.tick("a", "b")
+    rig.tick("a", "b")
+
+    rig.controller.set_config(Config(policy=PolicyName.IOMAX, iomax_percent=50))
+    for _ in range(3):
+        rig.tick("a", "b")
+
+    assert "rbps=" in rig.node.read(f"{cgroup}/io.max")
+    assert "enable=0" in rig.node.read("io.cost.qos")
+
+
+def test_step_policy_moves_weights_by_latency_over_target(node: FakeNode, make_pod: Make) -> None:
+    measured = {"a": Latency(measured_s=0.2, limit_s=0.1)}
+    rig = Rig(node, Config(policy=PolicyName.STEP), latencies=lambda pods, now_s: measured)
+    high = rig.add(make_pod("a", "high"))
+    low = rig.add(make_pod("b", "low"))
+    for _ in range(30):
+        rig.tick("a", "b")
+    assert node.read(f"{high}/io.weight") == "default 900\n"
+    assert node.read(f"{low}/io.weight") == "default 100\n"
+
+    measured["a"] = Latency(measured_s=0.01, limit_s=0.1)
+    for _ in range(30):
+        rig.tick("a", "b")
+    assert node.read(f"{high}/io.weight") == "default 500\n"
+
+
+def test_kernel_without_the_io_controller_is_said_to_be_so(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    for path in rig.node.roots.cgroup.rglob("io.*"):
+        path.unlink()
+    rig.node.refuse.add("cgroup.subtree_control")
+    for path in rig.node.roots.cgroup.rglob("cgroup.subtree_control"):
+        path.write_text("cpu memory\n")
+
+    rig.tick()
+
+    assert any("cgroup.subtree_control[io]" in problem for problem in rig.status().problems)

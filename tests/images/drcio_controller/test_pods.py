@@ -1,0 +1,102 @@
+"""What a pod asks for by label and annotation; garbage never stops the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drcio_controller.config import Config, LatencyTarget, PriorityClass
+from drcio_controller.kube.pod import Pod, QosClass
+from drcio_controller.pods import NodePod, classify
+
+CONFIG = Config()
+
+
+def asked(pod: Pod, config: Config = CONFIG) -> NodePod:
+    result = classify(pod, config)
+    assert result is not None
+    return result
+
+
+@pytest.mark.parametrize(("label", "weight"), [("high", 1000), ("medium", 100), ("low", 10), (None, None)])
+def test_label_gives_the_weight(make_pod: Callable[..., Pod], label: str | None, weight: int | None) -> None:
+    assert asked(make_pod("a", label)).weight == weight
+
+
+def test_unknown_class_is_reported_and_treated_as_unmanaged(make_pod: Callable[..., Pod]) -> None:
+    pod = asked(make_pod("a", "urgent"))
+
+    assert not pod.managed
+    assert pod.problems == ("label drcio.io/priority is 'urgent'; expected one of high, medium, low",)
+
+
+def test_class_of_the_configuration_is_known(make_pod: Callable[..., Pod]) -> None:
+    config = Config(classes={"critical": PriorityClass(weight=5000)})
+
+    assert asked(make_pod("a", "critical"), config).weight == 5000
+
+
+def test_annotation_is_over_class(make_pod: Callable[..., Pod]) -> None:
+    assert asked(make_pod("a", "high", **{"drcio.io/weight": "7"})).weight == 7
+
+
+@pytest.mark.parametrize("text", ["", "0", "10001", "-1", "1e3", "٣", "9" * 5000])
+def test_garbage_in_an_annotation_leaves_the_class(make_pod: Callable[..., Pod], text: str) -> None:
+    pod = asked(make_pod("a", "high", **{"drcio.io/weight": text}))
+
+    assert pod.weight == 1000
+    assert len(pod.problems) == 1
+
+
+def test_target_needs_somewhere_to_ask(make_pod: Callable[..., Pod]) -> None:
+    annotations = {"drcio.io/latency-target": "p95<100ms", "prometheus.io/port": "8080"}
+
+    source = asked(make_pod("a", "high", pod_ip="10.0.0.7", **annotations)).latency
+
+    assert source is not None
+    assert source.target == LatencyTarget(percentile=95, limit_s=0.1)
+    assert source.url == "http://10.0.0.7:8080/metrics"
+    assert asked(make_pod("a", "high", **annotations)).latency is None
+
+
+def test_target_of_the_class_is_used_without_an_annotation(make_pod: Callable[..., Pod]) -> None:
+    target = LatencyTarget(percentile=99, limit_s=0.05)
+    config = Config(classes={"high": PriorityClass(weight=1000, latency_target=target)})
+
+    pod = asked(make_pod("a", "high", pod_ip="fd00::7", **{"prometheus.io/port": "80"}), config)
+
+    assert pod.latency is not None
+    assert pod.latency.target == target
+    assert pod.latency.url == "http://[fd00::7]:80/metrics"
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_pod_that_ended_is_none(make_pod: Callable[..., Pod], phase: str) -> None:
+    assert classify(make_pod("a", "high", phase=phase), CONFIG) is None
+
+
+@given(label=st.text(), weight=st.text(), target=st.text(), port=st.text())
+def test_any_label_and_annotation_is_survived(label: str, weight: str, target: str, port: str) -> None:
+    pod = Pod(
+        uid="a",
+        namespace="n",
+        name="p",
+        labels={"drcio.io/priority": label},
+        annotations={
+            "drcio.io/weight": weight,
+            "drcio.io/latency-target": target,
+            "prometheus.io/port": port,
+        },
+        node_name="",
+        qos_class=QosClass.BURSTABLE,
+        phase="Running",
+        pod_ip="10.0.0.1",
+        containers=(),
+        deletion_timestamp="",
+        resource_version="",
+    )
+
+    assert asked(pod).weight in (None, *(range(1, 10_001)))
