@@ -11,6 +11,7 @@ from experiments.compare import PolicyComparison, compare_policies, compares_pol
 from experiments.figures import Study
 from experiments.jsonfields import JsonObject, read_document
 from experiments.record import read_runs
+from experiments.report.canvas import Drawn
 from experiments.report.page import page
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
@@ -71,12 +72,12 @@ def build_report(
     policies = compare_policies(result) if compares_policies(result) else None
     document = results_json(result, verdict)
     results = write_results(directory, document)
-    drawn = pictures(result, verdict, records)
-    if policies is not None:
-        drawn = (pareto(policies), *drawn)
-    for picture in drawn:
+    drawn: list[Drawn] = []
+    policy_pictures = (pareto(policies),) if policies is not None else ()
+    for picture in (*policy_pictures, *pictures(result, verdict, records)):
         on_step(f"drawing {picture.title.lower()}")
-        picture.write(directory)
+        drawn.append(picture.drawn())
+        drawn[-1].write(directory)
     on_step("writing the page")
     html = write_text(directory / REPORT_FILE, page(result, verdict, records, drawn, policies))
     return Report(

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
-from experiments.report.palette import LIGHT, PLACEHOLDER, Palette, with_css_variables
+from experiments.report.palette import LIGHT, PLACEHOLDER, Palette, in_colours, with_css_variables
 
 PNG_DPI: Final = 160
 _HEADLINE_CHARS: Final = 108
@@ -38,42 +38,64 @@ class Picture:
     headline: str | None = None
     """Set above the picture in its files, which have no page around them to say it."""
 
-    def inline_svg(self) -> str:
-        """Return SVG for a page whose CSS variables give the colours."""
-        svg = with_css_variables(self._svg(PLACEHOLDER, self.draw))
-        svg = svg[svg.index("<svg") :]
-        # Several pictures share a page, and ids must not clash there.
-        svg = re.sub(r'\bid="', f'id="{self.name}-', svg)
-        svg = re.sub(r"url\(#", f"url(#{self.name}-", svg)
-        svg = re.sub(r'xlink:href="#', f'xlink:href="#{self.name}-', svg)
-        return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', _svg_head(r"\1"), svg, count=1)
+    def drawn(self) -> Drawn:
+        """Draw it, in colours that stand for the theme's."""
+        return Drawn(self, self.svg(PLACEHOLDER))
 
-    def write(self, directory: Path) -> tuple[Path, ...]:
-        """Write the picture as SVG and PNG, in the light theme."""
-        directory.mkdir(parents=True, exist_ok=True)
-        svg, png = directory / f"{self.name}.svg", directory / f"{self.name}.png"
-        svg.write_text(self._svg(LIGHT, self._draw_with_headline), encoding="utf-8")
-        with mpl.rc_context(_style(LIGHT)):
-            self._draw_with_headline(LIGHT).savefig(png, dpi=PNG_DPI, metadata={"Software": None})
-        return svg, png
-
-    def _svg(self, palette: Palette, draw: Draw) -> str:
+    def svg(self, palette: Palette, *, with_headline: bool = False) -> str:
         # Text stays text, to be read, searched and shown in the page's own font.
         style = _style(palette) | {"svg.fonttype": "none", "svg.hashsalt": self.name}
         buffer = io.StringIO()
         with mpl.rc_context(style):
             # Without a date, the same records give the same file.
-            draw(palette).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            metadata = {"Date": None, "Creator": None}
+            self._figure(palette, with_headline).savefig(buffer, format="svg", metadata=metadata)
         return buffer.getvalue()
 
-    def _draw_with_headline(self, palette: Palette) -> Figure:
+    def png(self, palette: Palette) -> bytes:
+        buffer = io.BytesIO()
+        with mpl.rc_context(_style(palette)):
+            metadata = {"Software": None}
+            self._figure(palette, with_headline=True).savefig(buffer, dpi=PNG_DPI, metadata=metadata)
+        return buffer.getvalue()
+
+    def _figure(self, palette: Palette, with_headline: bool) -> Figure:
         figure = self.draw(palette)
-        if self.headline is not None:
+        if with_headline and self.headline is not None:
             figure.suptitle(
                 textwrap.fill(self.headline, _HEADLINE_CHARS), x=0.012, ha="left", fontsize=11.5,
                 fontweight="bold", color=palette.ink,
             )  # fmt: skip
         return figure
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture and its SVG, drawn once for all uses: drawing is what a report spends its time on."""
+
+    picture: Picture
+    template: str
+
+    def inline_svg(self) -> str:
+        """Return SVG for a page whose CSS variables give the colours."""
+        name = self.picture.name
+        svg = with_css_variables(self.template[self.template.index("<svg") :])
+        # Several pictures share a page, and ids must not clash there.
+        svg = re.sub(r'\bid="', f'id="{name}-', svg)
+        svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+        svg = re.sub(r'xlink:href="#', f'xlink:href="#{name}-', svg)
+        return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', _svg_head(r"\1"), svg, count=1)
+
+    def write(self, directory: Path) -> tuple[Path, ...]:
+        """Write the picture as SVG and PNG, in the light theme."""
+        directory.mkdir(parents=True, exist_ok=True)
+        picture = self.picture
+        svg, png = directory / f"{picture.name}.svg", directory / f"{picture.name}.png"
+        headed = picture.headline is not None
+        text = picture.svg(LIGHT, with_headline=True) if headed else in_colours(self.template, LIGHT)
+        svg.write_text(text, encoding="utf-8")
+        png.write_bytes(picture.png(LIGHT))
+        return svg, png
 
 
 def bare(axes: Axes, palette: Palette) -> None:

@@ -12,7 +12,7 @@ from experiments.compare import PolicyComparison
 from experiments.figures import Paired, RunResult, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
 from experiments.jsonfields import JsonValue
 from experiments.record import RunRecord
-from experiments.report.canvas import Picture
+from experiments.report.canvas import Drawn
 from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
 from experiments.report.scales import DASH, milliseconds, ratio, span
@@ -85,7 +85,7 @@ def page(
     study: Study,
     verdict: Verdict,
     records: Sequence[RunRecord],
-    pictures: Sequence[Picture],
+    pictures: Sequence[Drawn],
     policies: PolicyComparison | None,
 ) -> str:
     """Return the whole page."""
@@ -94,7 +94,7 @@ def page(
         _judgement(verdict),
         _scenarios(study),
         _policies(policies, verdict) if policies is not None else "",
-        *(_figure(picture) for picture in pictures),
+        *(_figure(drawn) for drawn in pictures),
         _runs(study),
         _glossary(),
         _environment(study, records),
@@ -242,10 +242,11 @@ def _policies(policies: PolicyComparison, verdict: Verdict) -> str:
     )
 
 
-def _figure(picture: Picture) -> str:
+def _figure(drawn: Drawn) -> str:
+    picture = drawn.picture
     return (
         f"<section>\n<h2>{escape(picture.title)}</h2>\n"
-        f"<figure role='group' aria-label=\"{escape(picture.alt)}\">\n{picture.inline_svg()}\n"
+        f"<figure role='group' aria-label=\"{escape(picture.alt)}\">\n{drawn.inline_svg()}\n"
         f"<figcaption>{escape(picture.caption)} <a href='{picture.name}.png'>PNG</a>, "
         f"<a href='{picture.name}.svg'>SVG</a></figcaption>\n</figure>\n</section>\n"
     )

@@ -62,6 +62,13 @@ def with_css_variables(svg: str) -> str:
     return svg
 
 
+def in_colours(svg: str, palette: Palette) -> str:
+    """Replace the placeholder colours of an SVG by a theme's."""
+    for name in _NAMES:
+        svg = svg.replace(getattr(PLACEHOLDER, name), getattr(palette, name))
+    return svg
+
+
 def css_variables(palette: Palette) -> str:
     """Write a theme as CSS declarations."""
     return " ".join(f"--{name}: {getattr(palette, name)};" for name in _NAMES)

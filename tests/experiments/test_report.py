@@ -38,7 +38,9 @@ def page_of(records: Sequence[RunRecord], spec: Spec) -> tuple[str, Verdict]:
     """Return the page and the verdict without writing pictures to files, which is what takes time."""
     result = study(records, spec)
     verdict = judge(result)
-    return page(result, verdict, records, pictures(result, verdict, records), None), verdict
+    return page(
+        result, verdict, records, [one.drawn() for one in pictures(result, verdict, records)], None
+    ), verdict
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +206,7 @@ def test_compared_policies_get_a_table_and_a_picture() -> None:
     records = build_records(spec, changes)
     result = study(records, spec)
     policies = compare_policies(result)
-    html = page(result, judge(result), records, [pareto(policies)], policies)
+    html = page(result, judge(result), records, [pareto(policies).drawn()], policies)
     assert parsed(html).open == []
     assert "iomax-10" in html
     assert "Policies compared" in html
