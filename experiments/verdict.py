@@ -50,7 +50,17 @@ class Criterion:
     def text(self) -> str:
         if self.found is None:
             return f"{self.label} is unknown (limit {self._limit})"
-        return f"{self.label} is {self.found:.2f} ({self._limit})"
+        return f"{self.label} is {self.shown} ({self._limit})"
+
+    @property
+    def shown(self) -> str:
+        """Write the figure with as many decimals as tell it from a limit that it misses, two at least."""
+        if self.found is None:
+            return "unknown"
+        decimals = 2
+        while not self.met and decimals < 6 and round(self.found, decimals) == self.limit:
+            decimals += 1
+        return f"{self.found:.{decimals}f}"
 
     @property
     def _limit(self) -> str:

@@ -147,9 +147,7 @@ def _judgement(verdict: Verdict) -> str:
 
 
 def _found(item: Criterion) -> str:
-    if item.found is None:
-        return DASH
-    return f"{item.found:.0f}" if item.name == "failed_requests" else f"{item.found:.2f}"
+    return f"{item.found:.0f}" if item.name == "failed_requests" and item.found is not None else item.shown
 
 
 def _met(item: Criterion) -> str:

@@ -89,7 +89,8 @@ def _draw_panel(axes: Axes, panel: _Panel, results: Sequence[ScenarioResult], pa
     everything: list[float] = []
     for place, result in enumerate(results):
         colour, marker = palette.of(result.name), marker_of(result.name)
-        values = [value for run in result.runs if (value := panel.read(run)) is not None]
+        idle = result.name == BASELINE and not panel.is_latency
+        values = [value for run in result.runs if (value := panel.read(run)) is not None and not idle]
         median = panel.read(result)
         everything += values
         offsets = [place + (index - (len(values) - 1) / 2) * 0.09 for index in range(len(values))]
@@ -97,7 +98,7 @@ def _draw_panel(axes: Axes, panel: _Panel, results: Sequence[ScenarioResult], pa
             offsets, values, s=26, color=colour, marker=marker, linewidths=0.7, edgecolors=palette.surface,
             zorder=4,
         )  # fmt: skip
-        if result.name == BASELINE and not panel.is_latency:
+        if idle:
             axes.annotate("not running", (place, 0), xytext=(0, 7), textcoords="offset points",
                           ha="center", color=colour)  # fmt: skip
         elif median is not None:

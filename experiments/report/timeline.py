@@ -55,7 +55,8 @@ def timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
             "judged. Latency: the line is each second's median, the band reaches up to its p95. "
             "Throughput: what the batch job's cgroup moved. Weights: io.weight of the service (solid) and "
             "of the batch job (dashed); they act only where an engine is on. vrate: how fast iocost lets "
-            "I/O through, relative to its model. Queue: requests inside the device, on average; what "
+            "I/O through, relative to its model. iocost MiB/s: model and vrate multiplied, for sequential "
+            "reads, that is, what the volume is taken for. Queue: requests inside the device, on average; what "
             "waits there waits in one line, whatever its weight."
         ),
         draw=draw,
@@ -150,6 +151,30 @@ def _draw_vrate(axes: Axes, record: RunRecord, palette: Palette) -> None:
             axes.plot(*zip(*known, strict=True), color=palette.of(record.scenario))
 
 
+def _budget_mib_s(sample: Sample, devices: Sequence[str]) -> float | None:
+    """Return the rate of sequential reads that iocost lets through: its model times vrate.
+
+    A model stays behind when iocost is turned off, but vrate is reported only while it is on.
+    """
+    vrates_pct = sample.vrate_pct or {}
+    for line in sample.model.splitlines():
+        device, *words = line.split() or [""]
+        rate = next((word.removeprefix("rbps=") for word in words if word.startswith("rbps=")), "")
+        if device in devices and device in vrates_pct and rate.isdecimal():
+            return int(rate) / MIB * vrates_pct[device] / 100
+    return None
+
+
+def _draw_budget(axes: Axes, record: RunRecord, palette: Palette) -> None:
+    known = [
+        (sample.t_s, budget)
+        for sample in record.samples
+        if (budget := _budget_mib_s(sample, record.devices.hp)) is not None
+    ]
+    if known:
+        axes.step(*zip(*known, strict=True), where="post", color=palette.of(record.scenario))
+
+
 def _draw_steps(axes: Axes, steps: Iterable[series.Step], factor: float, colour: str) -> None:
     known = [((step.start_s + step.end_s) / 2, step.per_s * factor) for step in steps]
     if known:
@@ -174,6 +199,12 @@ _ROWS: Final = (
         "vrate %",
         lambda record: any(sample.vrate_pct for sample in record.samples),
         _draw_vrate,
+        _from_zero,
+    ),
+    _Row(
+        "iocost MiB/s",
+        lambda record: any(_budget_mib_s(sample, record.devices.hp) for sample in record.samples),
+        _draw_budget,
         _from_zero,
     ),
     _Row(

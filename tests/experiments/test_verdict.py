@@ -94,6 +94,11 @@ def test_fault_gives_its_verdict_and_its_reason(
     assert verdict.exit_code == EXIT_CODES[verdict.outcome] != 0
 
 
+def test_figure_that_just_misses_is_not_rounded_onto_its_limit() -> None:
+    verdict = judged(build_records(changes={"drcio": replace(DRCIO_BEHAVIOUR, lp_mib_s=119 * 0.7996)}))
+    assert "uncontrolled is 0.7996 (at least 0.8)" in verdict.texts[0]
+
+
 def test_fault_in_one_of_many_runs_is_enough() -> None:
     records = list(build_records())
     bad = build_records(changes={"contention": replace(CONTENTION_BEHAVIOUR, lp_device=OTHER_DEVICE)})
