@@ -36,7 +36,7 @@ from lp_batch.manifest import METRICS_PORT as LP_PORT
 LP_FILE_SIZE: Final = "512MiB"
 _LP_FILE_BYTES: Final = 512 << 20
 _MIN_VOLUME_BYTES: Final = 2 << 30
-_READY_TIMEOUT_S: Final = 420.0
+_READY_TIMEOUT_S: Final = 600.0
 """The service imports its framework in about a minute when emulated on idle cores."""
 _LP_FLOWING_BYTES: Final = 8 << 20
 _TIMEOUT_S: Final = 60.0
