@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -118,9 +120,15 @@ class TwinTarget:
         self._clean_knobs = twin.quiesce()
         self._environment = self._describe()
 
-    @property
-    def environment(self) -> JsonObject:
-        return self._environment
+    def with_options(self, *, spec: Spec | None = None, **changes: bool) -> TwinTarget:
+        """Return the same booted twin under another specification or other options.
+
+        Only what does not change the boot may differ: not the volumes, not the memory.
+        """
+        other = copy.copy(self)
+        other._spec = spec or self._spec
+        other._options = dataclasses.replace(self._options, **changes)  # type: ignore[arg-type]  # flags only
+        return other
 
     def run(self, planned: PlannedRun, progress: Progress) -> RunRecord:
         """Make one run: a clean node, then controller and batch job, then load; and clean up."""

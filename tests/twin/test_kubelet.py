@@ -1,38 +1,21 @@
-"""The kubelet in a real guest: what its pods themselves see of their cgroups, mounts and end.
-
-One boot for all of it; on emulated hardware about two minutes.
-"""
+"""The kubelet in a real guest: what its pods themselves see of their cgroups, mounts and end."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from drcio_controller.kube.jsontypes import Json, JsonObject, objects_at, text_at
-from experiments.spec import parse_volume
 from experiments.twin.errors import TwinError
-from experiments.twin.session import NODE_NAME, Twin, TwinConfig, phase_of, running
-from experiments.twin.volume import VolumeRequest
+from experiments.twin.layout import NODE_NAME
+from experiments.twin.session import Twin, phase_of
 from tests.experiments.twin_kubelet.manifests import resources
 
 pytestmark = pytest.mark.twin
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 120.0
-
-
-@pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
-    config = TwinConfig(
-        output=tmp_path_factory.mktemp("twin"),
-        cache=REPOSITORY / ".cache",
-        volumes=[VolumeRequest(claim="data", limits=parse_volume("gp3"), size_bytes=64 << 20)],
-        memory_mib=2048,
-    )
-    with running(config) as twin:
-        yield twin
 
 
 def shell(name: str, script: str, *, volumes: Sequence[JsonObject] = (), **fields: Json) -> JsonObject:

@@ -1,0 +1,55 @@
+"""One booted twin for all tests here, with the scoring service ready on it.
+
+Without KVM it takes about two minutes until the first test runs, so nothing here boots another one
+that could share this.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments.spec import Scenario, Spec, parse_volume, scenario
+from experiments.targets.twin import TwinOptions, TwinTarget, twin_target
+from experiments.twin.session import Twin
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def doing(self, what: str) -> None: ...
+
+    def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+
+def spec_of(*arms: Scenario, **changes: object) -> Spec:
+    """Return a short experiment with the arms given."""
+    spec = Spec(
+        scenarios=arms or (scenario("contention"),),
+        load_level="custom",
+        rate_rps=4.0,
+        duration_s=12.0,
+        warmup_s=2.0,
+        repeats=1,
+        volume=parse_volume("gp3"),
+        lp_block_bytes=1 << 20,
+        lp_workers=32,
+        seed=1,
+    )
+    return dataclasses.replace(spec, **changes)
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinTarget]:
+    # The second volume is there for the tests that need one; nobody else touches it.
+    options = TwinOptions(output=tmp_path_factory.mktemp("twin"), cache=CACHE, lp_elsewhere=True)
+    with twin_target(spec_of(), options, Silent()) as ready:
+        yield ready.with_options(lp_elsewhere=False)
+
+
+@pytest.fixture(scope="session")
+def twin(target: TwinTarget) -> Twin:
+    return target.twin
