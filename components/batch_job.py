@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -19,6 +21,9 @@ from components.kubernetes import (
     with_image,
 )
 from lp_batch import manifest
+
+INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
+"""What Kubernetes itself calls it in an indexed Job's containers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,7 @@ class BatchJob(pulumi.ComponentResource):
                 {
                     "parallelism": args.parallelism,
                     "completions": args.parallelism,
+                    "completionMode": "Indexed",
                     "backoffLimit": 6,
                     "template": _template(args),
                 },
@@ -96,4 +102,25 @@ def _template(args: BatchJobArgs) -> Tree:
         num_operations=args.operations or None,
         rate_mib_s=args.rate_mib_s or None,
     )
-    return on_stack_node(sharing_volume(with_image(pod, args.image), args.claim), args.stack)
+    placed = sharing_volume(with_image(_own_folder(pod), args.image), args.claim)
+    return on_stack_node(placed, args.stack)
+
+
+def _own_folder(pod: Tree) -> Tree:
+    """Give each pod of the Job a folder of its own: two that write the same file would spoil each other's.
+
+    Kubernetes puts the pod's index into an annotation, and $(...) in an argument is expanded by the kubelet.
+    """
+    spec = cast(Tree, pod["spec"])
+    (container,) = cast(Sequence[Tree], spec["containers"])
+    args = [
+        f"{arg}/$({INDEX_VARIABLE})" if arg == f"--dir={manifest.DATA_DIR}" else arg
+        for arg in cast(Sequence[str], container["args"])
+    ]
+    index = {
+        "name": INDEX_VARIABLE,
+        "valueFrom": {
+            "fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}
+        },
+    }
+    return {**pod, "spec": {**spec, "containers": [{**container, "args": args, "env": [index]}]}}

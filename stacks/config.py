@@ -18,10 +18,14 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from stacks import checks
 from stacks.errors import ConfigError
 from stacks.keys import NAMESPACE, Key, Value, camel, keys_of
+from stacks.scenario import parts_of
 from stacks.settings import EKS, EXISTING, Settings
 
 DEFAULT_REGION: Final = "us-east-1"
 REFERENCE: Final = "docs/reference/configuration.md"
+
+SERVICE_DATA_GIB: Final = 2
+"""What the service's features and model take on the volume, with room to spare."""
 
 _INTEGER = re.compile(r"-?\d+\Z")
 S = TypeVar("S")
@@ -224,6 +228,13 @@ def _check_together(settings: Settings) -> None:
             f"expected at most {storage.iops // 4} (0.25 MiB/s per IOPS)",
             hint=f"pulumi config set --path 'drcio:storage.iops' {4 * storage.throughput_mib_s}",
         )
+    files_gib = -(-_mib(settings.batch.file_size) * settings.batch.parallelism // 1024)
+    if parts_of(settings).batch_job and files_gib + SERVICE_DATA_GIB > storage.size_gib:
+        raise ConfigError(
+            f"drcio:storage.sizeGib is {storage.size_gib} and the batch job's files take {files_gib}; "
+            f"expected at least {files_gib + SERVICE_DATA_GIB}",
+            hint=f"pulumi config set --path 'drcio:storage.sizeGib' {files_gib + SERVICE_DATA_GIB}",
+        )
     for where, name in (
         ("drcio:service.priority", settings.service.priority),
         *((f"drcio:controller.targets.{name}", name) for name in settings.controller.targets),
@@ -234,6 +245,10 @@ def _check_together(settings: Settings) -> None:
                 hint=f"pulumi config set --path 'drcio:ioWeights.{name}' WEIGHT",
             )
     _check_images(settings)
+
+
+def _mib(size: str) -> int:
+    return int(size[:-3]) * (1024 if size.endswith("GiB") else 1)
 
 
 def _check_images(settings: Settings) -> None:

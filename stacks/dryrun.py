@@ -54,6 +54,8 @@ class Registration:
     dependencies: frozenset[str]
     """URNs of what must exist first: through `depends_on`, inputs and the provider."""
     is_component: bool
+    is_read: bool
+    """It is only looked at: another stack's outputs, an object that a Job fills."""
     delete_before_replace: bool
 
 
@@ -297,6 +299,7 @@ class _Recorder(mocks.MockMonitor):
                     secret_inputs=frozenset(secrets),
                     dependencies=frozenset(dependencies - {""}),
                     is_component=not request.custom and not request.remote,
+                    is_read=False,
                     delete_before_replace=request.deleteBeforeReplace,
                 )
             )
@@ -319,6 +322,7 @@ class _Recorder(mocks.MockMonitor):
                 secret_inputs=frozenset(),
                 dependencies=frozenset({*request.dependencies, _urn_of(request.provider)} - {""}),
                 is_component=False,
+                is_read=True,
                 delete_before_replace=False,
             )
         )

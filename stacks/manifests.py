@@ -55,8 +55,10 @@ def manifests(run: DryRun) -> list[Manifest]:
 
 
 def is_object(registration: Registration) -> bool:
-    """Say whether a resource is an object of the Kubernetes API (a Helm release is not)."""
-    return registration.type.startswith(_PREFIX) and registration.type not in _NOT_OBJECTS
+    """Say whether the program makes it as an object of the Kubernetes API (a Helm release is none)."""
+    if registration.is_read or registration.type in _NOT_OBJECTS:
+        return False
+    return registration.type.startswith(_PREFIX)
 
 
 def helm_values(run: DryRun) -> Iterator[tuple[str, Inputs]]:

@@ -40,6 +40,7 @@ def outputs_of(
             "notPriced": list(cost.unpriced),
         },
         **platform.for_sharing,
+        **workloads.experiment,
     }
     if settings.platform == "eks":
         outputs["region"] = settings.region

@@ -227,7 +227,7 @@ class Service:
 class Experiment:
     """The experiment that runs after the deployment."""
 
-    enabled: bool = key(True, "Run the experiment after the workloads are ready and export its results.")
+    enabled: bool = key(False, "Run the experiment after the workloads are ready and export its results.")
     warmup_seconds: int = key(15, "Load before the measured window.", minimum=0, maximum=600)
     seed: int = key(1, "Seed of the arrival schedule.", minimum=0, maximum=2**31)
     pods: int = key(1, "Load-generator pods; their histograms are merged.", minimum=1, maximum=32)

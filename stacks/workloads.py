@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import Final
 import pulumi
 
 from components.batch_job import BatchJob, BatchJobArgs
+from components.experiment import Experiment, ExperimentArgs
 from components.fraud_service import FraudService, FraudServiceArgs
 from components.io_controller import IoController, IoControllerArgs
 from components.kubernetes import Destination
@@ -21,9 +23,10 @@ from drcio_controller import config as controller_config
 from drcio_controller import manifest as controller_manifest
 from hp_service import manifest as service_manifest
 from lp_batch import manifest as batch_manifest
+from stacks.images import needed
 from stacks.platform import Platform
-from stacks.scenario import Parts
-from stacks.settings import CONTROLLER, EKS, HP_SERVICE, LP_BATCH, Settings
+from stacks.scenario import Parts, parts_of
+from stacks.settings import CONTROLLER, EKS, HP_SERVICE, LOAD_GENERATOR, LP_BATCH, Settings
 
 CLAIM: Final = "shared-data"
 CHART_REPOSITORY: Final = "https://prometheus-community.github.io/helm-charts"
@@ -35,6 +38,8 @@ class Workloads:
 
     service_url: str
     grafana_password: pulumi.Output[str] | None
+    experiment: Mapping[str, pulumi.Output[object]]
+    """The experiment's results by output name; empty where there is no experiment."""
 
 
 def build_workloads(
@@ -59,6 +64,7 @@ def build_workloads(
         here,
     )
     with_volume = here.then(storage)
+    measured: list[pulumi.Resource] = []
     monitoring = _monitoring(settings, platform.where.then(storage), gp3_class or settings.storage.class_name)
     service = FraudService(
         "hp-service",
@@ -76,13 +82,14 @@ def build_workloads(
         ),
         with_volume,
     )
+    measured.append(service)
     targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
     monitored = here
     if parts.controller:
         system = f"{space}-system"
         system_namespace = namespace(system, "privileged", platform.where)
         monitored = monitored.then(system_namespace)
-        IoController(
+        controller = IoController(
             "io-controller",
             IoControllerArgs(
                 namespace=system,
@@ -93,9 +100,10 @@ def build_workloads(
             ),
             platform.where.then(system_namespace),
         )
+        measured.append(controller)
         targets.append(Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics"))
     if parts.batch_job:
-        BatchJob(
+        batch_job = BatchJob(
             "lp-batch",
             BatchJobArgs(
                 namespace=space,
@@ -113,13 +121,57 @@ def build_workloads(
             # The service prepares its data undisturbed.
             with_volume.then(service),
         )
+        measured.append(batch_job)
         targets.append(Target(app=batch_manifest.APP, namespace=space, port="metrics"))
     if settings.monitoring.enabled:
         if monitoring is not None:
             # Their definitions come with the chart.
             monitored = monitored.then(monitoring.release)
         Monitors("monitors", MonitorsArgs(targets=targets), monitored)
-    return Workloads(service_url=service.url, grafana_password=monitoring.password if monitoring else None)
+    results: Mapping[str, pulumi.Output[object]] = {}
+    if parts.experiment:
+        args = _experiment(settings, service.url, images, platform.node_stack)
+        results = Experiment("experiment", args, with_volume.then(*measured)).outputs
+    return Workloads(
+        service_url=service.url,
+        grafana_password=monitoring.password if monitoring else None,
+        experiment=results,
+    )
+
+
+def _experiment(
+    settings: Settings, service_url: str, images: Mapping[str, pulumi.Input[str]], stack: str | None
+) -> ExperimentArgs:
+    experiment, batch = settings.experiment, settings.batch
+    return ExperimentArgs(
+        namespace=settings.workload_namespace,
+        image=images[LOAD_GENERATOR],
+        scenario=settings.scenario,
+        spec={
+            "scenario": settings.scenario,
+            "url": f"{service_url}/score",
+            "load_level": settings.load_level,
+            "duration_s": settings.duration_seconds,
+            "warmup_s": experiment.warmup_seconds,
+            "seed": experiment.seed,
+            "volume": {"iops": settings.storage.iops, "mib_s": settings.storage.throughput_mib_s},
+            "lp": {
+                "pattern": batch.pattern,
+                "block_size": batch.block_size,
+                "workers": batch.workers,
+                "parallelism": batch.parallelism,
+            },
+            "policy": settings.controller.policy,
+        },
+        # Only what runs in the scenario: an image that is built and unused changes no result.
+        measures={
+            **{name: images[name] for name in needed(parts_of(settings))},
+            "weights": json.dumps(dict(settings.io_weights), sort_keys=True),
+        },
+        run_s=settings.duration_seconds + experiment.warmup_seconds,
+        pods=experiment.pods,
+        stack=stack,
+    )
 
 
 def controller_settings(settings: Settings) -> controller_config.Config:

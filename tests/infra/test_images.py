@@ -102,7 +102,13 @@ def base(engine: Engine) -> str:
     archive = CACHE / "base.tar"
     if not archive.is_file():
         _make_base(archive)
-    engine.run("import", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", str(archive), BASE)
+    engine.run(
+        "import",
+        "--change",
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        str(archive),
+        BASE,
+    )
     return BASE
 
 

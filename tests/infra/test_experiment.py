@@ -1,0 +1,122 @@
+"""The experiment after the deployment: run again only when what it measures changes, and read back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from components.experiment import summary
+from stacks.dryrun import DryRun, Registration
+from stacks.testing import GIVEN_IMAGES, render
+
+SCENARIOS = ("baseline", "contention", "drcio")
+ON = {"drcio:experiment.enabled": "true", **GIVEN_IMAGES}
+RESULTS = {
+    "schema": "drcio.results/1",
+    "scenarios": {
+        "drcio": {
+            "hp": {"p50_ms": 20.5, "p95_ms": 31.0, "p99_ms": 44.0, "fetch_p95_ms": 2.5, "errors": 0},
+            "lp": {"mib_s": 108.2},
+        }
+    },
+    "verdict": "inconclusive",
+    "reasons": ["only drcio was run"],
+}
+
+
+def job(run: DryRun) -> Registration:
+    (found,) = [
+        item for item in run.registrations if item.type.endswith(":Job") and item.name == "experiment"
+    ]
+    return found
+
+
+def job_name(overrides: dict[str, str]) -> str:
+    metadata = job(render("drcio", {**ON, **overrides})).inputs["metadata"]
+    assert isinstance(metadata, dict)
+    return str(metadata["name"])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_job_waits_for_everything_that_it_measures(scenario: str) -> None:
+    needed = {urn.rpartition("::")[2] for urn in job(render(scenario, ON)).dependencies}
+    expected = {
+        "baseline": {"hp-service"},
+        "contention": {"hp-service", "lp-batch"},
+        "drcio": {"hp-service", "lp-batch", "io-controller"},
+    }
+    assert needed >= expected[scenario]
+
+
+def test_its_rights_are_one_config_map() -> None:
+    run = render("drcio", ON)
+    (role,) = [item for item in run.registrations if item.name == "experiment-role"]
+    assert role.inputs["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [job_name({})],
+            "verbs": ["get", "patch"],
+        }
+    ]
+
+
+def test_results_are_read_from_the_object_that_the_job_fills() -> None:
+    run = render("drcio", ON)
+    (read,) = [item for item in run.registrations if item.is_read]
+    assert read.type == "kubernetes:core/v1:ConfigMap"
+    assert job(run).urn in read.dependencies
+    (made,) = [item for item in run.registrations if item.name == "experiment-results"]
+    assert made.inputs["metadata"]["name"] == job_name({})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"drcio:ioWeights.high": "800"},
+        {"drcio:images.lpBatch": f"registry.example/lpbatch@sha256:{'1' * 64}"},
+        {"drcio:durationSeconds": "240"},
+        {"drcio:loadLevel": "high"},
+        {"drcio:batch.pattern": "random-read"},
+        {"drcio:experiment.seed": "2"},
+        {"drcio:storage.iops": "6000"},
+    ],
+)
+def test_what_is_measured_changes_the_name(change: dict[str, str]) -> None:
+    assert job_name(change) != job_name({})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"drcio:monitoring.enabled": "false"},
+        {"drcio:monitoring.retentionDays": "30"},
+        {"drcio:cluster.publicAccessCidrs": "192.0.2.0/24"},
+    ],
+)
+def test_nothing_else_changes_the_name(change: dict[str, str]) -> None:
+    assert job_name(change) == job_name({})
+
+
+def test_outputs_are_the_fields_of_the_results() -> None:
+    found = summary({"results.json": json.dumps(RESULTS)}, "drcio")
+    assert (found["p95_ms"], found["lp_mib_s"], found["verdict"]) == (31.0, 108.2, "inconclusive")
+    assert found["reasons"] == ["only drcio was run"]
+    assert found["results"] == RESULTS
+
+
+def test_results_that_are_not_there_are_nothing_rather_than_an_error() -> None:
+    assert set(summary(None, "drcio").values()) == {None}
+    assert set(summary({}, "drcio").values()) == {None}
+
+
+def test_stack_exports_every_field() -> None:
+    outputs = render("drcio", ON).outputs
+    names = {"p50_ms", "p95_ms", "p99_ms", "fetch_p95_ms", "lp_mib_s", "offered_rps", "achieved_rps"}
+    assert names | {"errors", "verdict", "reasons", "results"} <= set(outputs)
+
+
+def test_experiment_that_is_off_leaves_nothing() -> None:
+    assert not [item for item in render("drcio").registrations if "experiment" in item.name]
