@@ -17,7 +17,7 @@ MakePod = Callable[..., Pod]
 @pytest.fixture
 def fast_folder() -> Iterator[Path]:
     """Return an empty folder in memory: a fake node is thousands of small files."""
-    memory = Path("/dev/shm")  # noqa: S108 - a fresh folder with a random name is made in it
+    memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
 

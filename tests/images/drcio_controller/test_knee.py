@@ -26,6 +26,7 @@ class Drive:
     state: State
     outcomes: list[Outcome] = field(default_factory=list)
     high_seen_s: float = 0.0
+    low_seen_s: float = float("-inf")
 
     def run(self, seconds: float) -> None:
         end_s = self.simulation.now_s + seconds
@@ -42,6 +43,8 @@ class Drive:
         low_ios = now.low_ios - before.low_ios
         if now.high_ios > before.high_ios:
             self.high_seen_s = sim.now_s
+        if low_ios:
+            self.low_seen_s = sim.now_s
         per_io_s = max(0.0, 1 / sim.model_iops - 4096 / sim.model_bytes_per_s)
         signals = Signals(
             now_s=sim.now_s,
@@ -52,7 +55,7 @@ class Drive:
             delivered=(ios * per_io_s + size / sim.model_bytes_per_s) / span_s,
             queued_s=sim.queued_s / max(0.1, self.state.knee or 1.0),
             protected_active=sim.now_s - self.high_seen_s <= IDLE_AFTER_S,
-            yielding_active=low_ios > 0,
+            yielding_active=sim.now_s - self.low_seen_s <= 1.5,
             yielding_stall=(now.low_stall_s - before.low_stall_s) / span_s,
             yielding_request_bytes=(now.low_bytes - before.low_bytes) / max(1, low_ios),
             floor=0.1,
@@ -172,6 +175,7 @@ def test_knee_is_kept_for_when_high_priority_comes_back() -> None:
 def test_high_priority_alone_is_never_held_back() -> None:
     run = drive()
     run.simulation.low_on = False
+    run.run(3)
     run.simulation.load = Load(burst_reads=64, bursts_per_s=60)
     run.run(4)
 
@@ -303,3 +307,26 @@ def test_budget_stays_in_bounds_whatever_is_seen(seen: list[Signals], known: boo
 
 def _fields(look: Signals) -> dict[str, object]:
     return {name: getattr(look, name) for name in Signals.__slots__}
+
+
+def test_hiccup_of_the_device_does_not_cost_low_priority_its_share_for_long() -> None:
+    run = drive()
+    run.run(20)
+    volume = run.simulation.volume
+    volume.bytes_per_s /= 10
+    run.run(1)
+    volume.bytes_per_s *= 10
+    run.run(5)
+
+    assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.85 * 125
+
+
+def test_latency_that_no_used_up_budget_explains_is_not_blamed_at_once() -> None:
+    state = holding()
+    for look in range(LAW.idle_looks - 1):
+        state = step(
+            state, signals(now_s=100.0 + look, latency_ms=6.0, used=0.1, yielding_stall=0.1), LAW
+        ).state
+
+    assert state.mode is Mode.HOLD
+    assert state.written == 1.0

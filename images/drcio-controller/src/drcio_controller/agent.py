@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from drcio_controller.cgroupfs.files import write_text
 from drcio_controller.config import PolicyName
 from drcio_controller.configfile import ConfigFile
 from drcio_controller.errors import NodeError
@@ -63,6 +62,8 @@ class Options:
     listen: tuple[str, int]
     once: bool = False
     dry_run: bool = False
+    write: Callable[[str, str], None] = write_text
+    """How a kernel file is written; a fake node has its own way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class _Wake:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """A signal came."""
+    """It is time to end."""
 
 
 _News = PodEvent | _Wake | _Stop
@@ -103,7 +104,7 @@ class Agent:
         self._controller = Controller(
             node_name=options.node_name,
             roots=options.roots,
-            knobs=Knobs(options.roots, journal, dry_run=options.dry_run),
+            knobs=Knobs(options.roots, journal, dry_run=options.dry_run, write=options.write),
             config=self._file.config,
             latencies=self._latency.latencies,
             tally=self._tally,
@@ -117,13 +118,13 @@ class Agent:
         self._watch = CgroupWatch(lambda: self._news.put(_Wake()))
         self._status = NodeStatus(node=options.node_name)
         self._last_tick_s = time.monotonic()
+        self.port: int | None = None
+        """Where it listens; known once it runs."""
         self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
 
     def run(self) -> int:
-        """Run until a signal comes, or once; return the exit status."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        """Run until `stop`, or once; return the exit status."""
         server = None
         if not self._options.once:
             registry = CollectorRegistry()
@@ -132,6 +133,7 @@ class Agent:
                 self._options.listen,
                 Probes(registry=registry, status=lambda: self._status, alive=self._alive),
             )
+            self.port = server.server_port
         self._informer.start()
         if not self._options.once:
             self._recorder.start()
@@ -144,7 +146,12 @@ class Agent:
             self._recorder.stop()
             if server is not None:
                 server.shutdown()
+                server.server_close()
             self._client.close()
+
+    def stop(self) -> None:
+        """End `run` soon; may be called from a signal handler or another thread."""
+        self._news.put(_Stop())
 
     def _run_once(self) -> int:
         """Apply what holds now and leave it so."""
@@ -248,9 +255,6 @@ class Agent:
 
     def _alive(self) -> bool:
         return time.monotonic() - self._last_tick_s < STALLED_AFTER_S
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._news.put(_Stop())
 
     def _count_request(self, verb: str, result: str) -> None:
         self._tally.api_requests[verb, result] += 1

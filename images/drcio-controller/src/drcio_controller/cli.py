@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -147,7 +148,10 @@ def _run_agent(arguments: argparse.Namespace) -> int:
         once=arguments.once,
         dry_run=arguments.dry_run,
     )
-    return Agent(options).run()
+    agent = Agent(options)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: agent.stop())
+    return agent.run()
 
 
 def _run_doctor(arguments: argparse.Namespace) -> int:

@@ -17,6 +17,10 @@ QUICK_LOOK_S: Final = 0.25
 """How soon to look again while something is about to happen: the queue that a probe meets grows for
 as long as nobody looks."""
 
+YIELDING_MEMORY_S: Final = 1.5
+"""A lower class counts as doing I/O this long after its last one: under a small budget a large I/O
+may wait longer than from one look to the next."""
+
 WRITE_FLOOR_RATIO: Final = 0.25
 """Of the volume; no cap holds writes below it. Everybody on a shared journal waits for the slowest."""
 
@@ -34,6 +38,7 @@ class DrcioPolicy:
         self._law = law or knee.Law()
         self._state: knee.State | None = None
         self._protected_at_s = float("-inf")
+        self._yielding_at_s = float("-inf")
 
     def decide(self, view: View) -> Decision:
         window = view.window
@@ -42,6 +47,8 @@ class DrcioPolicy:
         protected, yielding = split(window.flows)
         if any(flow.active for flow in protected):
             self._protected_at_s = window.end_s
+        if any(flow.active for flow in yielding):
+            self._yielding_at_s = window.end_s
         signals = knee.Signals(
             now_s=window.end_s,
             span_s=window.span_s,
@@ -51,8 +58,8 @@ class DrcioPolicy:
             delivered=cost(view.profile, window.ios_per_s, window.bytes_per_s),
             queued_s=_queued_s(view, self._state),
             protected_active=window.end_s - self._protected_at_s <= self._config.idle_after_s,
-            yielding_active=any(flow.active for flow in yielding),
-            yielding_stall=_largest([flow.io_stall_ratio for flow in yielding if flow.active]),
+            yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
+            yielding_stall=_largest([flow.io_stall_ratio for flow in yielding]),
             yielding_request_bytes=_request_bytes(yielding),
             floor=self._config.floor_percent / 100,
             missed_target=_missed_target(view, protected),

@@ -72,6 +72,17 @@ class Law:
     """A mean request this many times larger or smaller is another mix, with another knee."""
     correction: float = 0.93
     """At most so much lower is the capacity taken from one look of draining to the next."""
+    proven: float = 0.9
+    """Of what was delivered while a queue ran empty: the rest may have been the burst bucket's."""
+    overshoot: float = 0.97
+    """Where a queue met a budget that was used up, the capacity is below that: at most this much of it."""
+    collapse: float = 0.8
+    """A knee this far below the best one known may be a moment's trouble: it is doubted once."""
+    return_growth: float = 0.7
+    """Per second, back towards a knee whose loss is doubted."""
+    idle_looks: int = 5
+    """Looks in a row with a queue before a budget that is not used up is blamed for it: then it is not
+    what lets too much in, and the latency may come from elsewhere (a busy host, one large burst)."""
     drain_floor: float = 0.3
     """While draining, low priority keeps this share: a full stop would be felt by its own clients."""
     stuck_looks: int = 12
@@ -127,6 +138,10 @@ class State:
     knee: float | None = None
     """The device's capacity for this mix, as last seen, in multiples of the profile."""
     knee_request_bytes: float = 0.0
+    best: float = 0.0
+    """The highest knee lately believed in."""
+    doubted: bool = False
+    """The knee fell far below the best one, once; it is being asked whether it really did."""
     efficiency: float = 0.95
     """Share of a binding budget that is really used: a burst of high priority leaves some unused."""
     base_ms: float | None = None
@@ -176,9 +191,13 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         target_margin=_target_margin(state, seen, queueing=queueing),
     )
     if _mix_changed(state, seen, law):
-        state = replace(state, knee=None)
+        state = replace(state, knee=None, best=0.0, doubted=False)
     # A probe expects to meet the queue; anywhere else one look may be noise.
-    confirmed = severe or state.suspicious >= 2 or (queueing and state.mode in (Mode.PROBE, Mode.SEEK))
+    if _binding(state, seen, law):
+        needed = 1 if state.mode in (Mode.PROBE, Mode.SEEK) else 2
+    else:
+        needed = law.idle_looks
+    confirmed = severe or (queueing and (state.mode is Mode.DRAIN or state.suspicious >= needed))
     if not seen.yielding_active:
         state, reason = _without_yielding(state, seen, law, queueing=confirmed)
     elif not seen.protected_active:
@@ -186,7 +205,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     elif confirmed:
         state, reason = _back_off(state, seen, law)
     elif state.mode in (Mode.DRAIN, Mode.OPEN, Mode.ALONE, Mode.IDLE):
-        state, reason = _settle(state, law)
+        state, reason = _settle(state, seen, law)
     elif queueing:
         reason = "latency rose once; looking again"
     elif not _binding(state, seen, law):
@@ -308,12 +327,19 @@ def _back_off(state: State, seen: Signals, law: Law) -> tuple[State, str]:
     if state.knee is not None and state.mode is Mode.DRAIN:
         # The queue may have run empty on the way, so that less than the capacity was delivered; but
         # the look before may have flattered the device by a full burst bucket.
-        knee = max(knee, state.knee * law.correction)
+        lower = max(knee, state.knee * law.correction)
+        knee = lower if lower <= state.knee else (state.knee + lower) / 2
+    elif state.mode is not Mode.OPEN and _binding(state, seen, law):
+        knee = min(knee, law.overshoot * state.written * state.efficiency)
+    knee = max(knee, seen.floor * state.best)
+    best, doubted = _belief(state, knee, law)
     let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
     return (
         replace(
             state,
             knee=knee,
+            best=best,
+            doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
             budget=min(state.budget * 0.98, knee * let_in),
             queue_seen_s=seen.now_s,
@@ -323,7 +349,22 @@ def _back_off(state: State, seen: Signals, law: Law) -> tuple[State, str]:
     )
 
 
-def _settle(state: State, law: Law) -> tuple[State, str]:
+def _belief(state: State, knee: float, law: Law) -> tuple[float, bool]:
+    """Return the best knee to believe in, and whether the one just seen is doubted.
+
+    A volume that was made smaller shows itself twice, a hiccup once.
+    """
+    if state.mode is Mode.DRAIN:
+        return max(state.best, knee), state.doubted
+    if knee >= law.collapse * state.best:
+        return (max(knee, (state.best + knee) / 2) if state.best else knee), False
+    return (knee, False) if state.doubted else (state.best, True)
+
+
+def _settle(state: State, seen: Signals, law: Law) -> tuple[State, str]:
+    if state.knee is not None and state.mode is Mode.DRAIN:
+        # What emptied the queue was the device at its full speed: it can do that much at least.
+        state = replace(state, knee=max(state.knee, law.proven * seen.delivered * state.unit_ratio))
     if state.knee is None:
         start = 1.0 if state.mode in (Mode.IDLE, Mode.ALONE, Mode.OPEN) else state.budget
         return replace(state, budget=min(state.budget, start), mode=Mode.SEEK), "the knee is not known yet"
@@ -335,6 +376,12 @@ def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
     if state.knee is None:
         budget = state.budget * (1 + law.seek_growth * seen.span_s)
         return replace(state, budget=budget, mode=Mode.SEEK), "no queue, and lower classes want more"
+    if state.doubted:
+        if state.budget >= law.collapse * state.best:
+            found = max(state.knee, state.budget * state.efficiency)
+            return replace(state, knee=found, doubted=False, mode=Mode.HOLD), "the device can do it after all"
+        budget = state.budget * (1 + law.return_growth * seen.span_s)
+        return replace(state, budget=budget, mode=Mode.SEEK), "asking whether the device really got slower"
     quiet_s = seen.now_s - state.queue_seen_s
     if quiet_s < law.quiet_s:
         budget = min(knee_budget, state.budget * (1 + law.seek_growth * seen.span_s))
@@ -345,7 +392,7 @@ def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
 
 
 def _bounded(state: State, seen: Signals, law: Law) -> State:
-    floor = max(law.budget_min, seen.floor * (state.knee or 0.0))
+    floor = max(law.budget_min, seen.floor * max(state.best, state.knee or 0.0))
     budget = min(law.budget_max, max(floor, state.budget))
     moved = abs(budget - state.written) > law.quantum * state.written
     return replace(state, budget=budget, written=budget if moved else state.written)

@@ -1,0 +1,258 @@
+"""The whole agent against a real HTTP Pod API, on a fake node: faults of the API, configuration, its end."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from drcio_controller.agent import Agent, Options
+from drcio_controller.errors import NodeError
+from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.journal import FILE_NAME
+from drcio_controller.knob import Roots
+from drcio_controller.kube.endpoint import at_url
+from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.testing.server import PodApiServer, serving
+from drcio_controller.testing.store import PodStore, Resource
+
+PATIENCE_S = 15.0
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.01)
+
+
+def pod_document(uid: str, priority: str) -> JsonObject:
+    return {
+        "metadata": {
+            "name": f"pod-{uid}",
+            "namespace": "shop",
+            "uid": uid,
+            "labels": {"drcio.io/priority": priority},
+        },
+        "spec": {"nodeName": "node-1", "containers": [{"name": "main"}]},
+        "status": {"phase": "Running", "qosClass": "Burstable"},
+    }
+
+
+class Rig:
+    """An agent in a thread, its API server and its node."""
+
+    def __init__(self, node: FakeNode, api: PodApiServer, folder: Path) -> None:
+        self.node, self.api, self.folder = node, api, folder
+        self.state_dir = folder / "state"
+        self.state_dir.mkdir(exist_ok=True)
+        self.config = folder / "config.yaml"
+        self.config.write_text("interval_s: 0.1\n")
+        self.exit_status: int | None = None
+        self.agent = self._agent()
+        self._thread = threading.Thread(target=self._run)
+
+    def _agent(self) -> Agent:
+        return Agent(
+            Options(
+                node_name="node-1",
+                endpoint=at_url(self.api.url),
+                roots=self.node.roots,
+                state_dir=self.state_dir,
+                config_path=self.config,
+                listen=("127.0.0.1", 0),
+                write=self.node.write,
+            )
+        )
+
+    def _run(self) -> None:
+        self.exit_status = self.agent.run()
+
+    def start(self) -> None:
+        self._thread.start()
+        eventually(lambda: self.agent.port is not None, "listening")
+
+    def stop(self) -> None:
+        self.agent.stop()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+    def add_pod(self, uid: str, priority: str) -> str:
+        cgroup = self.node.add_pod(uid, QosClass.BURSTABLE)
+        self.api.store.create(Resource.PODS, "shop", pod_document(uid, priority))
+        return cgroup
+
+    def relabel(self, uid: str, priority: str) -> None:
+        patch: JsonObject = {"metadata": {"labels": {"drcio.io/priority": priority}}}
+        self.api.store.patch(Resource.PODS, "shop", f"pod-{uid}", patch)
+
+    def expect_weight(self, cgroup: str, weight: int) -> None:
+        eventually(
+            lambda: self.node.read(f"{cgroup}/io.weight").startswith(f"default {weight}\n"),
+            f"weight {weight}",
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        response = urllib3.request("GET", f"http://127.0.0.1:{self.agent.port}{path}", timeout=5)
+        return response.status, response.data.decode()
+
+
+@pytest.fixture
+def rig(node: FakeNode, fast_folder: Path) -> Iterator[Rig]:
+    with serving(PodStore()) as api:
+        made = Rig(node, api, fast_folder)
+        made.start()
+        yield made
+        made.stop()
+
+
+def test_label_change_is_applied_within_a_quarter_second(rig: Rig) -> None:
+    cgroup = rig.add_pod("a", "low")
+    rig.expect_weight(cgroup, 10)
+    delays_s = []
+    for priority, weight in [("high", 1000), ("medium", 100), ("low", 10)] * 3:
+        changed_s = time.monotonic()
+        rig.relabel("a", priority)
+        rig.expect_weight(cgroup, weight)
+        delays_s.append(time.monotonic() - changed_s)
+
+    assert sorted(delays_s)[len(delays_s) // 2] < 0.25
+
+
+def test_everything_is_put_back_at_the_end(rig: Rig) -> None:
+    cgroup = rig.add_pod("a", "high")
+    rig.expect_weight(cgroup, 1000)
+
+    rig.stop()
+
+    assert rig.exit_status == 0
+    assert rig.node.read(f"{cgroup}/io.weight") == "default 100\n"
+
+
+def test_second_agent_takes_over_what_a_killed_one_left(node: FakeNode, fast_folder: Path) -> None:
+    with serving(PodStore()) as api:
+        first = Rig(node, api, fast_folder)
+        first.start()
+        cgroup = first.add_pod("a", "high")
+        first.expect_weight(cgroup, 1000)
+        journal = (first.state_dir / FILE_NAME).read_text()
+        first.stop()
+        # What SIGKILL would have left: the journal, and knobs that nobody put back.
+        (first.state_dir / FILE_NAME).write_text(journal)
+        node.write(f"{node.roots.cgroup}/{cgroup}/io.weight", "default 1000")
+
+        second = Rig(node, api, fast_folder)
+        second.start()
+        second.expect_weight(cgroup, 1000)
+        second.stop()
+
+    assert node.read(f"{cgroup}/io.weight") == "default 100\n"
+
+
+@pytest.mark.parametrize(
+    "code", [HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.INTERNAL_SERVER_ERROR]
+)
+def test_api_server_that_refuses_is_asked_again(rig: Rig, code: HTTPStatus) -> None:
+    cgroup = rig.add_pod("a", "low")
+    rig.expect_weight(cgroup, 10)
+    rig.api.faults.fail_next(2, code)
+    rig.api.faults.cut_watches()
+    rig.relabel("a", "high")
+
+    rig.expect_weight(cgroup, 1000)
+
+
+def test_api_server_that_is_away_leaves_the_last_known_pods_managed(rig: Rig) -> None:
+    cgroup = rig.add_pod("a", "high")
+    rig.expect_weight(cgroup, 1000)
+    rig.api.down()
+    rig.node.write(f"{rig.node.roots.cgroup}/{cgroup}/io.weight", "default 7")
+    rig.expect_weight(cgroup, 1000)
+
+    rig.api.store.patch(
+        Resource.PODS, "shop", "pod-a", {"metadata": {"labels": {"drcio.io/priority": "low"}}}
+    )
+    rig.api.up()
+
+    rig.expect_weight(cgroup, 10)
+
+
+def test_bad_configuration_leaves_the_last_good_one_and_is_seen(rig: Rig) -> None:
+    cgroup = rig.add_pod("a", "high")
+    rig.expect_weight(cgroup, 1000)
+    rig.config.write_text("classes: {high: ")
+    eventually(lambda: "drcio_config_valid 0.0" in rig.get("/metrics")[1], "refused")
+    rig.expect_weight(cgroup, 1000)
+
+    rig.config.write_text("interval_s: 0.1\nclasses: {high: 5000}\n")
+
+    rig.expect_weight(cgroup, 5000)
+
+
+def test_metrics_of_the_contract_are_served(rig: Rig) -> None:
+    cgroup = rig.add_pod("a", "high")
+    rig.expect_weight(cgroup, 1000)
+    rig.node.do_io(cgroup, read_bytes=4096)
+    eventually(lambda: "drcio_io_bytes_read_total{" in rig.get("/metrics")[1], "bytes read")
+
+    text = rig.get("/metrics")[1]
+
+    where = 'namespace="shop",pod="pod-a",priority="high"'
+    assert f"drcio_io_weight{{{where}}} 1000.0" in text
+    assert 'drcio_active_pods{priority="high"} 1.0' in text
+    assert f'drcio_io_bytes_read_total{{device="{DEVICE}",{where}}} 4096.0' in text.replace(
+        f'{{{where},device="{DEVICE}"}}', f'{{device="{DEVICE}",{where}}}'
+    )
+    assert "drcio_workload_discovery_total 1.0" in text
+    assert "drcio_io_weight_applied_total" in text
+    assert "drcio_io_bytes_write_total" in text
+
+
+def test_probes_and_status_answer(rig: Rig) -> None:
+    rig.add_pod("a", "high")
+    eventually(lambda: json.loads(rig.get("/readyz")[1])["managed_pods"] == 1, "one managed pod")
+
+    assert rig.get("/healthz")[0] == 200
+    assert rig.get("/readyz")[0] == 200
+    assert json.loads(rig.get("/status")[1])["pods"][0]["priority"] == "high"
+    assert rig.get("/nothing")[0] == 404
+
+
+def test_pod_without_an_engine_is_inert_in_metric_readiness_and_event(rig: Rig) -> None:
+    rig.config.write_text("interval_s: 0.1\npolicy: weight-only\n")
+    cgroup = rig.add_pod("a", "high")
+
+    def inert() -> bool:
+        rig.node.do_io(cgroup, read_bytes=4096)
+        return bool(json.loads(rig.get("/readyz")[1])["inert"])
+
+    eventually(inert, "inert")
+    assert 'state="inert"} 1.0' in rig.get("/metrics")[1]
+    eventually(
+        lambda: any(event["reason"] == "IOWeightInert" for event in rig.api.store.all(Resource.EVENTS)[1]),
+        "an Event",
+    )
+
+
+def test_folder_that_is_no_cgroup_root_is_refused_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(NodeError) as refusal:
+        Agent(
+            Options(
+                node_name="n",
+                endpoint=at_url("http://127.0.0.1:1"),
+                roots=Roots(tmp_path, tmp_path),
+                state_dir=None,
+                config_path=None,
+                listen=("127.0.0.1", 0),
+            )
+        )
+
+    assert "cgroup v2" in str(refusal.value)
+    assert refusal.value.hint

@@ -1,0 +1,103 @@
+"""An application's own latency, read out of its Prometheus text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drcio_controller.config import LatencyTarget
+from drcio_controller.histogram import parse_histogram, percentile_between
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.latency import STALE_AFTER_S, LatencyWatch
+from drcio_controller.pods import LatencySource, NodePod
+
+METRIC = "request_seconds"
+
+
+def text(*counts: int, labels: str = 'path="/score"') -> str:
+    bounds = ("0.01", "0.1", "1.0", "+Inf")
+    lines = [f"# TYPE {METRIC} histogram", f"{METRIC}_sum 3", "request_seconds_bucket_other 1"]
+    lines += [
+        f'{METRIC}_bucket{{{labels},le="{bound}"}} {count}'
+        for bound, count in zip(bounds, counts, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def test_histogram_is_summed_over_its_label_sets() -> None:
+    both = text(1, 2, 3, 4) + "\n" + text(10, 20, 30, 40, labels='path="/other"')
+
+    assert parse_histogram(both, METRIC) == {0.01: 11, 0.1: 22, 1.0: 33, float("inf"): 44}
+
+
+def test_other_metric_is_not_taken_for_it() -> None:
+    assert parse_histogram(text(1, 2, 3, 4), "request") == {}
+
+
+def test_percentile_is_of_what_happened_between_two_looks() -> None:
+    before = parse_histogram(text(0, 0, 1000, 1000), METRIC)
+    after = parse_histogram(text(0, 100, 1100, 1100), METRIC)
+
+    assert percentile_between(before, after, 50) == pytest.approx(0.01 + 0.09 / 2)
+
+
+def test_restarted_program_is_counted_from_zero() -> None:
+    before = parse_histogram(text(500, 500, 500, 500), METRIC)
+    after = parse_histogram(text(0, 10, 10, 10), METRIC)
+
+    assert percentile_between(before, after, 100) == pytest.approx(0.1)
+
+
+def test_what_is_over_the_last_bound_counts_as_that_bound() -> None:
+    assert percentile_between({}, parse_histogram(text(0, 0, 0, 10), METRIC), 95) == 1.0
+
+
+def test_nothing_observed_has_no_percentile() -> None:
+    same = parse_histogram(text(1, 2, 3, 4), METRIC)
+
+    assert percentile_between(same, same, 95) is None
+
+
+@given(st.text())
+def test_any_text_is_survived(body: str) -> None:
+    parse_histogram(f"{METRIC}_bucket{body}", METRIC)
+
+
+def pod_with_target() -> NodePod:
+    source = LatencySource(
+        target=LatencyTarget(percentile=95, limit_s=0.05), metric=METRIC, url="http://pod/metrics"
+    )
+    return NodePod(
+        uid="a", cgroup_uid="a", namespace="n", name="p", qos=QosClass.BURSTABLE,
+        priority="high", weight=1000, latency=source,
+    )  # fmt: skip
+
+
+def test_pod_that_names_a_target_is_asked_and_goes_stale_when_silent() -> None:
+    now_s = 0.0
+    answers = [text(0, 0, 0, 0), text(100, 100, 100, 100)]
+    watch = LatencyWatch(3.0, get=lambda url: answers.pop(0), clock=lambda: now_s)
+    pods = {"a": pod_with_target()}
+    assert watch.latencies(pods, now_s) == {}
+    watch.poll()
+    now_s = 1.0
+    watch.poll()
+
+    found = watch.latencies(pods, now_s)["a"]
+
+    assert found.measured_s == pytest.approx(0.0095)
+    assert found.limit_s == 0.05
+    assert watch.latencies(pods, now_s + STALE_AFTER_S) == {}
+
+
+def test_pod_that_does_not_answer_is_complained_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(url: str) -> str:
+        raise ConnectionRefusedError(url)
+
+    watch = LatencyWatch(3.0, get=refuse, clock=lambda: 0.0)
+    watch.latencies({"a": pod_with_target()}, 0.0)
+    watch.poll()
+    watch.poll()
+
+    assert len(caplog.records) == 1

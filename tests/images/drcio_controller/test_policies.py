@@ -1,0 +1,162 @@
+"""Who is protected, the step function as published, and how a look becomes the law's signals."""
+
+from __future__ import annotations
+
+import pytest
+
+from drcio_controller.cgroupfs.parse import DeviceId
+from drcio_controller.config import Config, Engine, VolumeProfile
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.pods import NodePod
+from drcio_controller.policies.decision import Decision, Latency, View
+from drcio_controller.policies.drcio import DrcioPolicy, cost
+from drcio_controller.policies.roles import split
+from drcio_controller.policies.stepwise import weights_for
+from drcio_controller.window import Flow, Window
+
+PROFILE = VolumeProfile(iops=3000, mib_s=125)
+
+
+def flow(uid: str, weight: int | None, *, ios_per_s: float = 100.0, cpu_stall: float = 0.0) -> Flow:
+    pod = NodePod(uid=uid, cgroup_uid=uid, namespace="n", name=uid, qos=QosClass.BURSTABLE, weight=weight)
+    return Flow(
+        pod=pod,
+        ios_per_s=ios_per_s,
+        bytes_per_s=ios_per_s * 2**20,
+        io_stall_ratio=0.9,
+        cpu_stall_ratio=cpu_stall,
+    )
+
+
+def uids(flows: tuple[Flow, ...]) -> str:
+    return "".join(each.pod.uid for each in flows)
+
+
+@pytest.mark.parametrize(
+    ("weights", "protected", "yielding"),
+    [
+        ({"h": 1000, "l": 10}, "h", "l"),
+        ({"h": 1000, "m": 100, "l": 10}, "h", "ml"),
+        ({"m": 100, "l": 10}, "m", "l"),
+        ({"h": 1000, "u": None}, "h", "u"),
+        ({"h": 1000, "g": 1000}, "", "hg"),
+        ({"l": 10, "u": None}, "", "lu"),
+        ({"u": None}, "", "u"),
+    ],
+)
+def test_heaviest_class_is_protected_if_somebody_lighter_is_there(
+    weights: dict[str, int | None], protected: str, yielding: str
+) -> None:
+    roles = split([flow(uid, weight) for uid, weight in weights.items()])
+
+    assert (uids(roles[0]), uids(roles[1])) == (protected, yielding)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (2.0, (900, 100)),
+        (1.3, (900, 100)),
+        (1.2, (800, 200)),
+        (1.0, (700, 300)),
+        (0.8, (600, 400)),
+        (0.1, (500, 500)),
+    ],
+)
+def test_step_function_is_the_published_one(ratio: float, expected: tuple[int, int]) -> None:
+    assert weights_for(ratio) == expected
+
+
+def test_volume_at_its_bandwidth_costs_all_of_it() -> None:
+    assert cost(PROFILE, 125.0, 125 * 2**20) == pytest.approx(1.02, abs=0.01)
+    assert cost(PROFILE, 3000.0, 3000 * 4096) == pytest.approx(0.5, abs=0.01)
+
+
+def look(
+    policy: DrcioPolicy,
+    end_s: float,
+    flows: tuple[Flow, ...],
+    *,
+    latency_ms: float = 1.0,
+    engine: Engine = Engine.IOCOST,
+    latencies: dict[str, Latency] | None = None,
+) -> Decision:
+    window = Window(
+        device=DeviceId("259:0"),
+        end_s=end_s,
+        span_s=0.5,
+        latency_ms=latency_ms,
+        ios_per_s=120,
+        bytes_per_s=120 * 2**20,
+        in_flight=0 if latency_ms < 10 else 64,
+        flows=flows,
+        budget_used_ratio=0.95 if engine is Engine.IOCOST else None,
+    )
+    return policy.decide(
+        View(window=window, engine=engine, profile=PROFILE, profile_known=True, latencies=latencies or {})
+    )
+
+
+BOTH = (flow("h", 1000), flow("l", 10))
+
+
+def test_queue_that_lower_classes_cause_lowers_the_budget() -> None:
+    policy = DrcioPolicy(Config())
+    look(policy, 1, BOTH)
+
+    decision = look(policy, 2, BOTH, latency_ms=300)
+
+    assert decision.state == "drain"
+    assert decision.budget_ratio < 0.8
+    assert decision.terms["latency_ms"] == 300
+    assert decision.look_again_s is not None
+
+
+def test_queue_that_high_priority_causes_alone_lowers_nothing() -> None:
+    policy = DrcioPolicy(Config())
+    alone = (flow("h", 1000), flow("l", 10, ios_per_s=0))
+
+    decision = look(policy, 1, alone, latency_ms=300)
+
+    assert decision.state == "hp-alone"
+    assert decision.budget_ratio >= 1
+    assert decision.caps == {}
+
+
+def test_high_priority_that_is_short_of_cpu_is_reported_as_such() -> None:
+    flows = (flow("h", 1000, cpu_stall=0.95), flow("l", 10))
+    missed = {"h": Latency(measured_s=1.0, limit_s=0.1)}
+    hungry = (
+        Flow(pod=flows[0].pod, ios_per_s=1, bytes_per_s=1, io_stall_ratio=0.0, cpu_stall_ratio=0.95),
+        flows[1],
+    )
+
+    decision = look(DrcioPolicy(Config()), 1, hungry, latencies=missed)
+
+    assert "short of CPU" in decision.reason
+    assert decision.state != "drain"
+
+
+def test_without_iocost_limits_on_those_who_yield_are_the_budget() -> None:
+    policy = DrcioPolicy(Config(engine=Engine.IOMAX))
+    look(policy, 1, BOTH, engine=Engine.IOMAX)
+
+    decision = look(policy, 2, BOTH, latency_ms=300, engine=Engine.IOMAX)
+
+    assert set(decision.caps) == {"l"}
+    limits = decision.caps["l"]
+    assert limits.rbps is not None
+    assert limits.rbps < PROFILE.bytes_per_s
+    assert limits.wbps is not None
+    assert limits.wbps >= PROFILE.bytes_per_s // 4
+
+
+def test_limits_go_when_high_priority_is_idle() -> None:
+    policy = DrcioPolicy(Config(engine=Engine.IOMAX))
+    look(policy, 1, BOTH, engine=Engine.IOMAX)
+    idle = (flow("h", 1000, ios_per_s=0), flow("l", 10))
+
+    decision = look(policy, 5, idle, engine=Engine.IOMAX)
+
+    assert decision.state == "open"
+    assert decision.caps == {}
