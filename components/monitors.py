@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import Destination, in_cluster
+from components.alerts import AlertArgs, alert_rules
+from components.kubernetes import Destination, Tree, in_cluster
 
 SCRAPE_INTERVAL = "5s"
 """For people: the controller itself decides on local signals, faster than any scrape."""
@@ -22,17 +23,22 @@ class Target:
     namespace: str
     port: str
     """Name of the container port."""
+    own_labels: bool = False
+    """Its metrics say themselves which namespace and pod they are about, and mean others than itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorsArgs:
     """What to scrape."""
 
+    namespace: str
+    """Where the rules go."""
     targets: Sequence[Target]
+    alerts: AlertArgs
 
 
 class Monitors(pulumi.ComponentResource):
-    """One PodMonitor per workload."""
+    """One PodMonitor per workload, and the stack's alert rules."""
 
     def __init__(
         self,
@@ -52,10 +58,26 @@ class Monitors(pulumi.ComponentResource):
                 ),
                 spec={
                     "selector": {"matchLabels": {"app": target.app}},
-                    "podMetricsEndpoints": [
-                        {"port": target.port, "path": "/metrics", "interval": SCRAPE_INTERVAL}
-                    ],
+                    "podMetricsEndpoints": [_endpoint(target)],
                 },
                 opts=in_cluster(self, where),
             )
+        k8s.apiextensions.CustomResource(
+            f"{name}-alerts",
+            api_version="monitoring.coreos.com/v1",
+            kind="PrometheusRule",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name="drcio-alerts", namespace=args.namespace),
+            spec={"groups": [{"name": "drcio", "rules": alert_rules(args.alerts)}]},
+            opts=in_cluster(self, where),
+        )
         self.register_outputs({})
+
+
+def _endpoint(target: Target) -> Tree:
+    return {
+        "port": target.port,
+        "path": "/metrics",
+        "interval": SCRAPE_INTERVAL,
+        "honorLabels": target.own_labels,
+        "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+    }

@@ -1,0 +1,223 @@
+"""Recording rules and alerts, from the same configuration that the controller runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from components.observability import queries
+from components.observability.queries import Scope
+from drcio_controller.config import Config, LatencyTarget, VolumeProfile
+from drcio_controller.devices import GP3_BASELINE
+
+Severity = Literal["critical", "warning"]
+Value = str | list["Value"] | dict[str, "Value"]
+
+DEFAULT_TARGET: Final = LatencyTarget(percentile=95, limit_s=0.1)
+"""For the heaviest class where no class has a target: the controller can do without one and works from
+kernel signals, somebody who is to be woken cannot."""
+
+RUNBOOKS: Final = "docs/runbooks"
+"""Where the pages are in this repository; prefix it where they are published."""
+
+_QUANTILES: Final = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingRule:
+    """A query whose answer is stored under a name of its own."""
+
+    record: str
+    expr: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Value]:
+        labels: dict[str, Value] = {"labels": dict(self.labels)} if self.labels else {}
+        return {"record": self.record, "expr": self.expr, **labels}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """A condition that somebody is told of."""
+
+    alert: str
+    expr: str
+    held_for: str
+    """How long it must hold first."""
+    severity: Severity
+    summary: str
+    description: str
+    runbook: str
+    """The page's name, without folder and ending."""
+
+    def to_json(self, runbooks: str) -> dict[str, Value]:
+        return {
+            "alert": self.alert,
+            "expr": self.expr,
+            "for": self.held_for,
+            "labels": {"severity": self.severity},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": f"{runbooks}/{self.runbook}.md",
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rules that are evaluated together, one after the other."""
+
+    name: str
+    rules: Sequence[RecordingRule | AlertRule]
+
+
+def rule_groups(config: Config, scope: Scope, *, with_controller: bool) -> tuple[Group, ...]:
+    """Return a stack's rules; those about the controller only where the stack has one."""
+    service = Group(name="drcio-service", rules=(*_latency_records(config, scope), _target_missed(config)))
+    if not with_controller:
+        return (service,)
+    controller = Group(
+        name="drcio-controller",
+        rules=(*_throughput_records(scope), *_controller_alerts(scope), _starved(config, scope)),
+    )
+    return (service, controller)
+
+
+def as_spec(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> dict[str, Value]:
+    """Return the groups as Prometheus' rule file and a PrometheusRule's spec both have them."""
+    return {
+        "groups": [
+            {
+                "name": group.name,
+                "rules": [
+                    rule.to_json(runbooks) if isinstance(rule, AlertRule) else rule.to_json()
+                    for rule in group.rules
+                ],
+            }
+            for group in groups
+        ]
+    }
+
+
+def targets(config: Config) -> dict[str, LatencyTarget]:
+    """Return the latency target of each class that has one; never empty."""
+    given = {
+        name: entry.latency_target for name, entry in config.classes.items() if entry.latency_target is not None
+    }
+    return given or {heaviest(config): DEFAULT_TARGET}
+
+
+def heaviest(config: Config) -> str:
+    """Return the class that the controller protects where several are on a device."""
+    return max(config.classes, key=lambda name: config.classes[name].weight)
+
+
+def _latency_records(config: Config, scope: Scope) -> list[RecordingRule]:
+    quantiles = [
+        RecordingRule(
+            record=queries.LATENCY_QUANTILE,
+            expr=queries.latency(scope, queries.REQUEST_LATENCY, quantile),
+            labels={"quantile": f"{quantile:g}"},
+        )
+        for quantile in _QUANTILES
+    ]
+    over_target = []
+    for priority, target in targets(config).items():
+        labels = {"percentile": f"{target.percentile:g}"}
+        over_target += [
+            RecordingRule(
+                record=queries.LATENCY_TARGET,
+                expr=f"vector({target.limit_s:g})",
+                labels={**labels, "priority": priority},
+            ),
+            RecordingRule(
+                record=queries.LATENCY_OVER_TARGET,
+                expr=queries.latency_over_target(scope, priority, target.percentile / 100, target.limit_s),
+                labels=labels,
+            ),
+        ]
+    return [*quantiles, *over_target]
+
+
+def _throughput_records(scope: Scope) -> list[RecordingRule]:
+    by = "namespace, node, priority"
+    return [
+        RecordingRule(record=queries.PRIORITY_BYTES, expr=queries.device_bytes(scope, by)),
+        RecordingRule(record=queries.PRIORITY_OPERATIONS, expr=queries.device_operations(scope, by)),
+    ]
+
+
+def _target_missed(config: Config) -> AlertRule:
+    classes = "|".join(targets(config))
+    return AlertRule(
+        alert="DrcioLatencyTargetMissed",
+        expr=f'{queries.LATENCY_OVER_TARGET}{{priority=~"{classes}"}} > 1',
+        held_for="5m",
+        severity="critical",
+        summary="{{ $labels.namespace }}/{{ $labels.pod }} misses its latency target",
+        description=(
+            "The {{ $labels.percentile }}th percentile of its latency has been "
+            "{{ $value | humanize }} times the target of class {{ $labels.priority }} for five minutes."
+        ),
+        runbook="latency-target-missed",
+    )
+
+
+def _controller_alerts(scope: Scope) -> list[AlertRule]:
+    return [
+        AlertRule(
+            alert="DrcioWeightsInert",
+            expr=queries.inert(scope),
+            held_for="2m",
+            severity="critical",
+            summary="The I/O weight of {{ $labels.namespace }}/{{ $labels.pod }} does nothing",
+            description=(
+                "It does I/O on device {{ $labels.device }} of node {{ $labels.node }}, where no engine "
+                "reads its weight."
+            ),
+            runbook="weights-inert",
+        ),
+        AlertRule(
+            alert="DrcioControllerDown",
+            expr=queries.nodes_without_controller(scope),
+            held_for="2m",
+            severity="critical",
+            summary="No controller answers on node {{ $labels.node }}",
+            description="{{ $value }} managed pods run there; nobody adjusts their weights.",
+            runbook="controller-down",
+        ),
+        AlertRule(
+            alert="DrcioConfigRefused",
+            expr=queries.config_refused(scope),
+            held_for="1m",
+            severity="warning",
+            summary="{{ $labels.namespace }}/{{ $labels.pod }} refuses its configuration",
+            description="It goes on with the last good one on node {{ $labels.node }}.",
+            runbook="config-refused",
+        ),
+    ]
+
+
+def _starved(config: Config, scope: Scope) -> AlertRule:
+    floor = config.floor_percent / 100
+    profile = _slowest(config.volumes)
+    yielding = "|".join(name for name in config.classes if name != heaviest(config)) or heaviest(config)
+    return AlertRule(
+        alert="DrcioLowPriorityStarved",
+        expr=queries.starved(scope, yielding, floor * profile.bytes_per_s, floor * profile.iops),
+        held_for="5m",
+        severity="warning",
+        summary="Low-priority pods on node {{ $labels.node }} get less than their floor",
+        description=(
+            "They wait for I/O most of the time and get {{ $value | humanize1024 }}B/s; "
+            f"the floor is {config.floor_percent:g}% of the volume."
+        ),
+        runbook="low-priority-starved",
+    )
+
+
+def _slowest(volumes: Sequence[VolumeProfile]) -> VolumeProfile:
+    """Return the profile whose floor is lowest: metrics do not say which profile is a node's."""
+    return min(volumes, key=lambda volume: (volume.bytes_per_s, volume.iops), default=GP3_BASELINE)
