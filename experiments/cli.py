@@ -18,6 +18,7 @@ from rich.console import Console
 
 from experiments.display import Display
 from experiments.errors import ExperimentError
+from experiments.record import RUNS_FOLDER
 from experiments.report import build_report, print_summary, write_spec
 from experiments.run import run_all
 from experiments.spec import (
@@ -28,11 +29,17 @@ from experiments.spec import (
     Scenario,
     Spec,
     parse_volume,
+    plan_runs,
     policy_scenarios,
     scenarios,
 )
-from experiments.targets.twin import TwinOptions, twin_target
+from experiments.targets.node import Node
+from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
+from experiments.targets.twin import TwinOptions, bare_twin, twin_target
 from experiments.twin.errors import TwinError
+from experiments.twin.session import running
+from experiments.wholefile import write_json
+from experiments.workloads import Workload
 from load_generator.levels import EMULATED_SCALE, LEVELS_RPS, level_rps
 
 ERROR_STATUS = 2
@@ -73,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     run.add_argument("--scenario", choices=("all", *SCENARIOS), default="all", help="which to run")
+    run.add_argument(
+        "--workloads",
+        type=Path,
+        metavar="DIR",
+        help="run the Pod manifests of this folder instead of ours; their I/O is measured, nothing is judged",
+    )
     _add_run_options(run)
     run.set_defaults(command=_run)
 
@@ -163,12 +176,36 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     )
     _clear(output)
     write_spec(output, spec)
+    if getattr(options, "workloads", None) is not None:
+        return _own_workloads(spec, read_workloads(options.workloads), twin_options, console)
     with (
         Display(console, runs=len(arms) * spec.repeats) as display,
         twin_target(spec, twin_options, display) as target,
     ):
         run_all(spec, target, output, display, on_run=display.run)
     return _tell(output, console, as_json=options.json)
+
+
+def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptions, console: Console) -> int:
+    """Run a user's own pods under the scenarios and show each pod's I/O; nothing is judged."""
+    planned = plan_runs(spec)
+    runs = []
+    with (
+        Display(console, runs=len(planned)) as display,
+        running(bare_twin(spec, options), tell=display.doing) as twin,
+    ):
+        node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
+        target = OwnTarget(spec=spec, node=node, workloads=workloads)
+        for run in planned:
+            display.begin(run)
+            document = target.run(run, display)
+            (options.output / RUNS_FOLDER).mkdir(exist_ok=True)
+            write_json(options.output / RUNS_FOLDER / run.file_name, document, compact=True)
+            display.end()
+            runs.append(document)
+    print_own_runs(console, runs)
+    console.print(f"logs and /results of every pod: {options.output / 'pods'}")
+    return 0
 
 
 def _report(options: argparse.Namespace, console: Console) -> int:

@@ -66,18 +66,26 @@ class Display:
         share = min(elapsed_s / total_s, 1.0) if total_s else 0.0
         self._bars.update(self._task, completed=self._done_runs + share, left=self._left())
 
-    def run(self, planned: PlannedRun, record: RunRecord | None) -> None:
-        """Note that a run begins (no record yet) or has ended."""
-        if record is None:
-            self._first_run_s = self._first_run_s or time.monotonic()
-            self._run_text = f"run {planned.order}/{self._runs} {planned.scenario.name}"
-            return
+    def begin(self, planned: PlannedRun) -> None:
+        """Note that a run begins."""
+        self._first_run_s = self._first_run_s or time.monotonic()
+        self._run_text = f"run {planned.order}/{self._runs} {planned.scenario.name} r{planned.repeat}"
+
+    def end(self) -> None:
+        """Note that the run under way has ended."""
         self._done_runs += 1
         self._bars.update(self._task, completed=float(self._done_runs), left=self._left())
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None:
+        """Note that a run begins (no record yet), or has ended with this record."""
+        if record is None:
+            self.begin(planned)
+            return
+        self.end()
         if not self._quiet:
             fetch = record.load.timings.get("fetch")
             self._console.print(
-                f"{self._run_text} r{planned.repeat}: p95 {_ms(record.load.latency.p95_ms)}, "
+                f"{self._run_text}: p95 {_ms(record.load.latency.p95_ms)}, "
                 f"fetch p95 {_ms(fetch.p95_ms if fetch else None)}, "
                 f"{record.load.completed} answered, {record.load.failed} failed",
                 markup=False,

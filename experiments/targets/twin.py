@@ -16,17 +16,15 @@ from typing import Final, cast
 
 import httpx
 
-from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
-from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
-from drcio_controller.manifest import CONFIG_FILE
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiments import workloads
 from experiments.jsonfields import Field, JsonObject, JsonValue
 from experiments.record import RunRecord, load_run
-from experiments.spec import NO_POLICY, PlannedRun, Spec
+from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
+from experiments.targets.node import Node
 from experiments.twin.errors import TwinError
-from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
+from experiments.twin.layout import NAMESPACE, NODE_NAME
 from experiments.twin.session import KvmChoice, Twin, TwinConfig, running
 from experiments.twin.volume import VolumeRequest
 from hp_service.manifest import PORT as HP_PORT
@@ -38,6 +36,7 @@ from lp_batch.manifest import METRICS_PORT as LP_PORT
 LP_FILE_SIZE: Final = "512MiB"
 _LP_FILE_BYTES: Final = 512 << 20
 _MIN_VOLUME_BYTES: Final = 2 << 30
+_BARE_VOLUME_BYTES: Final = 4 << 30
 _READY_TIMEOUT_S: Final = 600.0
 """The service imports its framework in about a minute when emulated on idle cores."""
 _LP_FLOWING_BYTES: Final = 8 << 20
@@ -90,6 +89,20 @@ def twin_target(spec: Spec, options: TwinOptions, progress: Progress) -> Iterato
         yield TwinTarget(spec, options, twin, contents)
 
 
+def bare_twin(spec: Spec, options: TwinOptions) -> TwinConfig:
+    """Return a twin with one empty volume and none of our pods."""
+    return TwinConfig(
+        output=options.output,
+        cache=options.cache / "twin",
+        volumes=[
+            VolumeRequest(claim=workloads.DATA_CLAIM, limits=spec.volume, size_bytes=_BARE_VOLUME_BYTES)
+        ],
+        published_ports=(CONTROLLER_PORT,),
+        kvm=options.kvm,
+        memory_mib=options.memory_mib,
+    )
+
+
 def prepare_volume(folder: Path, progress: Progress) -> Path:
     """Have the images' own `prepare` commands fill a folder that becomes the volume; both are idempotent."""
     progress.doing("preparing the service's data and model (once; a minute or two)")
@@ -117,7 +130,7 @@ class TwinTarget:
         self._spec = spec
         self._options = options
         self._ids_max = _ids_max(contents)
-        self._clean_knobs = twin.quiesce()
+        self._node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
         self._environment = self._describe()
 
     def with_options(self, *, spec: Spec | None = None, **changes: bool) -> TwinTarget:
@@ -132,7 +145,8 @@ class TwinTarget:
 
     def run(self, planned: PlannedRun, progress: Progress) -> RunRecord:
         """Make one run: a clean node, then controller and batch job, then load; and clean up."""
-        notes = self._clean(progress)
+        progress.doing("emptying caches and queues")
+        notes = self._node.clean()
         service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
         present = {service.name: service}
         progress.doing("starting the pods of this scenario")
@@ -150,19 +164,8 @@ class TwinTarget:
                     self.twin.delete_pod(name)
 
     def _arm(self, planned: PlannedRun) -> list[workloads.Workload]:
-        arm: list[workloads.Workload] = []
-        if planned.scenario.policy != NO_POLICY:
-            self.twin.put_config_map(
-                CONTROLLER_CONFIG_MAP, {CONFIG_FILE: dump(self._controller_config(planned.scenario.policy))}
-            )
-            arm.append(
-                workloads.controller(
-                    planned.scenario.policy,
-                    namespace=NAMESPACE,
-                    node=NODE_NAME,
-                    api_server=f"http://127.0.0.1:{API_PORT}",
-                )
-            )
+        controller = self._node.controller(planned.scenario.policy)
+        arm = [controller] if controller is not None else []
         if planned.scenario.with_lp and not self._options.lp_idle:
             claim = workloads.OTHER_CLAIM if self._options.lp_elsewhere else workloads.DATA_CLAIM
             arm.append(
@@ -171,28 +174,6 @@ class TwinTarget:
                 )
             )
         return arm
-
-    def _controller_config(self, policy: str) -> Config:
-        volumes = (
-            (VolumeProfile(iops=self._spec.volume.iops, mib_s=self._spec.volume.mib_s),)
-            if self._options.tell_controller_volume
-            else ()
-        )
-        if policy.startswith("iomax-"):
-            return Config(
-                policy=PolicyName.IOMAX, iomax_percent=int(policy.removeprefix("iomax-")), volumes=volumes
-            )
-        return Config(policy=PolicyName(policy), volumes=volumes)
-
-    def _clean(self, progress: Progress) -> list[str]:
-        """Empty caches and queues, and hold the node's knobs against those of the fresh boot."""
-        progress.doing("emptying caches and queues")
-        knobs = self.twin.quiesce()
-        return [
-            f"{knob} was {knobs[knob]!r} before the run; on the fresh twin it was {value!r}"
-            for knob, value in self._clean_knobs.items()
-            if knobs.get(knob) != value
-        ]
 
     def _wait_for_arm(self, present: Mapping[str, workloads.Workload]) -> None:
         if workloads.CONTROLLER_POD in present:

@@ -1,0 +1,48 @@
+"""What every experiment on a twin does with its node: start from a clean one, and put a policy on it."""
+
+from __future__ import annotations
+
+from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
+from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
+from drcio_controller.manifest import CONFIG_FILE
+from experiments import workloads
+from experiments.spec import NO_POLICY, Volume
+from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
+from experiments.twin.session import Twin
+
+
+class Node:
+    """A booted twin as the policies find it. Make it while nothing has turned a knob yet."""
+
+    def __init__(self, twin: Twin, volume: Volume, *, tell_controller_volume: bool) -> None:
+        self.twin = twin
+        self._profiles = (
+            (VolumeProfile(iops=volume.iops, mib_s=volume.mib_s),) if tell_controller_volume else ()
+        )
+        self._knobs = twin.quiesce()
+
+    def clean(self) -> list[str]:
+        """Empty caches and queues; return a note for every knob that is not as on the fresh boot."""
+        knobs = self.twin.quiesce()
+        return [
+            f"{knob} was {knobs.get(knob)!r} before the run; on the fresh twin it was {value!r}"
+            for knob, value in self._knobs.items()
+            if knobs.get(knob) != value
+        ]
+
+    def controller(self, policy: str) -> workloads.Workload | None:
+        """Return the agent that carries a policy out, its configuration in place; None for no policy."""
+        if policy == NO_POLICY:
+            return None
+        if policy.startswith("iomax-"):
+            config = Config(
+                policy=PolicyName.IOMAX,
+                iomax_percent=int(policy.removeprefix("iomax-")),
+                volumes=self._profiles,
+            )
+        else:
+            config = Config(policy=PolicyName(policy), volumes=self._profiles)
+        self.twin.put_config_map(CONTROLLER_CONFIG_MAP, {CONFIG_FILE: dump(config)})
+        return workloads.controller(
+            policy, namespace=NAMESPACE, node=NODE_NAME, api_server=f"http://127.0.0.1:{API_PORT}"
+        )

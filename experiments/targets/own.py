@@ -1,0 +1,214 @@
+"""Run a user's own Pod manifests under the scenarios: what they do to the volume, and what they say.
+
+There is no request of ours to time here, so nothing is judged. Each pod's I/O is measured; its logs
+and what it writes under /results are the user's own evidence, and come back untouched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast, get_args
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from drcio_controller.config import PRIORITY_LABEL
+from experiments.errors import SpecError
+from experiments.jsonfields import JsonObject, JsonValue
+from experiments.record import Role
+from experiments.spec import PlannedRun, Spec
+from experiments.targets import Progress
+from experiments.targets.node import Node
+from experiments.twin.errors import TwinError
+from experiments.twin.session import Twin, phase_of
+from experiments.workloads import ROLE_ANNOTATION, Workload
+
+SCHEMA: Final = "drcio.own-run/1"
+_MIB: Final = 1 << 20
+_READY_TIMEOUT_S: Final = 600.0
+_FINISHED: Final = ("Succeeded", "Failed")
+_ROLE_OF_PRIORITY: Final[Mapping[str, Role]] = {"high": "hp", "low": "lp"}
+
+
+def read_workloads(folder: Path) -> tuple[Workload, ...]:
+    """Read every Pod of a folder's YAML and JSON files, with the part it plays.
+
+    The part is the annotation `experiments.drcio.io/role`; without it high priority is hp, low is lp.
+    Raises SpecError naming the file where something is no Pod, or where no load source is marked.
+    """
+    if not folder.is_dir():
+        raise SpecError(f"--workloads {folder}: no such folder", hint="give a folder of Pod manifests")
+    found: dict[str, Workload] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml", ".json")):
+        try:
+            documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        for document in documents:
+            workload = _workload(document, path)
+            if workload.name in found:
+                raise SpecError(f"{path}: pod {workload.name!r} is there twice; expected unique names")
+            found[workload.name] = workload
+    if not found:
+        raise SpecError(
+            f"--workloads {folder}: no Pod in it; expected *.yaml or *.json",
+            hint="docs/how-to/bring-your-own-workload.md has an example",
+        )
+    return tuple(found.values())
+
+
+def _workload(document: object, path: Path) -> Workload:
+    if not isinstance(document, dict) or document.get("kind") != "Pod":
+        kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        raise SpecError(
+            f"{path}: kind is {kind!r}; expected Pod",
+            hint="of a Deployment or Job, give the pod template as a Pod",
+        )
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise SpecError(f"{path}: metadata.name is missing; expected a name")
+    role = (metadata.get("annotations") or {}).get(ROLE_ANNOTATION)
+    if role is None:
+        role = _ROLE_OF_PRIORITY.get((metadata.get("labels") or {}).get(PRIORITY_LABEL, ""), "other")
+    if role not in get_args(Role):
+        raise SpecError(
+            f"{path}: annotation {ROLE_ANNOTATION} is {role!r}; expected one of {', '.join(get_args(Role))}"
+        )
+    metadata.setdefault("namespace", "drcio")
+    return Workload(role=cast(Role, role), manifest=cast(JsonObject, document))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTarget:
+    """A booted twin and the pods to run on it."""
+
+    spec: Spec
+    node: Node
+    workloads: Sequence[Workload]
+
+    @property
+    def _twin(self) -> Twin:
+        return self.node.twin
+
+    def run(self, planned: PlannedRun, progress: Progress) -> JsonObject:
+        """Start the pods, the load sources last; wait for these (or the duration); measure; remove all."""
+        progress.doing("emptying caches and queues")
+        notes = self.node.clean()
+        controller = self.node.controller(planned.scenario.policy)
+        serving = [*([controller] if controller else []), *self._chosen(planned, load=False)]
+        loads = self._chosen(planned, load=True)
+        started: list[Workload] = []
+        try:
+            for workload in serving:
+                progress.doing(f"starting {workload.name}")
+                self._twin.create_pod(workload.manifest)
+                started.append(workload)
+            for workload in serving:
+                progress.doing(f"waiting for {workload.name}")
+                self._twin.wait_ready(workload.name, timeout_s=_READY_TIMEOUT_S)
+            for workload in loads:
+                self._twin.create_pod(workload.manifest)
+                started.append(workload)
+            first, _ = self._twin.samples_since(1 << 60)
+            self._measure(loads, progress)
+            _, samples = self._twin.samples_since(first)
+            return {
+                "schema": SCHEMA,
+                "scenario": planned.scenario.name,
+                "policy": planned.scenario.policy,
+                "repeat": planned.repeat,
+                "order": planned.order,
+                "notes": notes,
+                "pods": {workload.name: self._account(workload, samples) for workload in started},
+                "samples": samples,
+            }
+        finally:
+            progress.doing("removing the pods")
+            for workload in reversed(started):
+                self._twin.delete_pod(workload.name)
+
+    def _chosen(self, planned: PlannedRun, *, load: bool) -> list[Workload]:
+        return [
+            workload
+            for workload in self.workloads
+            if (workload.role == "load") is load and (workload.role != "lp" or planned.scenario.with_lp)
+        ]
+
+    def _measure(self, loads: Sequence[Workload], progress: Progress) -> None:
+        """Let it run: until every load source has finished, or for the duration where there is none."""
+        progress.doing("measuring")
+        begun_s = time.monotonic()
+        limit_s = self.spec.duration_s if not loads else max(20 * self.spec.duration_s, _READY_TIMEOUT_S)
+        while (elapsed_s := time.monotonic() - begun_s) < limit_s:
+            if loads and all(self._phase(workload) in _FINISHED for workload in loads):
+                return
+            progress.within_run(min(elapsed_s, self.spec.duration_s), self.spec.duration_s)
+            time.sleep(1.0)
+        if loads:
+            raise TwinError(f"a load source had not finished after {limit_s:.0f} s", hint="bound its work")
+
+    def _phase(self, workload: Workload) -> str:
+        pod = self._twin.pod(workload.name)
+        return "gone" if pod is None else phase_of(pod)
+
+    def _account(self, workload: Workload, samples: Sequence[JsonObject]) -> JsonObject:
+        """Sum up what a pod did between the first and the last sample in which it was there."""
+        seen = [
+            (
+                cast(float, sample["t_s"]),
+                cast("Mapping[str, Mapping[str, JsonValue]]", sample["pods"])[workload.name],
+            )
+            for sample in samples
+            if workload.name in cast("Mapping[str, JsonValue]", sample["pods"])
+        ]
+        account: dict[str, JsonValue] = {"role": workload.role, "phase": self._phase(workload)}
+        if len(seen) > 1:
+            (start_s, first), (end_s, last) = seen[0], seen[-1]
+            seconds = end_s - start_s
+            grown = {
+                key: _total(last, key) - _total(first, key) for key in ("rbytes", "wbytes", "rios", "wios")
+            }
+            waited_us = _pressure_us(last) - _pressure_us(first)
+            account |= {
+                "seconds": round(seconds, 1),
+                "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 2),
+                "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 2),
+                "ops_s": round((grown["rios"] + grown["wios"]) / seconds, 1),
+                "io_wait_share": round(waited_us / 1e6 / seconds, 3),
+                "io_weight": last.get("io_weight"),
+            }
+        return account
+
+
+def print_own_runs(console: Console, runs: Sequence[JsonObject]) -> None:
+    """Print one line a pod and run."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("scenario", "repeat", "pod", "role", "phase"):
+        table.add_column(name)
+    figures = ("read_mib_s", "write_mib_s", "ops_s", "io_wait_share", "io_weight")
+    for name in ("read MiB/s", "write MiB/s", "ops/s", "waiting for I/O", "io.weight"):
+        table.add_column(name, justify="right")
+    for run in runs:
+        for name, account in cast("Mapping[str, Mapping[str, JsonValue]]", run["pods"]).items():
+            table.add_row(
+                str(run["scenario"]),
+                str(run["repeat"]),
+                name,
+                str(account["role"]),
+                str(account["phase"]),
+                *(str(account.get(figure, "-")) for figure in figures),
+            )
+    console.print(table)
+
+
+def _total(pod: Mapping[str, JsonValue], key: str) -> int:
+    devices = cast("Mapping[str, Mapping[str, int]]", pod["io"])
+    return sum(counters.get(key, 0) for counters in devices.values())
+
+
+def _pressure_us(pod: Mapping[str, JsonValue]) -> int:
+    return cast("Mapping[str, int]", pod["io_pressure"])["some_us"]
