@@ -195,6 +195,7 @@ def _fetch_status(url: str) -> str:
 def _run_bench(arguments: argparse.Namespace) -> int:
     from drcio_controller import bench
 
+    logging.getLogger().setLevel(logging.WARNING)  # the made-up node's life is not news
     figures = bench.measure(pods=arguments.pods, seconds=arguments.seconds)
     print(bench.to_json(figures) if arguments.json else bench.render(figures))
     return bench.exit_status(figures)
