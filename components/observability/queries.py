@@ -39,24 +39,19 @@ class Scope:
     pods: str
     """Label matchers, without braces, for series that carry `namespace` and `pod`."""
     nodes: str
-    """Matchers for the controller's series about a device: they carry `node`."""
+    """For the controller's series about a device: they carry `node`."""
+    namespaces: str
+    """For series about a whole stack: they carry `namespace`."""
     window: str
 
 
 GRAFANA: Final = Scope(
     pods='namespace=~"$namespace", node=~"$node", pod=~"$pod"',
     nodes='node=~"$node"',
+    namespaces='namespace=~"$namespace"',
     window="$__rate_interval",
 )
 """A dashboard's variables decide."""
-
-
-def rule_scope(*, namespaces: str, system_namespace: str) -> Scope:
-    """Return the scope of a stack's rules: its workloads' namespaces as a regular expression, its
-    controller's namespace, and one minute."""
-    return Scope(
-        pods=f'namespace=~"{namespaces}"', nodes=f'namespace="{system_namespace}"', window="1m"
-    )
 
 
 def latency(scope: Scope, metric: str, quantile: float, by: str = _POD, matchers: str = "") -> str:
@@ -106,6 +101,21 @@ def device_operations(scope: Scope, by: str, matchers: str = "") -> str:
 def batch_bytes(scope: Scope) -> str:
     """Return the batch job's bytes a second by its own count, by direction."""
     return f"sum by (namespace, pod, op) (rate(batch_io_bytes_total{{{scope.pods}}}[{scope.window}]))"
+
+
+def latency_target(scope: Scope) -> str:
+    """Return the target of each class that has one, in seconds."""
+    return f"max by (priority, percentile) ({LATENCY_TARGET}{{{scope.namespaces}}})"
+
+
+def worst_over_target(scope: Scope) -> str:
+    """Return the largest ratio of a pod's latency to its target."""
+    return f"max({LATENCY_OVER_TARGET}{{{scope.pods}}})"
+
+
+def verdict(scope: Scope) -> str:
+    """Return 1 for the verdict of each stack's last experiment."""
+    return f"max by (scenario, verdict) ({EXPERIMENT_VERDICT}{{{scope.namespaces}}})"
 
 
 def batch_in_flight(scope: Scope) -> str:
@@ -228,8 +238,8 @@ def nodes_without_controller(scope: Scope) -> str:
     """
     known = (
         f'count by (node) (kube_pod_labels{{{scope.pods}, label_drcio_io_priority!=""}}'
-        f" * on (namespace, pod) group_left (node) (kube_pod_info{{{scope.pods}}}"
-        f' * on (namespace, pod) group_left () (kube_pod_status_phase{{{scope.pods}, phase="Running"}} == 1)))'
+        f" * on (namespace, pod) group_left (node) (kube_pod_info{{{scope.pods}}} * on (namespace, pod) "
+        f'(kube_pod_status_phase{{{scope.pods}, phase="Running"}} == 1)))'
     )
     scraped = f'count by (node) (up{{{scope.pods}, priority!=""}} == 1)'
     answering = 'max by (node) (up{job=~"(.+/)?drcio-controller"} == 1)'

@@ -25,6 +25,28 @@ _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose rules they are: several stacks may share a cluster, hence a Prometheus."""
+
+    namespace: str
+    """Of the stack's workloads."""
+    system_namespace: str
+    """Of its controller."""
+    whole_cluster: bool
+    """The stack's controller manages pods of every namespace."""
+
+    @property
+    def scope(self) -> Scope:
+        namespaces = ".+" if self.whole_cluster else self.namespace
+        return Scope(
+            pods=f'namespace=~"{namespaces}"',
+            nodes=f'namespace="{self.system_namespace}"',
+            namespaces=f'namespace="{self.namespace}"',
+            window="1m",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingRule:
     """A query whose answer is stored under a name of its own."""
 
@@ -73,9 +95,12 @@ class Group:
     rules: Sequence[RecordingRule | AlertRule]
 
 
-def rule_groups(config: Config, scope: Scope, *, with_controller: bool) -> tuple[Group, ...]:
+def rule_groups(config: Config, owner: Owner, *, with_controller: bool) -> tuple[Group, ...]:
     """Return a stack's rules; those about the controller only where the stack has one."""
-    service = Group(name="drcio-service", rules=(*_latency_records(config, scope), _target_missed(config)))
+    scope = owner.scope
+    service = Group(
+        name="drcio-service", rules=(*_latency_records(config, owner), _target_missed(config, scope))
+    )
     if not with_controller:
         return (service,)
     controller = Group(
@@ -101,10 +126,36 @@ def as_spec(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> dict[str, Valu
     }
 
 
+def experiment_group(owner: Owner, *, scenario: str, verdict: str, p95_s: str, lp_bytes_per_s: str) -> Group:
+    """Return the last experiment's result as series, so that it stands on the dashboard and in history.
+
+    The numbers are PromQL scalars: `NaN` where an invalid run has none.
+    """
+    labels = {"namespace": owner.namespace, "scenario": scenario}
+    return Group(
+        name="drcio-experiment",
+        rules=(
+            RecordingRule(
+                record=queries.EXPERIMENT_VERDICT, expr="vector(1)", labels={**labels, "verdict": verdict}
+            ),
+            RecordingRule(
+                record=queries.EXPERIMENT_LATENCY,
+                expr=f"vector({p95_s})",
+                labels={**labels, "quantile": "0.95"},
+            ),
+            RecordingRule(
+                record=queries.EXPERIMENT_LP_BYTES, expr=f"vector({lp_bytes_per_s})", labels=labels
+            ),
+        ),
+    )
+
+
 def targets(config: Config) -> dict[str, LatencyTarget]:
     """Return the latency target of each class that has one; never empty."""
     given = {
-        name: entry.latency_target for name, entry in config.classes.items() if entry.latency_target is not None
+        name: entry.latency_target
+        for name, entry in config.classes.items()
+        if entry.latency_target is not None
     }
     return given or {heaviest(config): DEFAULT_TARGET}
 
@@ -114,7 +165,8 @@ def heaviest(config: Config) -> str:
     return max(config.classes, key=lambda name: config.classes[name].weight)
 
 
-def _latency_records(config: Config, scope: Scope) -> list[RecordingRule]:
+def _latency_records(config: Config, owner: Owner) -> list[RecordingRule]:
+    scope = owner.scope
     quantiles = [
         RecordingRule(
             record=queries.LATENCY_QUANTILE,
@@ -130,7 +182,7 @@ def _latency_records(config: Config, scope: Scope) -> list[RecordingRule]:
             RecordingRule(
                 record=queries.LATENCY_TARGET,
                 expr=f"vector({target.limit_s:g})",
-                labels={**labels, "priority": priority},
+                labels={**labels, "namespace": owner.namespace, "priority": priority},
             ),
             RecordingRule(
                 record=queries.LATENCY_OVER_TARGET,
@@ -149,11 +201,11 @@ def _throughput_records(scope: Scope) -> list[RecordingRule]:
     ]
 
 
-def _target_missed(config: Config) -> AlertRule:
+def _target_missed(config: Config, scope: Scope) -> AlertRule:
     classes = "|".join(targets(config))
     return AlertRule(
         alert="DrcioLatencyTargetMissed",
-        expr=f'{queries.LATENCY_OVER_TARGET}{{priority=~"{classes}"}} > 1',
+        expr=f'{queries.LATENCY_OVER_TARGET}{{{scope.pods}, priority=~"{classes}"}} > 1',
         held_for="5m",
         severity="critical",
         summary="{{ $labels.namespace }}/{{ $labels.pod }} misses its latency target",
