@@ -79,7 +79,6 @@ class Image(pulumi.ComponentResource):
                 context=str(args.context),
                 dockerfile=str(args.context / "Dockerfile"),
                 platform=PLATFORM,
-                args={"BUILDKIT_INLINE_CACHE": "1"},
             ),
             registry=registry,
             skip_push=not args.push,

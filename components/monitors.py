@@ -1,4 +1,4 @@
-"""What Prometheus scrapes of this stack's workloads, and when it raises an alarm."""
+"""What Prometheus scrapes of this stack's workloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.alerts import AlertArgs, alert_rules
 from components.kubernetes import Destination, Tree, in_cluster
 
 SCRAPE_INTERVAL = "5s"
@@ -31,14 +30,11 @@ class Target:
 class MonitorsArgs:
     """What to scrape."""
 
-    namespace: str
-    """Where the rules go."""
     targets: Sequence[Target]
-    alerts: AlertArgs
 
 
 class Monitors(pulumi.ComponentResource):
-    """One PodMonitor per workload, and the stack's alert rules."""
+    """One PodMonitor per workload."""
 
     def __init__(
         self,
@@ -62,14 +58,6 @@ class Monitors(pulumi.ComponentResource):
                 },
                 opts=in_cluster(self, where),
             )
-        k8s.apiextensions.CustomResource(
-            f"{name}-alerts",
-            api_version="monitoring.coreos.com/v1",
-            kind="PrometheusRule",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name="drcio-alerts", namespace=args.namespace),
-            spec={"groups": [{"name": "drcio", "rules": alert_rules(args.alerts)}]},
-            opts=in_cluster(self, where),
-        )
         self.register_outputs({})
 
 
@@ -79,5 +67,8 @@ def _endpoint(target: Target) -> Tree:
         "path": "/metrics",
         "interval": SCRAPE_INTERVAL,
         "honorLabels": target.own_labels,
-        "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+        "relabelings": [
+            {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"},
+            {"sourceLabels": ["__meta_kubernetes_pod_label_drcio_io_priority"], "targetLabel": "priority"},
+        ],
     }

@@ -10,7 +10,6 @@ from typing import Final
 
 import pulumi
 
-from components.alerts import AlertArgs
 from components.batch_job import BatchJob, BatchJobArgs
 from components.experiment import Experiment, ExperimentArgs
 from components.fraud_service import FraudService, FraudServiceArgs
@@ -130,8 +129,7 @@ def build_workloads(
         if monitoring is not None:
             # Their definitions come with the chart.
             monitored = monitored.then(monitoring.release)
-        alerts = _alerts(settings, parts, f"{space}-system")
-        Monitors("monitors", MonitorsArgs(namespace=space, targets=targets, alerts=alerts), monitored)
+        Monitors("monitors", MonitorsArgs(targets=targets), monitored)
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
         args = _experiment(settings, service.url, images, platform.node_stack)
@@ -140,21 +138,6 @@ def build_workloads(
         service_url=service.url,
         grafana_password=monitoring.password if monitoring else None,
         experiment=results,
-    )
-
-
-def _alerts(settings: Settings, parts: Parts, controller_namespace: str) -> AlertArgs:
-    text = settings.controller.targets.get(settings.service.priority)
-    target = controller_config.parse_latency_target(text) if text else None
-    floor_ratio = settings.controller.floor_percent / 100
-    return AlertArgs(
-        namespace=settings.workload_namespace,
-        controller_namespace=controller_namespace if parts.controller else None,
-        batch_job=parts.batch_job,
-        percentile=target.percentile if target else None,
-        target_s=target.limit_s if target else None,
-        floor_bytes_per_s=floor_ratio * settings.storage.throughput_mib_s * 2**20,
-        floor_ops_per_s=floor_ratio * settings.storage.iops,
     )
 
 

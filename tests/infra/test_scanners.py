@@ -118,7 +118,7 @@ def test_dockerfiles_fail_no_check_without_a_reason(scanners: Path) -> None:
 
 
 def test_hadolint_finds_nothing_without_a_reason(scanners: Path) -> None:
-    assert len(DOCKERFILES) == 4
+    assert len(DOCKERFILES) >= 4
     names = [str(path.relative_to(ROOT)) for path in DOCKERFILES]
     command = [str(scanners / "hadolint"), "--format", "json", "--no-fail", *names]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
