@@ -19,13 +19,18 @@ class Node:
         self._profiles = (
             (VolumeProfile(iops=volume.iops, mib_s=volume.mib_s),) if tell_controller_volume else ()
         )
-        self._knobs = twin.quiesce()
+        self._knobs = twin.knobs()
 
     def clean(self) -> list[str]:
         """Empty caches and queues; return a note for every knob that is not as on the fresh boot."""
-        knobs = self.twin.quiesce()
+        self.twin.quiesce()
+        return self.changed_knobs()
+
+    def changed_knobs(self) -> list[str]:
+        """Return a note for every knob that is not as on the fresh boot."""
+        knobs = self.twin.knobs()
         return [
-            f"{knob} was {knobs.get(knob)!r} before the run; on the fresh twin it was {value!r}"
+            f"{knob} is {knobs.get(knob)!r}; on the fresh twin it was {value!r}"
             for knob, value in self._knobs.items()
             if knobs.get(knob) != value
         ]

@@ -130,7 +130,7 @@ class TwinTarget:
         self._spec = spec
         self._options = options
         self._ids_max = _ids_max(contents)
-        self._node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
+        self.node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
         self._environment = self._describe()
 
     def with_options(self, *, spec: Spec | None = None, **changes: bool) -> TwinTarget:
@@ -146,7 +146,7 @@ class TwinTarget:
     def run(self, planned: PlannedRun, progress: Progress) -> RunRecord:
         """Make one run: a clean node, then controller and batch job, then load; and clean up."""
         progress.doing("emptying caches and queues")
-        notes = self._node.clean()
+        notes = self.node.clean()
         service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
         present = {service.name: service}
         progress.doing("starting the pods of this scenario")
@@ -164,7 +164,7 @@ class TwinTarget:
                     self.twin.delete_pod(name)
 
     def _arm(self, planned: PlannedRun) -> list[workloads.Workload]:
-        controller = self._node.controller(planned.scenario.policy)
+        controller = self.node.controller(planned.scenario.policy)
         arm = [controller] if controller is not None else []
         if planned.scenario.with_lp and not self._options.lp_idle:
             claim = workloads.OTHER_CLAIM if self._options.lp_elsewhere else workloads.DATA_CLAIM

@@ -165,9 +165,13 @@ class Twin:
 
     # --- The agent ------------------------------------------------------------------------------
 
-    def quiesce(self) -> JsonObject:
-        """Sync, drop caches, wait for idle devices; returns the node's knobs as they are then."""
-        return self._call(self._control, "POST", "/quiesce")
+    def quiesce(self) -> None:
+        """Sync, drop caches, wait for idle devices; raises TwinError when they stay busy."""
+        self._call(self._control, "POST", "/quiesce")
+
+    def knobs(self) -> JsonObject:
+        """Return every I/O knob that a controller may turn, by file; pods' own are left out."""
+        return self._call(self._control, "GET", "/knobs")
 
     def environment(self) -> JsonObject:
         return self._call(self._control, "GET", "/environment")
