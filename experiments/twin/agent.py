@@ -62,6 +62,7 @@ def main() -> int:
             "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
             "GET /samples": lambda query: _samples(sampler, int(query.get("since", "0"))),
             "GET /environment": lambda _: _environment(devices),
+            "GET /knobs": lambda _: knobs(list(devices.values())),
             "POST /quiesce": lambda _: _quiesce(list(devices.values())),
         },
         host="0.0.0.0",  # noqa: S104 - as above
@@ -190,7 +191,7 @@ def _environment(devices: Mapping[str, str]) -> JsonObject:
 
 
 def _quiesce(devices: list[str]) -> JsonObject:
-    """Write back, drop caches, wait for empty queues; return the knobs that a controller may turn."""
+    """Write back, drop caches, wait for empty queues."""
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
     deadline = time.monotonic() + _IDLE_TIMEOUT_S
@@ -198,7 +199,7 @@ def _quiesce(devices: list[str]) -> JsonObject:
         if time.monotonic() > deadline:
             raise OSError(f"a device of {', '.join(devices)} was still busy after {_IDLE_TIMEOUT_S:.0f} s")
         time.sleep(0.1)
-    return knobs(devices)
+    return {}
 
 
 def _in_flight(device: str) -> int:

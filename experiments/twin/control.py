@@ -3,6 +3,7 @@
 GET  /now                      guest clocks, for mapping its samples onto the host's time line
 GET  /samples?since=N          samples from index N on
 GET  /environment              kernel, devices by claim, schedulers
+GET  /knobs                    every I/O knob that a controller may turn
 POST /quiesce                  sync, drop caches, wait until the devices are idle
 """
 

@@ -170,7 +170,7 @@ class Twin:
         self._call(self._control, "POST", "/quiesce")
 
     def knobs(self) -> JsonObject:
-        """Return every I/O knob that a controller may turn, by file; pods' own are left out."""
+        """Return every I/O knob that a controller may turn, by file."""
         return self._call(self._control, "GET", "/knobs")
 
     def environment(self) -> JsonObject:

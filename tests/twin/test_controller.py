@@ -99,7 +99,7 @@ def acts(twin: Twin) -> bool:
 
 
 def as_found(node: Node) -> bool:
-    return not node.clean() and set(weights(node.twin).values()) == {100}
+    return not node.changed_knobs() and set(weights(node.twin).values()) == {100}
 
 
 def test_weights_act_and_shares_follow(twin: Twin, controlled: None) -> None:
@@ -123,7 +123,7 @@ def test_sigterm_puts_every_knob_back(node: Node) -> None:
     node.twin.wait_ready(CONTROLLER_POD, timeout_s=READY_S)
     eventually(lambda: acts(node.twin), 60, lambda: weights(node.twin))
     node.twin.delete_pod(CONTROLLER_POD)
-    eventually(lambda: as_found(node), 30, lambda: (node.clean(), weights(node.twin)))
+    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))
 
 
 def test_killed_controller_comes_back_and_still_puts_every_knob_back(node: Node) -> None:
@@ -150,4 +150,4 @@ def test_killed_controller_comes_back_and_still_puts_every_knob_back(node: Node)
     twin.wait_ready(CONTROLLER_POD, timeout_s=READY_S)
     eventually(lambda: acts(twin), 60, lambda: weights(twin))
     twin.delete_pod(CONTROLLER_POD)
-    eventually(lambda: as_found(node), 30, lambda: (node.clean(), weights(twin)))
+    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(twin)))
