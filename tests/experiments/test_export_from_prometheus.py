@@ -67,7 +67,8 @@ def _wait_for_samples(url: str) -> None:
             answer = httpx.get(
                 f"{url}/api/v1/query", params={"query": "count_over_time(drcio_io_weight[1m]) > 1"}
             )
-            if answer.json()["data"]["result"]:
+            # While it still reads its log, Prometheus answers 503 and no JSON.
+            if answer.is_success and answer.json()["data"]["result"]:
                 return
         except httpx.TransportError:
             pass

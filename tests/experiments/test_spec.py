@@ -144,6 +144,7 @@ def test_command_line_is_one_that_the_program_takes(monkeypatch: pytest.MonkeyPa
         raise SpecError("enough")
 
     cli = pytest.importorskip("experiments.cli")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(cli, "write_spec", note)
     monkeypatch.setattr(cli, "_clear", lambda _output: None)
     spec = replace(build_spec(), load_level="custom", rate_rps=7.5, volume=parse_volume("io2:8000"))
