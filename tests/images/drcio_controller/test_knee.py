@@ -248,6 +248,24 @@ def test_missed_target_lowers_the_ceiling_only_while_a_queue_is_there() -> None:
     assert queueing.target_margin < 1.0
 
 
+def test_latency_of_a_device_that_does_little_is_the_hosts_and_squeezes_nobody() -> None:
+    state = holding()
+    for look in range(40):
+        seen = signals(now_s=100 + look / 2, latency_ms=40.0, used=0.2, delivered=0.2)
+        state = step(state, seen, LAW).state
+        assert state.mode is not Mode.DRAIN
+
+    assert state.written >= 1.0
+    assert state.base_ms is not None
+    assert state.base_ms > 20
+
+
+def test_device_that_got_slower_is_told_by_what_is_in_flight() -> None:
+    outcome = step(holding(), signals(latency_ms=300.0, used=0.2, delivered=0.2, queued_s=0.3), LAW)
+
+    assert outcome.state.mode is Mode.DRAIN
+
+
 def test_other_mix_forgets_the_knee() -> None:
     assert step(holding(), signals(yielding_request_bytes=4096.0), LAW).state.knee is None
 

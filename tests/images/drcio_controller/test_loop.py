@@ -54,7 +54,12 @@ class Rig:
     def tick(self, *busy: str, seconds: float = 0.5, latency_ms: float = 1.0) -> None:
         for uid in busy:
             self.node.do_io(
-                self.cgroups[uid], read_bytes=1 << 20, ios=4, usage_us=200_000, latency_ms=latency_ms
+                self.cgroups[uid],
+                read_bytes=1 << 20,
+                ios=4,
+                usage_us=200_000,
+                latency_ms=latency_ms,
+                in_flight=0 if latency_ms < 10 else 64,
             )
         self.now_s += seconds
         self.controller.tick(self.now_s)

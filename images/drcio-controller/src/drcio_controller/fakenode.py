@@ -107,6 +107,7 @@ class FakeNode:
         ios: int = 1,
         usage_us: int = 0,
         latency_ms: float = 1.0,
+        in_flight: int = 0,
         device: DeviceId = DEVICE,
     ) -> None:
         """Let a pod do I/O: its own counters, the root's and the device's grow."""
@@ -124,6 +125,7 @@ class FakeNode:
         words[offset] += ios
         words[offset + 2] += (read_bytes or written_bytes) // 512
         words[offset + 3] += round(ios * latency_ms)
+        words[8] = in_flight
         stat.write_text(" ".join(map(str, words)) + "\n")
 
     def write(self, file: str, text: str) -> None:

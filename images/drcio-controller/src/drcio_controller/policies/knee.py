@@ -13,6 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
+
+PLAUSIBLE_CAPACITY: Final = 0.5
+"""Of a mix that was not seen yet, in multiples of the profile: small I/O at the volume's IOPS limit
+costs half by a model with twice the IOPS (see engines.iocost)."""
 
 
 class Mode(StrEnum):
@@ -68,6 +73,11 @@ class Law:
     base_rise_per_s: float = 0.02
     """How fast the base latency follows upwards; it falls at once, halfway per look."""
     base_min_ms: float = 0.2
+    base_first_ms: float = 10.0
+    loaded: float = 0.6
+    """Of the best known capacity: below it the device is not busy enough to have a queue."""
+    unexplained_rise_per_s: float = 0.1
+    """How fast the base follows a latency that no queue explains."""
     mix_change: float = 2.5
     """A mean request this many times larger or smaller is another mix, with another knee."""
     correction: float = 0.93
@@ -138,7 +148,7 @@ class State:
     knee: float | None = None
     """The device's capacity for this mix, as last seen, in multiples of the profile."""
     knee_request_bytes: float = 0.0
-    best: float = 0.0
+    best: float = PLAUSIBLE_CAPACITY
     """The highest knee lately believed in."""
     doubted: bool = False
     """The knee fell far below the best one, once; it is being asked whether it really did."""
@@ -175,10 +185,11 @@ def initial(*, known: bool) -> State:
 
 def step(state: State, seen: Signals, law: Law) -> Outcome:
     """Return the next state: the whole law, one look at a time."""
-    base_ms = _base(state, seen, law)
-    limit_ms = _limit(base_ms, law)
+    limit_ms = _limit(state.base_ms if state.base_ms is not None else _first_base(seen, law), law)
     latency_ms = seen.latency_ms or 0.0
-    queueing = seen.requests >= 1 and latency_ms > limit_ms
+    slow = seen.requests >= 1 and latency_ms > limit_ms
+    queueing = slow and _explained(state, seen, law, limit_ms)
+    base_ms = _base(state, seen, law, unexplained=slow and not queueing)
     if state.mode is Mode.DRAIN and seen.queued_s * 1000 < limit_ms:
         queueing = False  # what completed had waited in a queue that is gone by now
     severe = queueing and latency_ms > law.severe_factor * limit_ms
@@ -191,7 +202,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         target_margin=_target_margin(state, seen, queueing=queueing),
     )
     if _mix_changed(state, seen, law):
-        state = replace(state, knee=None, best=0.0, doubted=False)
+        state = replace(state, knee=None, best=PLAUSIBLE_CAPACITY, doubted=False)
     # A probe expects to meet the queue; anywhere else one look may be noise.
     if _binding(state, seen, law):
         needed = 1 if state.mode in (Mode.PROBE, Mode.SEEK) else 2
@@ -230,19 +241,35 @@ def _limit(base_ms: float | None, law: Law) -> float:
     return max(base * law.latency_factor, base + law.latency_slack_ms)
 
 
-def _base(state: State, seen: Signals, law: Law) -> float | None:
+def _explained(state: State, seen: Signals, law: Law, limit_ms: float) -> bool:
+    """Say whether a queue can be why requests are slow.
+
+    A device that does far less than it is known to do has no queue, unless one is there to be seen
+    in flight: then it got slower. Else it is the host that is slow to start or to notice I/O.
+    """
+    loaded = seen.delivered >= law.loaded * state.best
+    return loaded or seen.queued_s * 1000 > limit_ms / 2
+
+
+def _first_base(seen: Signals, law: Law) -> float | None:
+    """Return a base for the very first look, which may be into a queue; few devices idle at more."""
+    if seen.latency_ms is None or seen.requests < 4:
+        return None
+    return max(law.base_min_ms, min(seen.latency_ms, law.base_first_ms))
+
+
+def _base(state: State, seen: Signals, law: Law, *, unexplained: bool) -> float | None:
     """Follow the latency without a queue: down quickly, up slowly, and never up into a queue."""
     if seen.latency_ms is None or seen.requests < 4:
         return state.base_ms
     if state.base_ms is None:
-        # The very first look may be into a queue; a device that idles at more is not one we know.
-        return max(law.base_min_ms, min(seen.latency_ms, 10.0))
+        return _first_base(seen, law)
     if seen.latency_ms < state.base_ms:
         return max(law.base_min_ms, (state.base_ms + seen.latency_ms) / 2)
-    if seen.latency_ms > _limit(state.base_ms, law):
+    if seen.latency_ms > _limit(state.base_ms, law) and not unexplained:
         return state.base_ms
-    gain = min(1.0, law.base_rise_per_s * seen.span_s)
-    return state.base_ms + gain * (seen.latency_ms - state.base_ms)
+    rise_per_s = law.unexplained_rise_per_s if unexplained else law.base_rise_per_s
+    return state.base_ms + min(1.0, rise_per_s * seen.span_s) * (seen.latency_ms - state.base_ms)
 
 
 def _efficiency(state: State, seen: Signals, *, queueing: bool) -> float:
@@ -357,7 +384,7 @@ def _belief(state: State, knee: float, law: Law) -> tuple[float, bool]:
     if state.mode is Mode.DRAIN:
         return max(state.best, knee), state.doubted
     if knee >= law.collapse * state.best:
-        return (max(knee, (state.best + knee) / 2) if state.best else knee), False
+        return max(knee, (state.best + knee) / 2), False
     return (knee, False) if state.doubted else (state.best, True)
 
 
