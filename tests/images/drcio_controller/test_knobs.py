@@ -151,12 +151,25 @@ def test_change_behind_its_back_is_undone_and_reported(node: FakeNode) -> None:
     assert node.read(knob.file) == "default 1000\n"
 
 
-def test_value_that_somebody_else_set_is_the_one_put_back(node: FakeNode) -> None:
+def test_value_found_first_is_put_back_though_somebody_changed_it_meanwhile(node: FakeNode) -> None:
     knob = weight_of(node)
     knobs = start(node)
     knobs.reconcile({knob: "1000"}, 0.0)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
     knobs.reconcile({knob: "1000"}, 0.5, verify=True)
+
+    knobs.restore()
+
+    assert node.read(knob.file) == "default 100\n"
+
+
+def test_value_of_somebody_who_insists_is_left_at_the_end(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    for look in range(REWRITE_LIMIT + 1):
+        node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
+        knobs.reconcile({knob: "1000"}, float(look), verify=True)
 
     knobs.restore()
 

@@ -203,6 +203,18 @@ def test_weight_only_policy_is_inert_and_says_so(node: FakeNode, make_pod: Make)
     assert rig.effect("a") is Effect.INERT
 
 
+@pytest.mark.parametrize("engine", [Engine.IOMAX, Engine.NONE])
+def test_no_weight_for_one_device_is_written_without_an_engine_that_takes_it(
+    node: FakeNode, make_pod: Make, engine: Engine
+) -> None:
+    rig = Rig(node, Config(engine=engine))
+    rig.add(make_pod("a", "high"))
+    for _ in range(3):
+        rig.tick("a")
+
+    assert not [text for file, text in node.writes if file.endswith("io.weight") and DEVICE in text]
+
+
 def test_iomax_policy_caps_lower_classes_together(node: FakeNode, make_pod: Make) -> None:
     volume = VolumeProfile(iops=3000, mib_s=125)
     rig = Rig(node, Config(policy=PolicyName.IOMAX, iomax_percent=10, volumes=(volume,)))

@@ -40,6 +40,9 @@ STALLED_AFTER_S: Final = 30.0
 
 FIRST_LIST_TIMEOUT_S: Final = 30.0
 
+GATHER_S: Final = 0.02
+"""After the first piece of news, wait this long for more: pods come and go in crowds."""
+
 STATUS_INTERVAL_S: Final = 1.0
 """How often the status that metrics and people see is put together: it costs as much as deciding."""
 
@@ -184,6 +187,8 @@ class Agent:
         stopping = False
         while not stopping:
             news = self._next_news(max(0.0, next_tick_s - time.monotonic()))
+            if news is not None:
+                time.sleep(GATHER_S)
             batch = [] if news is None else [news, *self._drain()]
             stopping = any(isinstance(item, _Stop) for item in batch)
             if stopping:

@@ -182,18 +182,18 @@ class Knobs:
         return entry is None or entry.inode != inode_of(self._roots.folder(knob))
 
     def _foreign(self, knob: Knob, held: _Held, found: str, now_s: float) -> ForeignChange:
-        """Take the stranger's value for the one to put back, and decide whether to insist."""
-        try:
-            self._journal.add([Entry(knob, inode_of(self._roots.folder(knob)), found)])
-        except Vanished:
-            log.debug("vanished knob=%s", knob)
+        """Decide whether to insist, or to leave the knob to whoever keeps changing it."""
         if now_s >= held.contested_until_s > 0:
             held.strikes = 0
             held.contested_until_s = 0.0
         held.strikes += 1
         if held.strikes > REWRITE_LIMIT and held.contested_until_s == 0:
             held.contested_until_s = now_s + CONTEST_PAUSE_S
-        return ForeignChange(knob, held.value, found, contested=now_s < held.contested_until_s)
+        contested = now_s < held.contested_until_s
+        if contested:
+            # It is theirs now, so theirs is what it must hold at the end.
+            self._journal.add([Entry(knob, inode_of(self._roots.folder(knob)), found)])
+        return ForeignChange(knob, held.value, found, contested=contested)
 
     def _write(self, knob: Knob, value: str) -> None:
         self._write_text(self._roots.path(knob), render_write(knob, value))

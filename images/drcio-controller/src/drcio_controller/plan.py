@@ -61,6 +61,8 @@ def wanted_knobs(
     if weights_only:
         return knobs
     for entry in devices:
+        if entry.engine not in (Engine.IOCOST, Engine.BFQ):
+            continue  # without an engine the kernel refuses a weight for one device
         members = [
             Member(
                 cgroup=placed.cgroup,
