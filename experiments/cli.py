@@ -1,4 +1,4 @@
-"""The experiment's command line: `python -m experiments run|compare|report|export-metrics`.
+"""The experiment's command line: `python -m experiments run|compare|report|export-metrics|explore`.
 
 Exit status of `run`, `compare` and `report`: 0 pass, 1 fail, 3 inconclusive, 4 invalid; 2 for wrong
 usage or an error, 130 after Ctrl-C.
@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -18,7 +19,9 @@ from rich.console import Console
 
 from experiments.display import Display
 from experiments.errors import ExperimentError
-from experiments.record import RUNS_FOLDER
+from experiments.export import export_metrics
+from experiments.prometheus import beside, explore, exploring, twin_targets
+from experiments.record import RUNS_FOLDER, read_runs
 from experiments.report import build_report, print_summary, write_spec
 from experiments.run import run_all
 from experiments.spec import (
@@ -43,7 +46,10 @@ from experiments.workloads import Workload
 from load_generator.levels import EMULATED_SCALE, LEVELS_RPS, level_rps
 
 ERROR_STATUS = 2
+CLUSTER_PROMETHEUS_URL = "http://127.0.0.1:9090"
+"""Where docs/how-to/observe.md forwards the cluster's Prometheus to."""
 INTERRUPTED_STATUS = 130
+DEFAULT_OUTPUT = Path("results/latest")
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -104,6 +110,28 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("directory", type=Path, metavar="DIR")
     report.add_argument("--json", action="store_true", help="print results.json instead of a table")
     report.set_defaults(command=_report)
+
+    export = commands.add_parser(
+        "export-metrics",
+        help="write the contract's metrics of any Prometheus as one tidy table",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    export.add_argument(
+        "--target",
+        default="cluster",
+        metavar="WHERE",
+        help="cluster (its Prometheus forwarded to localhost:9090), a Prometheus URL, or a results folder of "
+        f"a run made with --prometheus; twin is {DEFAULT_OUTPUT}",
+    )
+    export.add_argument("--duration", type=float, default=60.0, metavar="S", help="the last S seconds")
+    export.add_argument(
+        "--output", type=Path, default=Path("metrics.csv"), metavar="FILE", help=".csv or .parquet"
+    )
+    export.set_defaults(command=_export)
+
+    look = commands.add_parser("explore", help="serve a run's Prometheus data on loopback, with the queries")
+    look.add_argument("directory", type=Path, metavar="DIR", help="of a run made with --prometheus")
+    look.set_defaults(command=_explore)
     return parser
 
 
@@ -126,10 +154,15 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
     parser.add_argument("--lp-workers", type=int, default=32, metavar="N", help="its queue depth")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of schedules and run order")
-    parser.add_argument("--output", type=Path, default=Path("results/latest"), metavar="DIR", help="where to")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="where to")
     parser.add_argument("--json", action="store_true", help="print results.json; progress goes to stderr")
     twin = parser.add_argument_group("the twin")
     twin.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
+    twin.add_argument(
+        "--prometheus",
+        action="store_true",
+        help="keep a Prometheus beside the run, its data with the results",
+    )
     twin.add_argument("--memory-mib", type=int, default=4096, metavar="MIB", help="the guest's memory")
     twin.add_argument(
         "--volume-unknown", action="store_true", help="do not tell the controller the volume's limits"
@@ -181,6 +214,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     with (
         Display(console, runs=len(arms) * spec.repeats) as display,
         twin_target(spec, twin_options, display) as target,
+        beside(output, twin_targets(target.twin.url)) if options.prometheus else nullcontext(),
     ):
         run_all(spec, target, output, display, on_run=display.run)
     return _tell(output, console, as_json=options.json)
@@ -212,10 +246,39 @@ def _report(options: argparse.Namespace, console: Console) -> int:
     return _tell(options.directory, console, as_json=options.json)
 
 
+def _export(options: argparse.Namespace, console: Console) -> int:
+    folder = DEFAULT_OUTPUT if options.target == "twin" else Path(options.target)
+    if options.target == "twin" or folder.is_dir():
+        with exploring(folder) as (server, _):
+            exported = export_metrics(
+                server.url, options.duration, options.output, now_unix_s=_last_run_end_unix_s(folder)
+            )
+    else:
+        url = CLUSTER_PROMETHEUS_URL if options.target == "cluster" else options.target
+        exported = export_metrics(url, options.duration, options.output)
+    console.print(f"{exported.path}: {exported.rows} rows of {', '.join(exported.metrics)}")
+    if exported.missing:
+        console.print(f"without a sample: {', '.join(exported.missing)}")
+    return 0
+
+
+def _last_run_end_unix_s(folder: Path) -> float:
+    """Return when the last run of a results folder had ended: its data are old, "now" holds none."""
+    last = read_runs(folder)[-1]
+    return last.started_unix_s + last.warmup_s + last.duration_s
+
+
+def _explore(options: argparse.Namespace, console: Console) -> int:
+    explore(options.directory, tell=console.print)
+    return 0
+
+
 def _tell(directory: Path, console: Console, *, as_json: bool) -> int:
-    report = build_report(directory)
+    with console.status("drawing the report") as status:
+        report = build_report(directory, on_step=status.update)
     if as_json:
-        print(json.dumps(report.document, indent=2))
+        with suppress(BrokenPipeError):  # `| head` is no error
+            print(json.dumps(report.document, indent=2), flush=True)
     else:
         print_summary(console, report.study, report.verdict, policies=report.policies, report=report.html)
     return report.verdict.exit_code
