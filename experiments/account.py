@@ -23,6 +23,15 @@ def device_state(account: JsonObject, devices: Sequence[str]) -> str | None:
     return None
 
 
+def device_engine(account: JsonObject, devices: Sequence[str]) -> str | None:
+    """Return what the controller says makes weights act on the first of the devices that it knows."""
+    for entry in _objects(account.get("devices")):
+        engine = entry.get("engine")
+        if entry.get("device") in devices and isinstance(engine, str):
+            return engine
+    return None
+
+
 def says_inert(account: JsonObject, pods: Sequence[str], devices: Sequence[str]) -> bool:
     """Say whether the controller holds a pod's weight to be without effect on one of the devices."""
     return any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, get_args
 
 from experiments import account, series
 from experiments.figures import Engine, Health, LpFigures
@@ -83,6 +83,10 @@ def _engine_of(sample: Sample, devices: Sequence[str], lp_pods: Sequence[str]) -
         return "bfq"
     if any(sample.io_max.get(pod, "").strip() for pod in lp_pods):
         return "iomax"
+    if not sample.device and sample.controller is not None:
+        # Measured where no kernel file can be read: the controller's word has to do.
+        said = account.device_engine(sample.controller, devices)
+        return next((engine for engine in get_args(Engine) if engine == said), "none")
     return "none"
 
 

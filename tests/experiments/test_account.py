@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
-from experiments.account import INERT, device_state, says_inert
+from experiments.account import INERT, device_engine, device_state, says_inert
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.testing import DEVICE, HP_POD, OTHER_DEVICE
 
@@ -15,7 +15,10 @@ JSON: st.SearchStrategy[JsonValue] = st.recursive(
 
 def account(effect: str) -> JsonObject:
     return {
-        "devices": [{"device": OTHER_DEVICE, "state": "open"}, {"device": DEVICE, "state": "holding"}],
+        "devices": [
+            {"device": OTHER_DEVICE, "state": "open"},
+            {"device": DEVICE, "state": "holding", "engine": "iocost"},
+        ],
         "pods": [{"name": HP_POD, "devices": [{"device": DEVICE, "effect": effect}]}],
     }
 
@@ -23,6 +26,11 @@ def account(effect: str) -> JsonObject:
 def test_state_is_that_of_the_services_device() -> None:
     assert device_state(account("effective"), [DEVICE]) == "holding"
     assert device_state(account("effective"), ["9:9"]) is None
+
+
+def test_engine_is_that_of_the_services_device() -> None:
+    assert device_engine(account("effective"), [DEVICE]) == "iocost"
+    assert device_engine(account("effective"), [OTHER_DEVICE]) is None
 
 
 def test_inert_weight_counts_only_for_the_service_on_its_device() -> None:
@@ -36,6 +44,7 @@ def test_inert_weight_counts_only_for_the_service_on_its_device() -> None:
 def test_account_of_any_shape_is_read_or_passed_over(devices: JsonValue, pods: JsonValue) -> None:
     odd: JsonObject = {"devices": devices, "pods": pods}
     assert device_state(odd, [DEVICE]) is None
+    assert device_engine(odd, [DEVICE]) is None
     assert not says_inert(odd, [HP_POD], [DEVICE])
 
 
@@ -45,4 +54,4 @@ def test_names_are_those_of_the_controllers_own_status() -> None:
     assert {"pods", "devices"} <= set(NodeStatus.__dataclass_fields__)
     assert {"name", "devices"} <= set(PodStatus.__dataclass_fields__)
     assert {"device", "effect"} <= set(PodOnDevice.__dataclass_fields__)
-    assert {"device", "state"} <= set(DeviceStatus.__dataclass_fields__)
+    assert {"device", "state", "engine"} <= set(DeviceStatus.__dataclass_fields__)

@@ -108,14 +108,20 @@ def read_record(path: Path) -> LoadRecord:
         raise RecordError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise RecordError(f"{path}: not JSON: {error}") from error
+    return parse_record(document, source=str(path))
+
+
+def parse_record(document: object, *, source: str) -> LoadRecord:
+    """Read a record's JSON; `source` names it in errors."""
     found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-    if found != SCHEMA:
-        raise RecordError(f"{path}: schema is {found!r}; expected {SCHEMA!r}")
+    if not isinstance(document, dict) or found != SCHEMA:
+        raise RecordError(f"{source}: schema is {found!r}; expected {SCHEMA!r}")
     try:
         return _from_json(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(
-            f"{path}: field missing or malformed: {error!r}", hint="write it again with `load-generator run`"
+            f"{source}: field missing or malformed: {error!r}",
+            hint="write it again with `load-generator run`",
         ) from error
 
 

@@ -1,0 +1,259 @@
+"""The whole of a measurement: wait for the workloads, load the service, judge, publish."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from experiments.job.configmap import ConfigMap
+from experiments.job.counters import Io
+from experiments.job.errors import JobError, NotPublished, ScrapeError, WorkloadNotReady
+from experiments.job.observer import Observer, Sources, Web
+from experiments.job.peers import Crew, Peers
+from experiments.job.publish import Published, publish_failure, publish_run
+from experiments.job.recording import Place, Restarts, run_record
+from experiments.jsonfields import Field, JsonObject, JsonValue
+from experiments.record import load_load
+from experiments.spec import NO_POLICY, Spec, plan_runs
+from load_generator.errors import LoadGeneratorError
+from load_generator.plan import Plan
+from load_generator.record import LoadRecord
+from load_generator.run import Progress, generate
+
+FLOWING_BYTES: Final = 8 << 20
+"""What the batch job moves before it counts as doing I/O; its first requests may be of its set-up."""
+CONTROLLER_TIMEOUT_S: Final = 120.0
+"""The controller is deployed before; it has only to see the pods."""
+REQUEST_TIMEOUT_S: Final = 60.0
+_POLL_S: Final = 1.0
+_PROGRESS_EVERY_S: Final = 10.0
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What to measure, where, and how long to wait for it."""
+
+    spec: Spec
+    """Of one scenario, one repeat."""
+    service_url: str
+    """Where the service is, without a path."""
+    sources: Sources
+    place: Place
+    crew: Crew
+    facts: JsonObject
+    """What else the record is to say of its environment, such as the images."""
+    ready_timeout_s: float
+    flowing_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    """What the service says of itself."""
+
+    ids: int
+    read_path: str | None
+
+
+def measure(
+    wanted: Measurement, config_map: ConfigMap, web: Web, *, stop: threading.Event, say: Say
+) -> Published | None:
+    """Measure once and publish; nothing for a generator that only hands its part over.
+
+    What keeps it from measuring becomes an invalid result that says so. Raises NotPublished alone.
+    """
+    job = _Job(wanted, config_map, web, stop, say)
+    try:
+        if wanted.crew.leads:
+            return job.lead()
+        job.follow()
+    except NotPublished:
+        raise
+    except (JobError, LoadGeneratorError) as error:
+        say(f"event=not-measured reason={str(error)!r}")
+        if wanted.crew.leads:
+            return publish_failure(config_map, wanted.spec, str(error))
+        job.peers.fail(str(error))
+    return None
+
+
+class _Job:
+    """One generator's part."""
+
+    def __init__(
+        self, wanted: Measurement, config_map: ConfigMap, web: Web, stop: threading.Event, say: Say
+    ) -> None:
+        self.peers = Peers(wanted.crew, config_map)
+        self._wanted = wanted
+        self._config_map = config_map
+        self._web = web
+        self._stop = stop
+        self._say = say
+        (self._planned,) = plan_runs(wanted.spec)
+
+    def follow(self) -> None:
+        """Send this generator's share of the load, and leave what came of it to generator 0."""
+        service = self._wait_for_service()
+        self.peers.start_together()
+        self.peers.hand_over(self._load(service))
+
+    def lead(self) -> Published:
+        """Measure, with the others where there are any, and publish."""
+        wanted = self._wanted
+        observer = Observer(wanted.sources, self._web)
+        service = self._wait_for_service()
+        self._wait_for_batch_job(observer)
+        self._wait_for_controller(observer)
+        self.peers.start_together()
+        started_unix_s, began_s = time.time(), time.monotonic()
+        observer.start()
+        try:
+            own = self._load(service)
+        finally:
+            observer.stop()
+        load = self.peers.merged(own)
+        hp_restarts, lp_restarts = observer.restarts
+        record = run_record(
+            wanted.spec,
+            self._planned,
+            wanted.place,
+            load=load_load(Field(load.to_json(), "", "the load generator", "this is a defect")),
+            observations=observer.observations,
+            window_start_s=began_s + wanted.spec.warmup_s,
+            started_unix_s=started_unix_s,
+            restarts=Restarts(hp=hp_restarts, lp=lp_restarts),
+            environment=self._environment(service),
+            interrupted=load.interrupted,
+            notes=self._notes(observer, load),
+        )
+        published = publish_run(self._config_map, wanted.spec, record)
+        if not published.with_record:
+            self._say("event=record-left-out reason='it does not fit into a ConfigMap'")
+        return published
+
+    def _load(self, service: _Service) -> LoadRecord:
+        spec, crew = self._wanted.spec, self._wanted.crew
+        plan = Plan(
+            url=f"{self._wanted.service_url}/score",
+            rate_rps=spec.rate_rps / crew.size,
+            duration_s=spec.duration_s,
+            warmup_s=spec.warmup_s,
+            seed=crew.seed(self._planned.load_seed),
+            ids_max=service.ids,
+            timeout_s=REQUEST_TIMEOUT_S,
+        )
+        return generate(plan, on_progress=_told_now_and_then(self._say), stop=self._stop)
+
+    def _wait_for_service(self) -> _Service:
+        url = f"{self._wanted.service_url}/readyz"
+
+        return self._wait(
+            lambda: _service(self._web.get(url)),
+            self._wanted.ready_timeout_s,
+            f"the service at {url} to be ready",
+        )
+
+    def _wait_for_batch_job(self, observer: Observer) -> None:
+        if not self._planned.scenario.with_lp:
+            return
+        before: list[Io] = []
+
+        def flowing() -> bool | None:
+            moved = observer.look().lp
+            if moved is None:
+                return None
+            before.append(moved)
+            return True if moved.bytes - before[0].bytes >= FLOWING_BYTES else None
+
+        what = f"the batch job at {self._wanted.sources.lp} to do I/O"
+        self._wait(flowing, self._wanted.flowing_timeout_s, what)
+
+    def _wait_for_controller(self, observer: Observer) -> None:
+        """Wait until the controller knows the workloads; without one the verdict will say what is missing."""
+        if self._planned.scenario.policy == NO_POLICY:
+            return
+        try:
+            self._wait(
+                lambda: observer.look().account, CONTROLLER_TIMEOUT_S, "the controller to know the workloads"
+            )
+        except WorkloadNotReady as error:
+            self._say(f"event=no-controller reason={str(error)!r}")
+
+    def _wait(self, look: Callable[[], T | None], timeout_s: float, what: str) -> T:
+        began_s = told_s = time.monotonic()
+        problem = "no answer"
+        while True:
+            try:
+                found = look()
+                problem = "not yet"
+            except ScrapeError as error:
+                found, problem = None, str(error)
+            if found is not None:
+                return found
+            now_s = time.monotonic()
+            if now_s - began_s > timeout_s:
+                raise WorkloadNotReady(f"waited {timeout_s:.0f} s for {what}: {problem}")
+            if now_s - told_s >= _PROGRESS_EVERY_S:
+                told_s = now_s
+                self._say(f"event=waiting for={what!r} elapsed_s={now_s - began_s:.0f} found={problem!r}")
+            if self._stop.wait(_POLL_S):
+                raise WorkloadNotReady(f"interrupted while waiting for {what}")
+
+    def _environment(self, service: _Service) -> JsonObject:
+        volume = self._wanted.spec.volume
+        return {
+            "target": self._wanted.spec.target,
+            "kernel": platform.release(),
+            "cpus": os.cpu_count(),
+            "volume": {"iops": volume.iops, "mib_s": volume.mib_s},
+            "read_path": service.read_path,
+            "load_generators": self._wanted.crew.size,
+            **self._wanted.facts,
+        }
+
+    def _notes(self, observer: Observer, load: LoadRecord) -> list[str]:
+        notes = []
+        if observer.failures:
+            notes.append(f"{observer.failures} looks failed, the first: {observer.first_failure}")
+        if self._wanted.crew.size > 1 and sum(part.count for part in load.intervals) < load.completed:
+            notes.append("the figures per second are of some of the load generators only")
+        return notes
+
+
+def _service(page: str) -> _Service:
+    """Read the service's readiness; one that says nothing of itself gets the generator's defaults."""
+    try:
+        said: JsonValue = json.loads(page)
+    except ValueError:
+        said = None
+    told = said if isinstance(said, Mapping) else {}
+    ids, path = told.get("reviews"), told.get("read_path")
+    return _Service(
+        ids=ids if isinstance(ids, int) and not isinstance(ids, bool) and ids > 0 else Plan.ids_max,
+        read_path=path if isinstance(path, str) else None,
+    )
+
+
+def _told_now_and_then(say: Say) -> Callable[[Progress], None]:
+    told_s = float("-inf")
+
+    def tell(progress: Progress) -> None:
+        nonlocal told_s
+        if (now_s := time.monotonic()) - told_s < _PROGRESS_EVERY_S:
+            return
+        told_s = now_s
+        say(
+            f"event=progress phase={progress.phase} elapsed_s={progress.elapsed_s:.0f} "
+            f"of_s={progress.phase_s:.0f} sent={progress.sent} completed={progress.completed} "
+            f"failed={progress.failed}"
+        )
+
+    return tell

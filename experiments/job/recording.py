@@ -1,0 +1,114 @@
+"""Turn observations and the load generator's record into a `drcio.run/1` record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from experiments.job import account
+from experiments.job.counters import Io
+from experiments.job.observer import Observation
+from experiments.jsonfields import JsonObject
+from experiments.record import Devices, IoCounters, LoadRecord, PodInfo, PodSample, RunRecord, Sample
+from experiments.spec import PlannedRun, Spec
+
+SECOND_HAND: Final = (
+    "measured from inside the cluster: bytes are the workloads' own counts, weights and engine are the "
+    "controller's account, and how long the service waited for a CPU is not known"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What the two workloads are called, and the volume that they share."""
+
+    hp_app: str
+    lp_app: str
+    claim: str
+    """Stands for the device in a run without a controller, which is who knows the devices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarts:
+    """How often each workload began anew in the run."""
+
+    hp: int
+    lp: int
+
+
+def run_record(
+    spec: Spec,
+    planned: PlannedRun,
+    place: Place,
+    *,
+    load: LoadRecord,
+    observations: Sequence[Observation],
+    window_start_s: float,
+    started_unix_s: float,
+    restarts: Restarts,
+    environment: JsonObject,
+    interrupted: bool,
+    notes: Sequence[str] = (),
+) -> RunRecord:
+    """Put one run together; `window_start_s` is the measured window's start by the monotonic clock."""
+    accounts = [seen.account for seen in observations if seen.account is not None]
+    anywhere = {f"claim/{place.claim}": 1.0}
+    hp_device = _main(account.shares_of_devices(accounts, place.hp_app) or anywhere)
+    lp_shares = account.shares_of_devices(accounts, place.lp_app) or {hp_device: 1.0}
+    with_lp = any(seen.lp is not None for seen in observations)
+    pods = {
+        place.hp_app: PodInfo(qos_class="Burstable", priority="high", role="hp", restarts=restarts.hp),
+    }
+    if with_lp:
+        pods[place.lp_app] = PodInfo(qos_class="Burstable", priority="low", role="lp", restarts=restarts.lp)
+    return RunRecord(
+        scenario=planned.scenario.name,
+        policy=planned.scenario.policy,
+        repeat=planned.repeat,
+        order=planned.order,
+        started_unix_s=started_unix_s,
+        warmup_s=spec.warmup_s,
+        duration_s=spec.duration_s,
+        environment=environment,
+        load=load,
+        samples=tuple(
+            _sample(seen, place, {hp_device: 1.0}, lp_shares, window_start_s) for seen in observations
+        ),
+        devices=Devices(hp=(hp_device,), lp=tuple(sorted(lp_shares)) if with_lp else ()),
+        lp_summary=None,
+        pods=pods,
+        notes=(SECOND_HAND, *notes),
+        interrupted=interrupted,
+    )
+
+
+def _main(shares: Mapping[str, float]) -> str:
+    """Return the device that took most; the others are where the container's own files lie."""
+    return max(sorted(shares), key=lambda device: shares[device])
+
+
+def _sample(
+    seen: Observation,
+    place: Place,
+    hp_shares: Mapping[str, float],
+    lp_shares: Mapping[str, float],
+    window_start_s: float,
+) -> Sample:
+    pods = {}
+    for app, io, shares in ((place.hp_app, seen.hp, hp_shares), (place.lp_app, seen.lp, lp_shares)):
+        if io is not None:
+            weight = None if seen.account is None else account.weight_of(seen.account, app)
+            pods[app] = PodSample(
+                io={device: _part(io, share) for device, share in shares.items()}, io_weight=weight
+            )
+    return Sample(t_s=round(seen.at_s - window_start_s, 3), pods=pods, controller=seen.account)
+
+
+def _part(io: Io, share: float) -> IoCounters:
+    return IoCounters(
+        rbytes=round(io.rbytes * share),
+        wbytes=round(io.wbytes * share),
+        rios=round(io.rios * share),
+        wios=round(io.wios * share),
+    )
