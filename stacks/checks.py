@@ -4,9 +4,11 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+from drcio_controller.config import parse_latency_target
+from drcio_controller.errors import ConfigError as ControllerConfigError
+
 _DIGEST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}\Z")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-_TARGET = re.compile(r"p\d{1,2}(\.\d+)?<\d+(\.\d+)?(ms|s)\Z")
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|Ki|Mi|Gi)?\Z")
 
 
@@ -34,8 +36,14 @@ def dns_label(text: str) -> str | None:
 
 
 def latency_target(text: str) -> str | None:
-    """Accept the controller's form of a target."""
-    return None if text == "" or _TARGET.match(text) else "a target such as p95<100ms, or nothing"
+    """Accept what the controller accepts as a target."""
+    if text == "":
+        return None
+    try:
+        parse_latency_target(text)
+    except ControllerConfigError:
+        return "a target such as p95<100ms, or nothing"
+    return None
 
 
 def quantity(text: str) -> str | None:

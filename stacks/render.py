@@ -32,7 +32,7 @@ outputs.json and cost.txt.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status: 0, or 2 for a refused stack or argument."""
+    """Run the command line; return its exit status: 0, 2 for what is refused, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         overrides = _overrides(arguments.config)
@@ -41,9 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _settings(arguments.stack, config)
         if arguments.output is not None:
             write(run, settings, arguments.output)
-    except (StackError, OSError) as error:
+    except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}\nhint: is --output a folder that you may write to?", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was written so far is incomplete", file=sys.stderr)
+        return 130
     sys.stdout.write(as_text(run) if arguments.output is None else "")
     print()
     print(as_table(estimate(settings), settings))

@@ -145,7 +145,7 @@ class Images:
     push: bool = key(
         True, "Push what was built; false keeps it in the local engine (kind load docker-image)."
     )
-    registry: str = key("", "Registry and path to push to on an existing cluster; on EKS it is ECR.")
+    registry: str = key("", "Registry and path to push to; empty is ECR on platform eks.")
     controller: str = key(
         "", "Use this controller image, by digest.", check=checks.optional(checks.digest_reference)
     )

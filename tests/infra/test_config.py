@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drcio_controller.config import PolicyName
 from stacks.config import parse
 from stacks.errors import ConfigError
 from stacks.keys import Key, keys_of
@@ -185,6 +186,17 @@ def test_custom_class_is_added_beside_the_default_ones() -> None:
 
 def test_version_written_as_a_number_is_read_as_text() -> None:
     assert read({"cluster": '{"version": 1.36}'}).cluster.version == "1.36"
+
+
+@pytest.mark.parametrize("policy", [*(set(PolicyName) - {PolicyName.IOMAX}), "iomax-1", "iomax-100"])
+def test_every_policy_of_the_controller_can_be_chosen(policy: str) -> None:
+    assert read(given_value("controller.policy", str(policy))).controller.policy == policy
+
+
+@pytest.mark.parametrize("target", ["p0<1ms", "p95<0ms", "p95>1ms"])
+def test_target_that_the_controller_would_refuse_is_refused_here(target: str) -> None:
+    with pytest.raises(ConfigError, match="a target such as"):
+        read(given_value("controller.targets", {"high": target}))
 
 
 @given(st.dictionaries(st.sampled_from([*KEYS, "unknown"]), st.text(max_size=30), max_size=3))

@@ -31,6 +31,25 @@ def test_every_object_is_valid_in_strict_mode(stack: str, version: str) -> None:
     assert checked >= 8
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"drcio:experiment.enabled": "true"},
+        {"drcio:platformStack": "acme/drcio-eks/dev"},
+        {"drcio:platform": "existing", **GIVEN_IMAGES},
+        {
+            "drcio:batch.operations": "1000",
+            "drcio:batch.rateMibps": "20",
+            "drcio:service.loadBalancer": "true",
+        },
+    ],
+)
+def test_every_object_of_another_configuration_is_valid_too(overrides: dict[str, str]) -> None:
+    for manifest in objects("drcio", overrides):
+        if manifest.content["kind"] not in CUSTOM_KINDS:
+            kubernetes_validate.validate(yaml.safe_load(manifest.as_yaml()), "1.35", strict=True)
+
+
 def test_strict_mode_refuses_a_field_that_does_not_exist() -> None:
     deployment = next(item.content for item in objects("drcio") if item.content["kind"] == "Deployment")
     broken = {**deployment, "spec": {**deployment["spec"], "replicaz": 1}}
