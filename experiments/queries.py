@@ -43,8 +43,11 @@ QUERIES: Final = (
     ),
     Query(title="Weights held", promql="drcio_io_weight"),
     Query(title="Whether weights act", promql="drcio_io_effectiveness == 1"),
-    Query(title="I/O pressure (share of the time)", promql="drcio_io_stall_ratio"),
-    Query(title="Time of a request in the device (s)", promql="drcio_device_latency_seconds"),
+    Query(title="I/O pressure (share of the time)", promql=f"avg_over_time(drcio_io_stall_ratio[{WINDOW}])"),
+    Query(
+        title="Time of a request in the device (s)",
+        promql=f"avg_over_time(drcio_device_latency_seconds[{WINDOW}])",
+    ),
     Query(title="Budget: how many times its profile", promql="drcio_device_budget_ratio"),
     Query(title="State of the policy", promql="max by (name, engine, state) (drcio_device_info)"),
 )

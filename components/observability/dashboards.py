@@ -53,6 +53,8 @@ class Board:
             matchers.append(f'{name}=~"${name}"')
         built = self.with_panels(board).build()
         built.schema_version = SCHEMA_VERSION
+        for place, panel in enumerate(built.panels or [], start=1):
+            panel.id_val = place
         return built
 
     def to_json(self) -> str:

@@ -134,6 +134,8 @@ def states(
         .show_value(common_models.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.85)
+        .line_width(0)
+        .fill_opacity(70)
     )
 
 

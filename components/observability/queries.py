@@ -130,7 +130,8 @@ def weights(scope: Scope) -> str:
 
 def shares(scope: Scope, kind: str) -> str:
     """Return a pod's share of a device, `intended` or `achieved`."""
-    return f'max by ({_POD}, device) (drcio_io_share_ratio{{{scope.pods}, kind="{kind}"}})'
+    share = _mean(scope, "drcio_io_share_ratio", _with(scope.pods, f'kind="{kind}"'))
+    return f"max by ({_POD}, device) ({share})"
 
 
 def effect(scope: Scope) -> str:
@@ -157,7 +158,7 @@ def inert(scope: Scope) -> str:
 
 def stalls(scope: Scope) -> str:
     """Return the share of the time in which each pod waited for I/O."""
-    return f"max by ({_POD}) (drcio_io_stall_ratio{{{scope.pods}}})"
+    return f"max by ({_POD}) ({_mean(scope, 'drcio_io_stall_ratio', scope.pods)})"
 
 
 def managed_pods(scope: Scope) -> str:
@@ -167,7 +168,7 @@ def managed_pods(scope: Scope) -> str:
 
 def device_latency(scope: Scope) -> str:
     """Return the mean time of a request in the device, in seconds."""
-    return f"max by (node, name) (drcio_device_latency_seconds{{{scope.nodes}}})"
+    return f"max by (node, name) ({_mean(scope, 'drcio_device_latency_seconds', scope.nodes)})"
 
 
 def device_budget(scope: Scope) -> str:
@@ -177,7 +178,7 @@ def device_budget(scope: Scope) -> str:
 
 def device_budget_used(scope: Scope) -> str:
     """Return the share of that budget that was used."""
-    return f"max by (node, name) (drcio_device_budget_used_ratio{{{scope.nodes}}})"
+    return f"max by (node, name) ({_mean(scope, 'drcio_device_budget_used_ratio', scope.nodes)})"
 
 
 def device_states(scope: Scope) -> str:
@@ -248,11 +249,17 @@ def nodes_without_controller(scope: Scope) -> str:
 
 def starved(scope: Scope, yielding: str, floor_bytes_per_s: float, floor_ios_per_s: float) -> str:
     """Return the nodes whose yielding pods wait for I/O and get less than the floor in bytes and in I/Os."""
-    waits = f'max by (node) (drcio_io_stall_ratio{{{scope.pods}, priority=~"{yielding}"}}) > 0.5'
-    own = f'{{{scope.pods}, priority=~"{yielding}"}}'
-    few_bytes = f"sum by (node) ({PRIORITY_BYTES}{own}) < {floor_bytes_per_s:.0f}"
-    few_ios = f"sum by (node) ({PRIORITY_OPERATIONS}{own}) < {floor_ios_per_s:.0f}"
+    own = f'{scope.pods}, priority=~"{yielding}"'
+    waits = f"max by (node) ({_mean(scope, 'drcio_io_stall_ratio', own)}) > 0.5"
+    few_bytes = f"sum by (node) ({PRIORITY_BYTES}{{{own}}}) < {floor_bytes_per_s:.0f}"
+    few_ios = f"sum by (node) ({PRIORITY_OPERATIONS}{{{own}}}) < {floor_ios_per_s:.0f}"
     return f"({few_bytes}) and on (node) ({few_ios}) and on (node) ({waits})"
+
+
+def _mean(scope: Scope, gauge: str, matchers: str) -> str:
+    """Return a gauge's mean over the window: it is of the controller's last pass, and absent after one in
+    which there was no I/O."""
+    return f"avg_over_time({gauge}{{{matchers}}}[{scope.window}])"
 
 
 def _with(matchers: str, more: str) -> str:
