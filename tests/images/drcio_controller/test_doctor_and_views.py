@@ -125,7 +125,7 @@ def test_status_of_an_empty_document_is_survived() -> None:
 
 
 def test_bench_measures_a_small_tree() -> None:
-    figures = bench.measure(pods=3, seconds=1)
+    figures = bench.measure(pods=3, seconds=1, large=20)
 
     assert figures.cpu_percent > 0
     assert "MiB" in bench.render(figures)

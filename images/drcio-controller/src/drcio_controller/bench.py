@@ -49,19 +49,19 @@ class Figures:
     """CPU time, as the wall's would tell what else the machine was doing."""
 
 
-def measure(*, pods: int, seconds: float) -> Figures:
+def measure(*, pods: int, seconds: float, large: int = LARGE_CGROUPS) -> Figures:
     """Run the loop over a tree of `pods`, then a few ticks over a large one."""
     config = Config()
     cpu_s, ticks_ms = _run(pods, config, max(2, round(seconds / config.interval_s)))
     rss_mib = _rss_mib()
-    large_s, _ = _run(LARGE_CGROUPS, config, 7)
+    large_s, _ = _run(large, config, 7)
     return Figures(
         pods=pods,
         interval_s=config.interval_s,
         cpu_percent=100 * statistics.mean(cpu_s) / config.interval_s,
         rss_mib=rss_mib,
         tick_ms=statistics.median(ticks_ms),
-        large_cgroups=LARGE_CGROUPS,
+        large_cgroups=large,
         large_tick_cpu_ms=1000 * statistics.median(large_s),
     )
 

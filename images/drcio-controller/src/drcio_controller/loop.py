@@ -286,9 +286,11 @@ class Controller:
                 )
             )
             state.window = window
-            if decision.state != state.decision.state or decision.budget_ratio != state.decision.budget_ratio:
+            another_state = decision.state != state.decision.state
+            if another_state or decision.budget_ratio != state.decision.budget_ratio:
                 terms = " ".join(f"{key}={value:.4g}" for key, value in decision.terms.items())
-                log.info(
+                log.log(
+                    logging.INFO if another_state else logging.DEBUG,
                     "decision device=%s state=%s budget=%.4g reason=%r %s",
                     window.device, decision.state, decision.budget_ratio, decision.reason, terms,
                 )  # fmt: skip

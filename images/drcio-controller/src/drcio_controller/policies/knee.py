@@ -320,7 +320,7 @@ def _below_knee(state: State, law: Law) -> float:
 def _without_yielding(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[State, str]:
     budget = max(1.0, state.knee or 0.0)
     if seen.used > 0.5 * state.written or queueing:
-        budget = max(budget, 2 * state.budget)
+        budget = max(budget, min(2 * state.budget, law.open_limit * budget))
         return replace(state, budget=budget, mode=Mode.ALONE), "protected pods fill the device by themselves"
     return replace(state, budget=budget, mode=Mode.IDLE), "no I/O of lower classes"
 
