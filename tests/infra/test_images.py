@@ -1,4 +1,4 @@
-"""The four Dockerfiles, really built and really run on an engine started for the test.
+"""The Dockerfiles, really built and really run on an engine started for the test.
 
 The base image is made by debootstrap and stands under the base's name, because the test must not
 depend on an image registry; packages come from the registries that this machine's pip is set up for.
@@ -23,7 +23,14 @@ from stacks.dryrun import ROOT
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 BASE = "python:3.11-slim-bookworm"
-FOLDERS = ("drcio-controller", "hp-service", "lp-batch", "load-generator")
+CONTEXTS = {
+    "drcio-controller": "images/drcio-controller",
+    "hp-service": "images/hp-service",
+    "lp-batch": "images/lp-batch",
+    "load-generator": "images/load-generator",
+    # Its sources lie in several folders; .dockerignore keeps the rest out.
+    "experiment-runner": ".",
+}
 USER = "10001:10001"
 CACHE = ROOT / ".cache" / "docker"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
@@ -160,11 +167,13 @@ def _pip_settings() -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def images(engine: Engine, base: str) -> Mapping[str, str]:
-    """Build all four, from their folders alone."""
+    """Build all of them."""
     names = {}
-    for folder in FOLDERS:
+    for folder, context in CONTEXTS.items():
         names[folder] = f"drcio/{folder}:test"
-        engine.run("build", "--network=host", "--tag", names[folder], str(ROOT / "images" / folder))
+        dockerfile = str(ROOT / "images" / folder / "Dockerfile")
+        where = ("--file", dockerfile, str(ROOT / context))
+        engine.run("build", "--network=host", "--tag", names[folder], *where)
     return names
 
 
@@ -225,7 +234,7 @@ def test_every_dockerfile_builds(
     assert all(size > base_size for size in sizes.values())
 
 
-@pytest.mark.parametrize("folder", ["hp-service", "lp-batch", "load-generator"])
+@pytest.mark.parametrize("folder", sorted(CONTEXTS.keys() - {"drcio-controller"}))
 def test_image_runs_as_the_promised_user(engine: Engine, images: Mapping[str, str], folder: str) -> None:
     assert engine.inspect(images[folder], "{{.Config.User}}") == USER
     printed = engine.run("run", "--rm", *HARDENED, "--entrypoint=id", images[folder], "-u")
@@ -259,6 +268,10 @@ def test_batch_job_ends_with_a_summary(engine: Engine, images: Mapping[str, str]
     )
     summary = json.loads(printed.splitlines()[-1])
     assert summary
+
+
+def test_experiment_runner_starts(engine: Engine, images: Mapping[str, str]) -> None:
+    assert "usage" in engine.run("run", "--rm", *HARDENED, images["experiment-runner"], "--help")
 
 
 def test_load_generator_measures_the_service(

@@ -36,6 +36,7 @@ DOCKER_EXCEPTIONS = {
     ): "the base comes as an ARG, given with a digest where it matters; its default has a tag",
     ("CKV_DOCKER_2", "/lp-batch/Dockerfile."): "a Job: it ends, and its exit status is its health",
     ("CKV_DOCKER_2", "/load-generator/Dockerfile."): "a Job: it ends, and its exit status is its health",
+    ("CKV_DOCKER_2", "/experiment-runner/Dockerfile."): "a Job: it ends, and its exit status is its health",
 }
 HADOLINT_EXCEPTIONS = {
     (
