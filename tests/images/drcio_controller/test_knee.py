@@ -320,7 +320,7 @@ def test_budget_stays_in_bounds_whatever_is_seen(seen: list[Signals], known: boo
             assert look.yielding_active
             assert look.protected_active
         if not look.yielding_active and state.mode is Mode.ALONE:
-            assert state.budget >= min(before.budget, LAW.budget_max)
+            assert state.budget >= min(before.budget, LAW.open_limit)
 
 
 def _fields(look: Signals) -> dict[str, object]:
