@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -39,6 +40,8 @@ _GATEWAY = "10.0.2.2"
 _DEVICE_TIMEOUT_S = 60.0
 _IDLE_TIMEOUT_S = 60.0
 _EMULATED_PATIENCE = 20.0
+_OPEN_FILES = 1 << 20
+"""What containerd's unit gives containers; a service must not meet another limit here."""
 
 log = logging.getLogger("twin")
 
@@ -46,6 +49,7 @@ log = logging.getLogger("twin")
 def main() -> int:
     options = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="twin %(levelname)s %(message)s", stream=sys.stderr)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
     _bring_up_network()
     devices = {claim: _device_with_serial(serial) for claim, serial in options.volume}
     mounts = {claim: _mount(claim, device) for claim, device in devices.items()}

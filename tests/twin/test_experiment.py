@@ -19,6 +19,10 @@ def judged(target: TwinTarget, spec: Spec, output: Path, **options: bool) -> Ver
     return judge(study(records, spec))
 
 
+def codes(verdict: Verdict) -> set[str]:
+    return {reason.code for reason in verdict.reasons}
+
+
 def test_contention_hurts_and_drcio_protects(target: TwinTarget, tmp_path: Path) -> None:
     spec = spec_of(*(scenario(name) for name in ("baseline", "contention", "drcio")), duration_s=15.0)
     records = run_all(spec, target.with_options(spec=spec), tmp_path, Silent())
@@ -37,17 +41,17 @@ def test_contention_hurts_and_drcio_protects(target: TwinTarget, tmp_path: Path)
 def test_idle_batch_job_makes_the_run_invalid(target: TwinTarget, tmp_path: Path) -> None:
     verdict = judged(target, spec_of(scenario("contention")), tmp_path, lp_idle=True)
     assert verdict.outcome == "invalid"
-    assert any("batch job" in text for text in verdict.texts)
+    assert "lp-absent" in codes(verdict)
 
 
 def test_batch_job_on_another_device_makes_the_run_invalid(target: TwinTarget, tmp_path: Path) -> None:
     verdict = judged(target, spec_of(scenario("contention")), tmp_path, lp_elsewhere=True)
     assert verdict.outcome == "invalid"
-    assert any("device" in text for text in verdict.texts)
+    assert "lp-other-device" in codes(verdict)
 
 
 def test_impossible_rate_makes_the_run_invalid(target: TwinTarget, tmp_path: Path) -> None:
     spec = spec_of(scenario("baseline"), rate_rps=400.0, duration_s=6.0)
     verdict = judged(target, spec, tmp_path)
     assert verdict.outcome == "invalid"
-    assert verdict.reasons
+    assert {"generator-fell-behind", "hp-overloaded-alone"} & codes(verdict), verdict.texts

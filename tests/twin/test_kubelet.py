@@ -151,13 +151,16 @@ def test_readiness_by_a_command_in_the_container(twin: Twin) -> None:
 
 
 def test_sigterm_comes_first_and_nothing_is_left(twin: Twin) -> None:
-    script = "trap 'echo bye > /mnt/deep/data/last-words; exit 0' TERM; while :; do sleep 0.1; done"
+    script = (
+        "trap 'echo bye > /mnt/deep/data/last-words; exit 0' TERM; echo armed; while :; do sleep 0.1; done"
+    )
     data: JsonObject = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     twin.create_pod(shell("polite", script, volumes=[data]))
-    eventually(lambda: phase(twin, "polite") == "Running")
+    eventually(lambda: "armed" in twin.log("polite"))
+    uid = text_at(seen_by_api(twin, "polite"), "metadata", "uid").replace("-", "_")
     twin.delete_pod("polite")
-    check = "cat /mnt/deep/data/last-words; ls -d /sys/fs/cgroup/kubepods.slice/*/*.slice | wc -l"
-    assert output(twin, shell("after", check, volumes=[data])) == ["bye", "1"]
+    check = f"cat /mnt/deep/data/last-words; ls -d /sys/fs/cgroup/kubepods.slice/*/*{uid}* | wc -l"
+    assert output(twin, shell("after", check, volumes=[data])) == ["bye", "0"]
 
 
 def test_process_that_ignores_sigterm_and_its_children_are_killed(twin: Twin) -> None:
