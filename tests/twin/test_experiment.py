@@ -54,4 +54,4 @@ def test_impossible_rate_makes_the_run_invalid(target: TwinTarget, tmp_path: Pat
     spec = spec_of(scenario("baseline"), rate_rps=400.0, duration_s=6.0)
     verdict = judged(target, spec, tmp_path)
     assert verdict.outcome == "invalid"
-    assert {"generator-fell-behind", "hp-overloaded-alone"} & codes(verdict), verdict.texts
+    assert {"generator-fell-behind", "hp-overloaded-alone", "requests-failed"} & codes(verdict), verdict.texts
