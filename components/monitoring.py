@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: kube-prometheus-stack as a Helm release, with a password of its own."""
+"""Prometheus and Grafana: kube-prometheus-stack as a Helm release, a password of its own, dashboards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pulumi_kubernetes as k8s
 import pulumi_random as random
 
 from components.kubernetes import Destination, in_cluster
+from components.observability.resources import DASHBOARD_LABEL, Dashboards
+from drcio_controller.config import PRIORITY_LABEL
 
 RELEASE: Final = "prometheus"
 """Fixed, because the chart derives its services' names from it."""
@@ -73,11 +75,13 @@ def chart_values(args: MonitoringArgs) -> dict[str, Value]:
                 "passwordKey": "admin-password",
             },
             "service": {"type": "LoadBalancer" if args.load_balancer else "ClusterIP"},
-            "sidecar": {
-                "dashboards": {"enabled": True, "label": "grafana_dashboard", "searchNamespace": "ALL"}
-            },
+            "sidecar": {"dashboards": {"enabled": True, "label": DASHBOARD_LABEL, "searchNamespace": "ALL"}},
         },
-        "kube-state-metrics": {"replicas": replicas},
+        "kube-state-metrics": {
+            "replicas": replicas,
+            # The alert on a node without a controller counts pods that nobody scrapes by this label.
+            "metricLabelsAllowlist": [f"pods=[{PRIORITY_LABEL}]"],
+        },
         "nodeExporter": {"enabled": not args.scaled_to_zero},
         # EKS runs these out of reach; their alerts would fire for ever.
         "kubeEtcd": {"enabled": False},
@@ -130,6 +134,12 @@ class Monitoring(pulumi.ComponentResource):
             values=chart_values(args),
             timeout=900,
             opts=in_cluster(self, where, secret),
+        )
+        Dashboards(
+            f"{name}-dashboards",
+            NAMESPACE,
+            where.then(namespace),
+            pulumi.ResourceOptions(parent=self),
         )
         self.password = pulumi.Output.secret(password.result)
         self.register_outputs({"password": self.password})

@@ -18,6 +18,8 @@ from components.kubernetes import Destination
 from components.monitoring import Monitoring, MonitoringArgs
 from components.monitors import Monitors, MonitorsArgs, Target
 from components.namespace import namespace
+from components.observability.resources import ExperimentRules, Rules, RulesArgs
+from components.observability.rules import Owner, rule_groups
 from components.storage import Storage, StorageArgs
 from drcio_controller import config as controller_config
 from drcio_controller import manifest as controller_manifest
@@ -85,8 +87,9 @@ def build_workloads(
     measured.append(service)
     targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
     monitored = here
+    system = f"{space}-system"
+    owner = Owner(namespace=space, system_namespace=system, whole_cluster=platform.node_stack is None)
     if parts.controller:
-        system = f"{space}-system"
         system_namespace = namespace(system, "privileged", platform.where)
         monitored = monitored.then(system_namespace)
         controller = IoController(
@@ -130,10 +133,14 @@ def build_workloads(
             # Their definitions come with the chart.
             monitored = monitored.then(monitoring.release)
         Monitors("monitors", MonitorsArgs(targets=targets), monitored)
+        groups = rule_groups(controller_settings(settings), owner, with_controller=parts.controller)
+        Rules("rules", RulesArgs(owner=owner, groups=groups), monitored)
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
         args = _experiment(settings, service.url, images, platform.node_stack)
         results = Experiment("experiment", args, with_volume.then(*measured)).outputs
+        if settings.monitoring.enabled:
+            ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
     return Workloads(
         service_url=service.url,
         grafana_password=monitoring.password if monitoring else None,

@@ -46,8 +46,9 @@ SERVICE = {
     "Service": 1,
     "NetworkPolicy": 1,
     "PodMonitor": 1,
+    "PrometheusRule": 1,
 }
-MONITORING = {"Namespace": 1, "Secret": 1}
+MONITORING = {"Namespace": 1, "Secret": 1, "ConfigMap": 2}
 BATCH_JOB = {"Job": 1, "NetworkPolicy": 1, "PodMonitor": 1}
 CONTROLLER = {
     "Namespace": 1,
@@ -58,6 +59,7 @@ CONTROLLER = {
     "DaemonSet": 1,
     "NetworkPolicy": 1,
     "PodMonitor": 1,
+    "PrometheusRule": 1,
 }
 BY_SCENARIO = {"baseline": [], "contention": [BATCH_JOB], "drcio": [BATCH_JOB, CONTROLLER]}
 
@@ -150,7 +152,8 @@ def test_changing_the_scenario_changes_only_its_part(before: str, after: str) ->
     assert changed == set()
     assert added
     assert all(
-        "BatchJob" in urn or "IoController" in urn or "-system" in urn or "monitors" in urn for urn in added
+        "BatchJob" in urn or "IoController" in urn or "-system" in urn or "monitors" in urn or "rules-" in urn
+        for urn in added
     )
 
 
@@ -195,7 +198,7 @@ def test_workloads_wait_for_what_they_use() -> None:
     assert waits_for(run, service, claim)
     assert waits_for(run, job, claim)
     assert waits_for(run, job, service), "the service prepares its data undisturbed"
-    assert waits_for(run, agent, one(run, "ConfigMap"))
+    assert waits_for(run, agent, one(run, "ConfigMap", "io-controller-config"))
     assert waits_for(run, agent, one(run, "ClusterRoleBinding"))
     assert waits_for(run, one(run, "PodMonitor", "hp-gnn"), one(run, "Release"))
 
@@ -325,7 +328,9 @@ def test_volume_profile_and_storage_class_come_from_the_same_settings() -> None:
     assert (
         one(run, "StorageClass").inputs["parameters"].items() >= {"iops": "6000", "throughput": "250"}.items()
     )
-    (volume,) = yaml.safe_load(one(run, "ConfigMap").inputs["data"]["config.yaml"])["volumes"]
+    (volume,) = yaml.safe_load(one(run, "ConfigMap", "io-controller-config").inputs["data"]["config.yaml"])[
+        "volumes"
+    ]
     assert (volume["iops"], volume["mib_s"]) == (6000, 250.0)
 
 
