@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
@@ -12,11 +12,15 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
-from load_generator import manifest
+from components.kubernetes import SKIP_AWAIT, Destination, Tree, in_cluster, on_stack_node
+from drcio_controller.manifest import APP_LABEL as CONTROLLER_APP
+from drcio_controller.manifest import PORT as CONTROLLER_PORT
+from experiment_runner.manifest import APP, RESULTS_KEY, RunnerOptions, pod_template
+from hp_service.manifest import NAME as SERVICE_APP
+from hp_service.manifest import PORT as SERVICE_PORT
+from lp_batch.manifest import APP as BATCH_APP
+from lp_batch.manifest import METRICS_PORT as BATCH_PORT
 
-APP: Final = "drcio-experiment"
-RESULTS_KEY: Final = "results.json"
 SLACK_S: Final = 1800
 """Beyond the load itself: the service becomes ready, the batch job writes its files, the judging."""
 
@@ -41,9 +45,18 @@ class ExperimentArgs:
     image: pulumi.Input[str]
     scenario: str
     spec: Tree
-    """As the job's command line takes it."""
-    measures: Mapping[str, pulumi.Input[str]]
-    """What else decides the result: the workloads' images, the weights."""
+    """drcio.spec/1, of one scenario and one repeat."""
+    run: str
+    """Name of this measurement: another one measures again what has not changed."""
+    images: Mapping[str, pulumi.Input[str]]
+    """Those of everything that runs in the scenario, by name."""
+    controller_config: str
+    """What the controller runs on: weights, policy, targets; empty where there is none."""
+    service_url: str
+    claim: str
+    batch_job: bool
+    controller_namespace: str | None
+    """None where the scenario has no controller."""
     run_s: int
     pods: int
     stack: str | None
@@ -63,24 +76,35 @@ class Experiment(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:experiment:Experiment", name, {}, opts)
-        job_name = pulumi.Output.all(**args.measures).apply(lambda measures: named(args.spec, measures))
+        images = pulumi.Output.all(**args.images)
+        job_name = images.apply(partial(named, args))
         metadata = k8s.meta.v1.ObjectMetaArgs(name=job_name, namespace=args.namespace, labels={"app": APP})
         results = k8s.core.v1.ConfigMap(
             f"{name}-results",
             metadata=metadata,
             # The Job fills it; the next `pulumi up` must not empty it again.
             opts=pulumi.ResourceOptions.merge(
-                in_cluster(self, where), pulumi.ResourceOptions(ignore_changes=["data"])
+                in_cluster(self, where), pulumi.ResourceOptions(ignore_changes=["data", "binaryData"])
             ),
         )
         rights = self._rights(name, job_name, args.namespace, where)
+        sources = self._sources(name, args, where)
+        spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
+            lambda known: _job_spec(args, known["image"], known["job_name"], known["images"])
+        )
         job = k8s.batch.v1.Job(
             name,
             metadata=metadata,
-            spec=as_args(k8s.batch.v1.JobSpecArgs, _job_spec(args, job_name)),
+            spec=cast(pulumi.Output[k8s.batch.v1.JobSpecArgs], spec),
             # Another hash is another Job: the old one goes first, so that the two do not load at once.
             opts=in_cluster(
-                self, where, results, *rights, replace_first=True, timeout=f"{args.run_s + SLACK_S}s"
+                self,
+                where,
+                results,
+                *rights,
+                *sources,
+                replace_first=True,
+                timeout=f"{args.run_s + SLACK_S}s",
             ),
         )
         # The Job and the ConfigMap have one name, hence one id; the Job's is unknown until it has run.
@@ -122,10 +146,34 @@ class Experiment(pulumi.ComponentResource):
         )
         return [account, binding]
 
+    def _sources(self, name: str, args: ExperimentArgs, where: Destination) -> list[pulumi.Resource]:
+        """Return headless Services, by which the Job finds the pods without a right to list them."""
+        wanted = [(SERVICE_APP, args.namespace, SERVICE_PORT)]
+        if args.batch_job:
+            wanted.append((BATCH_APP, args.namespace, BATCH_PORT))
+        if args.controller_namespace is not None:
+            wanted.append((CONTROLLER_APP, args.controller_namespace, CONTROLLER_PORT))
+        return [
+            k8s.core.v1.Service(
+                f"{name}-{app}-pods",
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    name=_pods_name(app), namespace=namespace, labels={"app": APP}, annotations=SKIP_AWAIT
+                ),
+                spec=k8s.core.v1.ServiceSpecArgs(
+                    cluster_ip="None",
+                    selector={"app": app},
+                    ports=[k8s.core.v1.ServicePortArgs(name="metrics", port=port, protocol="TCP")],
+                ),
+                opts=in_cluster(self, where),
+            )
+            for app, namespace, port in wanted
+        ]
 
-def named(spec: Tree, measures: Mapping[str, str]) -> str:
-    """Return the Job's name: twelve hex digits over everything that is measured."""
-    text = json.dumps({"spec": spec, "measures": dict(measures)}, sort_keys=True)
+
+def named(args: ExperimentArgs, images: Mapping[str, str]) -> str:
+    """Return the Job's name: twelve hex digits over everything that is measured, and with what."""
+    measured = [args.spec, args.run, args.pods, args.controller_config, dict(images)]
+    text = json.dumps(measured, sort_keys=True)
     return f"{APP}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -155,29 +203,31 @@ def _below(tree: Tree, *names: str) -> Tree:
     return tree
 
 
-def _job_spec(args: ExperimentArgs, job_name: pulumi.Output[str]) -> Tree:
-    pod = manifest.pod_template(image="", url="")
-    (container,) = cast(Sequence[Tree], pod["spec"]["containers"])
-    command: Tree = {
-        "command": ["python", "-m", "experiments", "cluster-job"],
-        "args": [
-            "--spec",
-            json.dumps(dict(args.spec), sort_keys=True),
-            "--config-map",
-            job_name,
-            "--namespace",
-            args.namespace,
-        ],
-    }
-    template = {
-        "metadata": {"labels": {"app": APP}},
-        "spec": {
-            **pod["spec"],
-            "serviceAccountName": APP,
-            "automountServiceAccountToken": True,
-            "containers": [{**container, **command}],
-        },
-    }
+def _pods_name(app: str) -> str:
+    return f"{app}-pods"
+
+
+def _address(app: str, namespace: str, port: int) -> str:
+    return f"{_pods_name(app)}.{namespace}.svc:{port}"
+
+
+def _job_spec(args: ExperimentArgs, image: str, job_name: str, images: Mapping[str, str]) -> Tree:
+    agents = args.controller_namespace
+    template = pod_template(
+        RunnerOptions(
+            image=image,
+            spec=args.spec,
+            config_map=job_name,
+            namespace=args.namespace,
+            service_url=args.service_url,
+            hp_metrics=_address(SERVICE_APP, args.namespace, SERVICE_PORT),
+            lp_metrics=_address(BATCH_APP, args.namespace, BATCH_PORT) if args.batch_job else None,
+            controller=None if agents is None else _address(CONTROLLER_APP, agents, CONTROLLER_PORT),
+            claim=args.claim,
+            facts={"images": dict(images)},
+            pods=args.pods,
+        )
+    )
     return {
         "parallelism": args.pods,
         "completions": args.pods,
@@ -185,5 +235,5 @@ def _job_spec(args: ExperimentArgs, job_name: pulumi.Output[str]) -> Tree:
         # A second try would measure a system that the first one has warmed.
         "backoffLimit": 0,
         "activeDeadlineSeconds": args.run_s + SLACK_S,
-        "template": on_stack_node(with_image(template, args.image), args.stack),
+        "template": on_stack_node(cast(Tree, template), args.stack),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,10 @@ class ImageArgs:
     """What is built, and where it goes."""
 
     context: Path
-    """The folder with the Dockerfile; all that the image is made of lies in it."""
+    """What the Dockerfile's COPY reads from."""
+    dockerfile: Path
+    sources: Sequence[Path]
+    """Folders that hold all that the image is made of, the Dockerfile included."""
     repository: str
     """Name within the registry, such as drcio/hp-service."""
     registry: str | None
@@ -32,16 +36,19 @@ class ImageArgs:
     push: bool
 
 
-def source_hash(context: Path) -> str:
-    """Return twelve hex digits over the names, modes and bytes of a build context's files."""
+def source_hash(*folders: Path) -> str:
+    """Return twelve hex digits over the names, modes and bytes of the folders' files."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in context.rglob("*") if path.is_file()):
-        relative = path.relative_to(context)
-        if _NOT_SOURCES & set(relative.parts) or any(part.endswith(".egg-info") for part in relative.parts):
-            continue
-        executable = bool(path.stat().st_mode & 0o100)
-        digest.update(f"{relative.as_posix()}\0{executable}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            relative = path.relative_to(folder)
+            if _NOT_SOURCES & set(relative.parts) or any(
+                part.endswith(".egg-info") for part in relative.parts
+            ):
+                continue
+            executable = bool(path.stat().st_mode & 0o100)
+            digest.update(f"{relative.as_posix()}\0{executable}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
@@ -53,7 +60,7 @@ class Image(pulumi.ComponentResource):
     def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("drcio:images:Image", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        tag = source_hash(args.context)
+        tag = source_hash(*args.sources)
         registry: docker.RegistryArgs | None = None
         image_name: pulumi.Input[str]
         if not args.push:
@@ -77,7 +84,7 @@ class Image(pulumi.ComponentResource):
             image_name=image_name,
             build=docker.DockerBuildArgs(
                 context=str(args.context),
-                dockerfile=str(args.context / "Dockerfile"),
+                dockerfile=str(args.dockerfile),
                 platform=PLATFORM,
             ),
             registry=registry,

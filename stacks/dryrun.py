@@ -250,7 +250,7 @@ class _Cloud(mocks.Mocks):
         return {}
 
     def _other_stack(self, name: str) -> dict[str, object]:
-        images = ("controller", "hp-service", "lp-batch", "load-generator")
+        images = ("controller", "hp-service", "lp-batch", "load-generator", "experiment")
         registry = f"{ACCOUNT}.dkr.ecr.{self.region}.amazonaws.com/{name.rpartition('/')[2]}"
         return {
             "clusterName": "drcio-demo",

@@ -13,16 +13,22 @@ from components.image import Image, ImageArgs
 from stacks.errors import ConfigError
 from stacks.keys import camel
 from stacks.scenario import Parts
-from stacks.settings import CONTROLLER, EKS, HP_SERVICE, LOAD_GENERATOR, LP_BATCH, Settings
+from stacks.settings import CONTROLLER, EKS, EXPERIMENT, HP_SERVICE, LOAD_GENERATOR, LP_BATCH, Settings
 
-ROOT: Final = Path(__file__).resolve().parent.parent / "images"
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
 FOLDERS: Final[Mapping[str, str]] = {
     CONTROLLER: "drcio-controller",
     HP_SERVICE: HP_SERVICE,
     LP_BATCH: LP_BATCH,
     LOAD_GENERATOR: LOAD_GENERATOR,
+    EXPERIMENT: "experiment-runner",
 }
+
+SHARED_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
+    EXPERIMENT: ("experiments", "images/load-generator", "images/drcio-controller"),
+}
+"""What an image is made of beside its own folder; such a one is built from the repository's root."""
 
 
 def needed(parts: Parts) -> tuple[str, ...]:
@@ -31,7 +37,7 @@ def needed(parts: Parts) -> tuple[str, ...]:
         HP_SERVICE,
         *((LP_BATCH,) if parts.batch_job else ()),
         *((CONTROLLER,) if parts.controller else ()),
-        *((LOAD_GENERATOR,) if parts.experiment else ()),
+        *((EXPERIMENT,) if parts.experiment else ()),
     )
 
 
@@ -64,8 +70,12 @@ def resolve_images(
 def _build(settings: Settings, name: str, folder: str) -> pulumi.Output[str]:
     # On EKS a repository belongs to its cluster, so that two clusters of one account do not collide.
     prefix = settings.cluster.name if settings.platform == EKS else "drcio"
+    own = REPOSITORY / "images" / folder
+    shared = tuple(REPOSITORY / source for source in SHARED_SOURCES.get(name, ()))
     args = ImageArgs(
-        context=ROOT / folder,
+        context=REPOSITORY if shared else own,
+        dockerfile=own / "Dockerfile",
+        sources=(own, *shared),
         repository=f"{prefix}/{name}",
         registry=settings.images.registry or None,
         push=settings.images.push,

@@ -27,7 +27,8 @@ CONTROLLER: Final = "controller"
 HP_SERVICE: Final = "hp-service"
 LP_BATCH: Final = "lp-batch"
 LOAD_GENERATOR: Final = "load-generator"
-IMAGE_NAMES: Final = (CONTROLLER, HP_SERVICE, LP_BATCH, LOAD_GENERATOR)
+EXPERIMENT: Final = "experiment"
+IMAGE_NAMES: Final = (CONTROLLER, HP_SERVICE, LP_BATCH, LOAD_GENERATOR, EXPERIMENT)
 
 LP_PATTERNS: Final = (
     "mixed",
@@ -158,6 +159,9 @@ class Images:
     load_generator: str = key(
         "", "Use this load-generator image, by digest.", check=checks.optional(checks.digest_reference)
     )
+    experiment: str = key(
+        "", "Use this experiment image, by digest.", check=checks.optional(checks.digest_reference)
+    )
 
     @property
     def given(self) -> Mapping[str, str]:
@@ -167,6 +171,7 @@ class Images:
             HP_SERVICE: self.hp_service,
             LP_BATCH: self.lp_batch,
             LOAD_GENERATOR: self.load_generator,
+            EXPERIMENT: self.experiment,
         }
         return {name: reference for name, reference in references.items() if reference}
 
@@ -231,6 +236,11 @@ class Experiment:
     warmup_seconds: int = key(15, "Load before the measured window.", minimum=0, maximum=600)
     seed: int = key(1, "Seed of the arrival schedule.", minimum=0, maximum=2**31)
     pods: int = key(1, "Load-generator pods; their histograms are merged.", minimum=1, maximum=32)
+    run: str = key(
+        "",
+        "Name of this measurement: another name measures again what has not changed.",
+        check=checks.optional(checks.dns_label),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

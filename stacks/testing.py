@@ -11,7 +11,7 @@ from stacks.dryrun import ROOT, DryRun, dry_run, stack_config
 
 GIVEN_IMAGES: Final[Mapping[str, str]] = {
     f"drcio:images.{name}": f"registry.example/{name.lower()}@sha256:{'0' * 64}"
-    for name in ("controller", "hpService", "lpBatch", "loadGenerator")
+    for name in ("controller", "hpService", "lpBatch", "loadGenerator", "experiment")
 }
 """Configuration that builds nothing."""
 

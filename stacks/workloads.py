@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -24,11 +23,13 @@ from components.storage import Storage, StorageArgs
 from drcio_controller import config as controller_config
 from drcio_controller import manifest as controller_manifest
 from hp_service import manifest as service_manifest
+from load_generator.levels import level_rps
 from lp_batch import manifest as batch_manifest
+from lp_batch.units import parse_size
 from stacks.images import needed
 from stacks.platform import Platform
-from stacks.scenario import Parts, parts_of
-from stacks.settings import CONTROLLER, EKS, HP_SERVICE, LOAD_GENERATOR, LP_BATCH, Settings
+from stacks.scenario import Parts
+from stacks.settings import CONTROLLER, EKS, EXPERIMENT, HP_SERVICE, LP_BATCH, Settings
 
 CLAIM: Final = "shared-data"
 CHART_REPOSITORY: Final = "https://prometheus-community.github.io/helm-charts"
@@ -137,7 +138,7 @@ def build_workloads(
         Rules("rules", RulesArgs(owner=owner, groups=groups), monitored)
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
-        args = _experiment(settings, service.url, images, platform.node_stack)
+        args = _experiment(settings, parts, service.url, images, platform.node_stack)
         results = Experiment("experiment", args, with_volume.then(*measured)).outputs
         if settings.monitoring.enabled:
             ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
@@ -149,38 +150,61 @@ def build_workloads(
 
 
 def _experiment(
-    settings: Settings, service_url: str, images: Mapping[str, pulumi.Input[str]], stack: str | None
+    settings: Settings,
+    parts: Parts,
+    service_url: str,
+    images: Mapping[str, pulumi.Input[str]],
+    stack: str | None,
 ) -> ExperimentArgs:
-    experiment, batch = settings.experiment, settings.batch
+    experiment = settings.experiment
     return ExperimentArgs(
         namespace=settings.workload_namespace,
-        image=images[LOAD_GENERATOR],
+        image=images[EXPERIMENT],
         scenario=settings.scenario,
-        spec={
-            "scenario": settings.scenario,
-            "url": f"{service_url}/score",
-            "load_level": settings.load_level,
-            "duration_s": settings.duration_seconds,
-            "warmup_s": experiment.warmup_seconds,
-            "seed": experiment.seed,
-            "volume": {"iops": settings.storage.iops, "mib_s": settings.storage.throughput_mib_s},
-            "lp": {
-                "pattern": batch.pattern,
-                "block_size": batch.block_size,
-                "workers": batch.workers,
-                "parallelism": batch.parallelism,
-            },
-            "policy": settings.controller.policy,
-        },
+        spec=experiment_spec(settings, parts),
+        run=experiment.run,
         # Only what runs in the scenario: an image that is built and unused changes no result.
-        measures={
-            **{name: images[name] for name in needed(parts_of(settings))},
-            "weights": json.dumps(dict(settings.io_weights), sort_keys=True),
-        },
+        images={name: images[name] for name in needed(parts)},
+        controller_config=controller_config.dump(controller_settings(settings)) if parts.controller else "",
+        service_url=service_url,
+        claim=CLAIM,
+        batch_job=parts.batch_job,
+        controller_namespace=f"{settings.workload_namespace}-system" if parts.controller else None,
         run_s=settings.duration_seconds + experiment.warmup_seconds,
         pods=experiment.pods,
         stack=stack,
     )
+
+
+def experiment_spec(settings: Settings, parts: Parts) -> dict[str, object]:
+    """Return what a stack's experiment measures, as the twin's experiments are specified (drcio.spec/1)."""
+    batch, experiment = settings.batch, settings.experiment
+    return {
+        "schema": "drcio.spec/1",
+        "target": "cluster",
+        "scenarios": [
+            {
+                "name": settings.scenario,
+                "policy": settings.controller.policy if parts.controller else "none",
+                "with_lp": parts.batch_job,
+            }
+        ],
+        "load_level": settings.load_level,
+        "rate_rps": level_rps(settings.load_level, 1.0),
+        "duration_s": settings.duration_seconds,
+        "warmup_s": experiment.warmup_seconds,
+        "repeats": 1,
+        "volume": {
+            "type": "gp3",
+            "iops": settings.storage.iops,
+            "mib_s": settings.storage.throughput_mib_s,
+        },
+        "lp_pattern": batch.pattern,
+        "lp_block_bytes": parse_size(batch.block_size),
+        # Of all its pods together.
+        "lp_workers": batch.workers * batch.parallelism,
+        "seed": experiment.seed,
+    }
 
 
 def controller_settings(settings: Settings) -> controller_config.Config:

@@ -61,6 +61,7 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "images.hpService": (f"r.example/h@sha256:{ZEROS}", None, "hp-service", "by digest"),
     "images.lpBatch": (f"r.example/l@sha256:{ZEROS}", None, "lp@sha256:00", "by digest"),
     "images.loadGenerator": (f"r.example/g@sha256:{ZEROS}", None, "g:1", "by digest"),
+    "images.experiment": (f"r.example/e@sha256:{ZEROS}", None, "e:1", "by digest"),
     "monitoring.enabled": (False, False, "off", "true or false"),
     "monitoring.scaledToZero": (True, True, 0.5, "true or false"),
     "monitoring.chartVersion": ("90.1.0", "90.1.0", "latest", "a version such as 91.2.0"),
@@ -83,6 +84,7 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "experiment.warmupSeconds": (0, 0, -1, "a whole number from 0 to 600"),
     "experiment.seed": (0, 0, "x", "a whole number from 0 to"),
     "experiment.pods": (4, 4, 0, "a whole number from 1 to 32"),
+    "experiment.run": ("again", None, "Not A Name", "lower-case letters"),
 }
 
 NEEDED_BESIDE = {"platform": {"images": '{"push": false}'}}

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from components.experiment import summary
+from experiments.job import cli
 from stacks.dryrun import DryRun, Registration
 from stacks.testing import GIVEN_IMAGES, render
 
@@ -62,6 +63,48 @@ def test_its_rights_are_one_config_map() -> None:
     ]
 
 
+def test_a_weight_that_nobody_applies_changes_no_name() -> None:
+    names = {
+        str(job(render("contention", {**ON, **change})).inputs["metadata"]["name"])  # type: ignore[index,call-overload]
+        for change in ({}, {"drcio:ioWeights.high": "800"})
+    }
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_runner_gets_a_spec_that_it_takes_and_finds_every_pod_by_name(scenario: str) -> None:
+    run = render(scenario, {**ON, "drcio:experiment.pods": "3"})
+    spec = job(run).inputs["spec"]
+    (container,) = spec["template"]["spec"]["containers"]  # type: ignore[index,call-overload]
+    wanted = cli._measurement(cli._parser({}).parse_args(container["args"]))
+    assert [arm.name for arm in wanted.spec.scenarios] == [scenario]
+    assert (wanted.spec.rate_rps, wanted.spec.duration_s, wanted.spec.lp_workers) == (50.0, 120.0, 32)
+    assert wanted.crew.size == 3
+    services = {
+        f"{name['name']}.{name['namespace']}.svc": item.inputs["spec"]
+        for item in run.registrations
+        if item.type.endswith(":Service") and (name := item.inputs["metadata"])  # type: ignore[index]
+    }
+    sources = [wanted.sources.hp, wanted.sources.lp, wanted.sources.controller]
+    named = [source.rpartition(":") for source in sources if source is not None]
+    assert len(named) == {"baseline": 1, "contention": 2, "drcio": 3}[scenario]
+    for host, _, port in named:
+        assert services[host]["clusterIP"] == "None"  # type: ignore[index,call-overload]
+        assert services[host]["ports"][0]["port"] == int(port)  # type: ignore[index,call-overload]
+
+
+def test_job_is_hardened_and_runs_once() -> None:
+    spec = job(render("drcio", ON)).inputs["spec"]
+    assert spec["backoffLimit"] == 0  # type: ignore[index,call-overload]
+    assert spec["completionMode"] == "Indexed"  # type: ignore[index,call-overload]
+    pod = spec["template"]["spec"]  # type: ignore[index,call-overload]
+    (container,) = pod["containers"]
+    assert pod["serviceAccountName"] == "drcio-experiment"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["image"] == GIVEN_IMAGES["drcio:images.experiment"]
+
+
 def test_results_are_read_from_the_object_that_the_job_fills() -> None:
     run = render("drcio", ON)
     (read,) = [item for item in run.registrations if item.is_read]
@@ -80,6 +123,10 @@ def test_results_are_read_from_the_object_that_the_job_fills() -> None:
         {"drcio:loadLevel": "high"},
         {"drcio:batch.pattern": "random-read"},
         {"drcio:experiment.seed": "2"},
+        {"drcio:experiment.run": "again"},
+        {"drcio:experiment.pods": "2"},
+        {"drcio:controller.policy": "step"},
+        {"drcio:images.experiment": f"registry.example/experiment@sha256:{'1' * 64}"},
         {"drcio:storage.iops": "6000"},
     ],
 )
@@ -119,4 +166,6 @@ def test_stack_exports_every_field() -> None:
 
 
 def test_experiment_that_is_off_leaves_nothing() -> None:
-    assert not [item for item in render("drcio").registrations if "experiment" in item.name]
+    run = render("drcio", GIVEN_IMAGES)
+    assert not [item for item in run.registrations if "experiment" in item.name]
+    assert "verdict" not in run.outputs

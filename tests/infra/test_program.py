@@ -34,9 +34,9 @@ AWS_BASE = {
     "aws:ec2/launchTemplate:LaunchTemplate": 1,
     "aws:eks/nodeGroup:NodeGroup": 1,
     "aws:eks/addon:Addon": 6,
-    "aws:ecr/repository:Repository": 4,
-    "aws:ecr/lifecyclePolicy:LifecyclePolicy": 4,
-    "docker:index/image:Image": 4,
+    "aws:ecr/repository:Repository": 5,
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": 5,
+    "docker:index/image:Image": 5,
 }
 SERVICE = {
     "Namespace": 1,
