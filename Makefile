@@ -11,7 +11,7 @@ APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linu
 APT_DEV := fio prometheus
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup setup-dev format clean
+.PHONY: help demo test check setup setup-dev format clean render bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -21,6 +21,20 @@ demo: setup  ## run baseline, contention and drcio on a node twin and report
 
 test: setup-dev  ## run all tests (unit tests in parallel, then the twin's)
 	tools/run-tests
+
+bench-service: setup-dev  ## a request's own cost: against the same reads by fio plus the model alone
+	$(BIN)/hp-service prepare --data .cache/volume/hp
+	$(BIN)/hp-service bench --data .cache/volume/hp
+
+bench-batch: setup-dev  ## the batch job's throughput against fio's, on the twin's volume
+	$(BIN)/python -m experiments run --workloads experiments/benchmarks --scenario baseline --repeats 1 --output results/bench-batch
+	@cat results/bench-batch/pods/*bench-lp-batch*/bench/*.log
+
+bench-controller: setup-dev  ## the controller's CPU, memory and time a tick
+	$(BIN)/drcio-controller bench
+
+render: setup  ## every Kubernetes object, graph and cost of each stack, without a cloud
+	for stack in baseline contention drcio dev; do $(BIN)/python -m stacks.render --stack $$stack --output rendered/$$stack || exit; done
 
 check: setup-dev  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .
@@ -42,6 +56,7 @@ $(VENV)/.run-stamp: requirements.txt $(PYPROJECTS)
 	@tools/apt-install $(APT_RUN)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	images/hp-service/install-torch $(BIN)/python
+	@echo "installing what requirements.txt pins (a minute or two)"
 	$(BIN)/python -m pip install -q -r requirements.txt
 	@touch $@
 
