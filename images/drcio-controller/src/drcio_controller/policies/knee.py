@@ -214,7 +214,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     elif not seen.protected_active:
         state, reason = _open(state, seen, law, queueing=confirmed)
     elif confirmed:
-        state, reason = _back_off(state, seen, law)
+        state, reason = _back_off(state, seen, law, severe=severe)
     elif state.mode in (Mode.DRAIN, Mode.OPEN, Mode.ALONE, Mode.IDLE):
         state, reason = _settle(state, seen, law)
     elif queueing:
@@ -344,7 +344,7 @@ def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[Sta
     return replace(state, budget=max(budget, state.budget)), "protected pods are idle"
 
 
-def _back_off(state: State, seen: Signals, law: Law) -> tuple[State, str]:
+def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[State, str]:
     """Take what was delivered for the capacity, and let the queue run empty for one look.
 
     A queue of D seconds is gone after one look of T seconds in which D/T less than the capacity
@@ -358,6 +358,11 @@ def _back_off(state: State, seen: Signals, law: Law) -> tuple[State, str]:
         knee = lower if lower <= state.knee else (state.knee + lower) / 2
     elif state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = min(knee, law.overshoot * state.written * state.efficiency)
+    queue_seen_s = seen.now_s
+    if not severe and state.knee is not None:
+        # A short queue means little too much; and it may be noise, so ask again sooner.
+        knee = max(knee, law.overshoot * state.knee)
+        queue_seen_s = max(state.queue_seen_s, seen.now_s - law.quiet_s / 3)
     knee = max(knee, seen.floor * state.best)
     best, doubted = _belief(state, knee, law)
     let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
@@ -369,7 +374,7 @@ def _back_off(state: State, seen: Signals, law: Law) -> tuple[State, str]:
             doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
             budget=min(state.budget * 0.98, knee * let_in),
-            queue_seen_s=seen.now_s,
+            queue_seen_s=queue_seen_s,
             mode=Mode.DRAIN,
         ),
         "requests queue in the device",
