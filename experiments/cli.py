@@ -18,7 +18,7 @@ from types import FrameType
 from rich.console import Console
 
 from experiments.display import Display
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, SpecError
 from experiments.export import export_metrics
 from experiments.prometheus import beside, explore, exploring, twin_targets
 from experiments.record import RUNS_FOLDER, read_runs
@@ -36,6 +36,7 @@ from experiments.spec import (
     policy_scenarios,
     scenarios,
 )
+from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target
@@ -50,6 +51,7 @@ CLUSTER_PROMETHEUS_URL = "http://127.0.0.1:9090"
 """Where docs/how-to/observe.md forwards the cluster's Prometheus to."""
 INTERRUPTED_STATUS = 130
 DEFAULT_OUTPUT = Path("results/latest")
+DEFAULT_VOLUME = "gp3"
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -92,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="run the Pod manifests of this folder instead of ours; their I/O is measured, nothing is judged",
     )
+    run.add_argument(
+        "--target",
+        choices=("twin", "cluster"),
+        default="twin",
+        help="a node twin on this machine, or a stack of the Pulumi program",
+    )
+    run.add_argument("--stack", metavar="NAME", help="of --target cluster; its volume and its configuration")
     _add_run_options(run)
     run.set_defaults(command=_run)
 
@@ -103,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--policies", default=",".join(POLICIES), help="comma-separated; iomax-N caps at N%% of the volume"
     )
+    compare.add_argument("--target", choices=("twin",), default="twin", help="where to run")
     _add_run_options(compare)
     compare.set_defaults(command=_compare)
 
@@ -136,7 +146,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", choices=("twin",), default="twin", help="where to run")
     parser.add_argument(
         "--load-level",
         choices=LOAD_LEVELS,
@@ -149,7 +158,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration", type=float, default=25.0, metavar="S", help="measured part of a run")
     parser.add_argument("--warmup", type=float, default=4.0, metavar="S", help="load before it, not judged")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each scenario")
-    parser.add_argument("--volume", default="gp3", metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS")
+    parser.add_argument(
+        "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
+    )
     parser.add_argument("--lp-pattern", choices=LP_PATTERNS, default="mixed", help="what the batch job does")
     parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
     parser.add_argument("--lp-workers", type=int, default=32, metavar="N", help="its queue depth")
@@ -176,6 +187,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
+    if options.target == "cluster":
+        return _on_cluster(options, console)
     return _experiment(options, console, scenarios(options.scenario))
 
 
@@ -215,6 +228,44 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
         Display(console, runs=len(arms) * spec.repeats) as display,
         twin_target(spec, twin_options, display) as target,
         beside(output, twin_targets(target.twin.url)) if options.prometheus else nullcontext(),
+    ):
+        run_all(spec, target, output, display, on_run=display.run)
+    return _tell(output, console, as_json=options.json)
+
+
+def _on_cluster(options: argparse.Namespace, console: Console) -> int:
+    """Take a stack through the scenarios; its own configuration says which volume it has."""
+    if options.stack is None:
+        raise SpecError("--target cluster needs a stack", hint="--stack NAME; `pulumi stack ls` shows them")
+    if options.rate is not None:
+        raise SpecError(f"--rate is {options.rate:g}; on a cluster expected a --load-level")
+    output: Path = options.output
+    stack = PulumiStack(ClusterOptions(stack=options.stack, output=output, program=_REPOSITORY))
+    volume = volume_of(stack, _REPOSITORY)
+    if options.volume not in (DEFAULT_VOLUME, str(volume)):
+        raise SpecError(
+            f"--volume is {options.volume}; stack {options.stack} has {volume}",
+            hint="a live volume is not changed for an experiment: set drcio:storage, then pulumi up",
+        )
+    spec = Spec(
+        target="cluster",
+        scenarios=scenarios(options.scenario),
+        load_level=options.load_level,
+        rate_rps=level_rps(options.load_level, 1.0),
+        duration_s=options.duration,
+        warmup_s=options.warmup,
+        repeats=options.repeats,
+        volume=volume,
+        lp_pattern=options.lp_pattern,
+        lp_block_bytes=options.lp_block_kib << 10,
+        lp_workers=options.lp_workers,
+        seed=options.seed,
+    )
+    _clear(output)
+    write_spec(output, spec)
+    with (
+        Display(console, runs=len(plan_runs(spec))) as display,
+        deployed_as_configured(stack, spec, display) as target,
     ):
         run_all(spec, target, output, display, on_run=display.run)
     return _tell(output, console, as_json=options.json)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pulumi.automation
 import pytest
 import yaml
 
+from experiments import cli
 from experiments.errors import RecordError
 from experiments.job.publish import pack
 from experiments.jsonfields import JsonObject
@@ -323,3 +325,45 @@ def test_cli_errors_are_told_in_one_line(
         PulumiStack(options(tmp_path)).deploy({"scenario": "baseline"}, Told().doing)
     assert "\n" not in str(raised.value)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "--target cluster needs a stack"),
+        (["--stack", "dev"], "the Pulumi CLI is not installed"),
+        (["--stack", "dev", "--rate", "7"], "--rate is 7; on a cluster expected a --load-level"),
+    ],
+)
+def test_command_line_refuses_in_one_line_with_a_hint(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        assert cli.main(["run", "--target", "cluster", "--output", str(tmp_path), *arguments]) == 2
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {told}")
+    assert not list(tmp_path.iterdir()), "nothing is cleared or written before it is known to run"
+
+
+def test_command_line_judges_what_the_stack_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = FakeStack()
+    monkeypatch.setattr(cli, "PulumiStack", lambda _options: stack)
+    kept = signal.getsignal(signal.SIGTERM)
+    command = ["run", "--target", "cluster", "--stack", "dev", "--repeats", "2", "--duration", "20"]
+    try:
+        status = cli.main([*command, "--warmup", "5", "--json", "--output", str(tmp_path)])
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+    assert status == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["target"] == "cluster"
+    assert stack.deployed[-1] == {}
