@@ -53,6 +53,7 @@ def _summary(board: dashboard.Dashboard, scope: Scope) -> None:
             "Last experiment",
             "Verdict of the stack's last experiment, from its outputs.",
             Line(expr=queries.verdict(scope), legend="{{scenario}}: {{verdict}}"),
+            if_none="none yet",
         )
     )
     board.with_panel(

@@ -107,11 +107,10 @@ def number(
     )
 
 
-def words(title: str, description: str, line: Line, *, columns: int = 6) -> stat.Panel:
-    """Show the names of the series that exist, not their values."""
-    return number(title, description, "none", line, columns=columns).text_mode(
-        common_models.BigValueTextMode.NAME
-    )
+def words(title: str, description: str, line: Line, *, if_none: str, columns: int = 6) -> stat.Panel:
+    """Show the names of the series that exist, not their values; `if_none` where there is none."""
+    panel = number(title, description, "none", line, columns=columns).no_value(if_none)
+    return panel.text_mode(common_models.BigValueTextMode.NAME)
 
 
 def states(

@@ -36,8 +36,16 @@ class Owner:
     """The stack's controller manages pods of every namespace."""
 
     @property
-    def scope(self) -> Scope:
-        namespaces = ".+" if self.whole_cluster else self.namespace
+    def own(self) -> Scope:
+        """Return the scope of what the stack itself runs."""
+        return self._scope(self.namespace)
+
+    @property
+    def managed(self) -> Scope:
+        """Return the scope of what its controller manages."""
+        return self._scope(".+" if self.whole_cluster else self.namespace)
+
+    def _scope(self, namespaces: str) -> Scope:
         return Scope(
             pods=f'namespace=~"{namespaces}"',
             nodes=f'namespace="{self.system_namespace}"',
@@ -97,15 +105,15 @@ class Group:
 
 def rule_groups(config: Config, owner: Owner, *, with_controller: bool) -> tuple[Group, ...]:
     """Return a stack's rules; those about the controller only where the stack has one."""
-    scope = owner.scope
     service = Group(
-        name="drcio-service", rules=(*_latency_records(config, owner), _target_missed(config, scope))
+        name="drcio-service", rules=(*_latency_records(config, owner), _target_missed(config, owner))
     )
     if not with_controller:
         return (service,)
+    managed = owner.managed
     controller = Group(
         name="drcio-controller",
-        rules=(*_throughput_records(scope), *_controller_alerts(scope), _starved(config, scope)),
+        rules=(*_throughput_records(managed), *_controller_alerts(managed), _starved(config, managed)),
     )
     return (service, controller)
 
@@ -166,7 +174,7 @@ def heaviest(config: Config) -> str:
 
 
 def _latency_records(config: Config, owner: Owner) -> list[RecordingRule]:
-    scope = owner.scope
+    scope = owner.own
     quantiles = [
         RecordingRule(
             record=queries.LATENCY_QUANTILE,
@@ -201,11 +209,11 @@ def _throughput_records(scope: Scope) -> list[RecordingRule]:
     ]
 
 
-def _target_missed(config: Config, scope: Scope) -> AlertRule:
+def _target_missed(config: Config, owner: Owner) -> AlertRule:
     classes = "|".join(targets(config))
     return AlertRule(
         alert="DrcioLatencyTargetMissed",
-        expr=f'{queries.LATENCY_OVER_TARGET}{{{scope.pods}, priority=~"{classes}"}} > 1',
+        expr=f'{queries.LATENCY_OVER_TARGET}{{{owner.own.pods}, priority=~"{classes}"}} > 1',
         held_for="5m",
         severity="critical",
         summary="{{ $labels.namespace }}/{{ $labels.pod }} misses its latency target",
