@@ -53,7 +53,7 @@ def test_rendering_writes_everything_in_time(stack: str, tmp_path: Path) -> None
 def test_second_rendering_replaces_the_first(tmp_path: Path) -> None:
     assert run("--stack", "drcio", "--output", str(tmp_path)).returncode == 0
     assert run("--stack", "baseline", "--output", str(tmp_path)).returncode == 0
-    assert not list((tmp_path / "kubernetes").glob("*job*"))
+    assert not list((tmp_path / "kubernetes").glob("*lp-batch*"))
 
 
 def test_without_output_it_prints_the_graph_and_the_cost() -> None:
