@@ -148,6 +148,9 @@ def _kubelet_config(mounts: Mapping[str, Path]) -> KubeletConfig:
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
+        image_dirs=tuple(
+            dict.fromkeys((Path.cwd(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()))
+        ),
         node_cpus=os.cpu_count() or 1,
         node_memory_bytes=memory_pages * os.sysconf("SC_PAGE_SIZE"),
         probe_patience=_EMULATED_PATIENCE,

@@ -135,6 +135,8 @@ class Twin:
                     f"pod {name} was not ready within {timeout_s:.0f} s (phase {phase})\n"
                     + self.log(name, tail_lines=15)
                 )
+            if pod is not None and (reason := start_error(pod)):
+                raise TwinError(f"pod {name} cannot start: {reason}")
             tell(f"waiting for {name}")
             time.sleep(0.5)
 
@@ -277,6 +279,18 @@ def is_ready(pod: JsonObject) -> bool:
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in status.get("conditions") or ()
     )
+
+
+def start_error(pod: JsonObject) -> str:
+    """Return why a container of the pod could not even be started; empty where none failed so."""
+    status = cast(
+        "Mapping[str, Sequence[Mapping[str, Mapping[str, Mapping[str, str]]]]]", pod.get("status") or {}
+    )
+    for container in status.get("containerStatuses") or ():
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        if ended.get("reason") == "StartError":
+            return ended.get("message", "no message")
+    return ""
 
 
 def phase_of(pod: JsonObject) -> str:

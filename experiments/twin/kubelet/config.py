@@ -26,6 +26,9 @@ class KubeletConfig:
     """What an image would set; PATH above all."""
     entrypoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Commands by image name, for containers that have none."""
+    image_dirs: tuple[Path, ...] = ()
+    """What stands for every image's content. A volume mounted above it does not hide it: where the
+    checkout lies is the machine's affair, not the manifest's."""
     working_dir: str = "/"
     node_cpus: int = 1
     node_memory_bytes: int = 1 << 30

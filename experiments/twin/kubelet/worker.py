@@ -183,12 +183,22 @@ class PodWorker:
                 "cgroup": str(cgroup),
                 "log_file": str(log_dir / f"{record.restart_count}.log"),
                 "scratch_dir": str(scratch_dir),
-                "binds": [*volumes.binds(spec), *self._results_bind()],
+                "binds": self._binds(spec, volumes),
                 "read_only_root": spec.read_only_root,
                 "writable_sys": spec.privileged,
                 "oom_score_adj": oom_score_adj(self.qos, spec.resources, config.node_memory_bytes),
             }
         )
+
+    def _binds(self, spec: ContainerSpec, volumes: PodVolumes) -> list[Bind]:
+        """Return the container's mounts in order: volumes, results, and what these would hide."""
+        binds = [*volumes.binds(spec), *self._results_bind()]
+        hidden: list[Bind] = [
+            {"source": str(path), "target": str(path), "read_only": True}
+            for path in self._config.image_dirs
+            if any(path.is_relative_to(bind["target"]) for bind in binds)
+        ]
+        return [*binds, *hidden]
 
     def _results_bind(self) -> list[Bind]:
         """Return the mount through which a pod hands files to whoever started the twin."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drcio_controller.kube.jsontypes import JsonObject, objects_at, text_at
+from drcio_controller.kube.jsontypes import Json, JsonObject, objects_at, text_at
 from drcio_controller.kube.pod import parse_pod
 from experiments.twin.kubelet.cgroups import CgroupTree
 from experiments.twin.kubelet.config import KubeletConfig
@@ -38,6 +38,7 @@ class Life:
                 state_dir=tmp_path / "state",
                 log_dir=tmp_path / "log",
                 claims={"data": tmp_path},
+                image_dirs=(Path("/tmp/checkout"), Path("/usr/lib/python3")),
                 crash_loop=CrashLoopBackOff(initial_s=0.01),
             ),
             runtime=self.runtime,
@@ -97,6 +98,19 @@ def test_init_containers_come_first_and_in_order(tmp_path: Path) -> None:
     )
     one.runs()
     assert one.runtime.names == ["first", "second", "run"]
+
+
+def test_volume_does_not_hide_what_stands_for_the_image(tmp_path: Path) -> None:
+    mounts: list[Json] = [{"name": "scratch", "mountPath": "/tmp"}]
+    volumes: list[Json] = [{"name": "scratch", "emptyDir": {}}]
+    one = Life(
+        tmp_path,
+        pod(container(volumeMounts=mounts), restartPolicy="Never", volumes=volumes),
+        {"run": [0]},
+    )
+    one.runs()
+    (launch,) = one.runtime.launched
+    assert [bind["target"] for bind in launch["binds"]] == ["/tmp", "/tmp/checkout"]
 
 
 def test_failed_init_container_fails_a_pod_that_never_restarts(tmp_path: Path) -> None:
