@@ -7,16 +7,15 @@ from collections import Counter
 import pytest
 import yaml
 
+from stacks import testing
 from stacks.dryrun import ROOT, DryRun, Registration, stack_config
 from stacks.errors import ConfigError
 from stacks.graph import reduce_edges
 from stacks.manifests import is_object, manifests
-from stacks.testing import GIVEN_IMAGES, render
+from stacks.testing import GIVEN_IMAGES
 
 SCENARIOS = ("baseline", "contention", "drcio")
 EXISTING = {"drcio:platform": "existing", **GIVEN_IMAGES}
-UNMEASURED = {"drcio:experiment.enabled": "false"}
-"""An experiment is run again when a weight changes, which is not what is looked at."""
 SHARED = {"drcio:platformStack": "acme/drcio-eks/dev"}
 
 AWS_BASE = {
@@ -64,6 +63,11 @@ CONTROLLER = {
     "PrometheusRule": 1,
 }
 BY_SCENARIO = {"baseline": [], "contention": [BATCH_JOB], "drcio": [BATCH_JOB, CONTROLLER]}
+
+
+def render(stack: str, overrides: dict[str, str] | None = None) -> DryRun:
+    """Run the program without the experiment, which tests/infra/test_experiment.py looks at."""
+    return testing.render(stack, {"drcio:experiment.enabled": "false", **(overrides or {})})
 
 
 def kinds(run: DryRun) -> Counter[str]:
@@ -160,8 +164,8 @@ def test_changing_the_scenario_changes_only_its_part(before: str, after: str) ->
 
 
 def test_a_weight_changes_exactly_one_config_map() -> None:
-    old = {manifest.file_name: manifest.content for manifest in manifests(render("drcio", UNMEASURED))}
-    run = render("drcio", {**UNMEASURED, "drcio:ioWeights.high": "800"})
+    old = {manifest.file_name: manifest.content for manifest in manifests(render("drcio"))}
+    run = render("drcio", {"drcio:ioWeights.high": "800"})
     new = {manifest.file_name: manifest.content for manifest in manifests(run)}
     assert set(old) == set(new)
     changed = [name for name in old if old[name] != new[name]]
@@ -170,7 +174,7 @@ def test_a_weight_changes_exactly_one_config_map() -> None:
 
 
 def test_a_weight_changes_no_other_resource_either() -> None:
-    runs = [render("drcio", {**UNMEASURED, "drcio:ioWeights.high": weight}) for weight in ("1000", "800")]
+    runs = [render("drcio", {"drcio:ioWeights.high": weight}) for weight in ("1000", "800")]
     old, new = ({item.urn: item.inputs for item in run.registrations} for run in runs)
     assert [urn.rpartition("::")[2] for urn in old if old[urn] != new[urn]] == ["io-controller-config"]
 
