@@ -7,8 +7,9 @@ DEMO_OUTPUT ?= results/demo
 
 # qemu: the twin. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
 # prometheus (promtool too): rules and dashboards are tested against the real one.
+# docker.io, debootstrap: the images are really built and run, on a base made here. procps: pkill.
 APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linux python3-venv
-APT_DEV := fio prometheus
+APT_DEV := fio prometheus docker.io debootstrap procps
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check setup setup-dev format clean render bench-service bench-batch bench-controller
