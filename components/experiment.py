@@ -12,10 +12,11 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import SKIP_AWAIT, Destination, Tree, in_cluster, on_stack_node
+from components.experiment_results import OUTPUT_FIELDS, field_of
+from components.kubernetes import SKIP_AWAIT, Destination, Tree, as_args, in_cluster, on_stack_node
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_APP
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
-from experiment_runner.manifest import APP, RESULTS_KEY, RunnerOptions, pod_template
+from experiment_runner.manifest import APP, RunnerOptions, pod_template
 from hp_service.manifest import NAME as SERVICE_APP
 from hp_service.manifest import PORT as SERVICE_PORT
 from lp_batch.manifest import APP as BATCH_APP
@@ -23,18 +24,6 @@ from lp_batch.manifest import METRICS_PORT as BATCH_PORT
 
 SLACK_S: Final = 1800
 """Beyond the load itself: the service becomes ready, the batch job writes its files, the judging."""
-
-HP_FIELDS: Final = (
-    "p50_ms",
-    "p95_ms",
-    "p99_ms",
-    "fetch_p95_ms",
-    "offered_rps",
-    "achieved_rps",
-    "errors",
-)
-
-OUTPUT_FIELDS: Final = (*HP_FIELDS, "lp_mib_s", "verdict", "reasons", "results")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +76,12 @@ class Experiment(pulumi.ComponentResource):
                 in_cluster(self, where), pulumi.ResourceOptions(ignore_changes=["data", "binaryData"])
             ),
         )
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-network",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP}),
+            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
+            opts=in_cluster(self, where),
+        )
         rights = self._rights(name, job_name, args.namespace, where)
         sources = self._sources(name, args, where)
         spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
@@ -110,10 +105,11 @@ class Experiment(pulumi.ComponentResource):
         # The Job and the ConfigMap have one name, hence one id; the Job's is unknown until it has run.
         written = k8s.core.v1.ConfigMap.get(f"{name}-read", id=job.id, opts=in_cluster(self, where, job))
         self.outputs = {
-            field: written.data.apply(partial(_field, field=field, scenario=args.scenario))
+            field: written.data.apply(partial(field_of, field=field, scenario=args.scenario))
             for field in OUTPUT_FIELDS
         }
-        self.register_outputs({"verdict": self.outputs["verdict"]})
+        told = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])
+        self.register_outputs({"verdict": told.apply(lambda known: _tell(self, *known))})
 
     def _rights(
         self, name: str, job_name: pulumi.Output[str], namespace: str, where: Destination
@@ -177,30 +173,23 @@ def named(args: ExperimentArgs, images: Mapping[str, str]) -> str:
     return f"{APP}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def summary(data: Mapping[str, str] | None, scenario: str) -> dict[str, object]:
-    """Return the outputs for a results ConfigMap's data; None for whatever is not there (yet)."""
-    text = (data or {}).get(RESULTS_KEY)
-    results: Tree = json.loads(text) if text else {}
-    measured = _below(results, "scenarios", scenario)
-    hp, lp = _below(measured, "hp"), _below(measured, "lp")
+def _tell(experiment: Experiment, verdict: object, reasons: object) -> object:
+    """Warn on the terminal of an experiment that did not work, which does not stop a deployment."""
+    if verdict in ("fail", "invalid"):
+        told = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else "no reason"
+        pulumi.warn(f"the experiment's verdict is {verdict}: {told}", resource=experiment)
+    return verdict
+
+
+def _network_policy() -> Tree:
+    """Let nothing in; out to DNS, the API server and the workloads, whose addresses no selector fixes."""
+    tcp = {"port": 1, "endPort": 65535, "protocol": "TCP"}
     return {
-        **{field: hp.get(field) for field in HP_FIELDS},
-        "lp_mib_s": lp.get("mib_s"),
-        "verdict": results.get("verdict"),
-        "reasons": results.get("reasons"),
-        "results": results or None,
+        "podSelector": {"matchLabels": {"app": APP}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [],
+        "egress": [{"ports": [{"port": 53, "protocol": "UDP"}, tcp]}],
     }
-
-
-def _field(data: Mapping[str, str] | None, *, field: str, scenario: str) -> object:
-    return summary(data, scenario)[field]
-
-
-def _below(tree: Tree, *names: str) -> Tree:
-    for name in names:
-        found = tree.get(name)
-        tree = found if isinstance(found, Mapping) else {}
-    return tree
 
 
 def _pods_name(app: str) -> str:

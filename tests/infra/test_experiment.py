@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
+import pulumi
 import pytest
 
-from components.experiment import summary
+from components import experiment
+from components.experiment_results import summary
 from experiments.job import cli
 from stacks.dryrun import DryRun, Registration
 from stacks.testing import GIVEN_IMAGES, render
@@ -159,6 +162,17 @@ def test_results_that_are_not_there_are_nothing_rather_than_an_error() -> None:
     assert set(summary({}, "drcio").values()) == {None}
 
 
+@pytest.mark.parametrize(("verdict", "warned"), [("invalid", True), ("fail", True), ("inconclusive", False)])
+def test_failed_or_invalid_experiment_is_warned_of(
+    verdict: str, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pulumi, "warn", lambda message, resource: told.append(message))
+    assert experiment._tell(cast(experiment.Experiment, None), verdict, ["no I/O", "no load"]) == verdict
+    assert bool(told) is warned
+    assert all(message == f"the experiment's verdict is {verdict}: no I/O; no load" for message in told)
+
+
 def test_stack_exports_every_field() -> None:
     outputs = render("drcio", ON).outputs
     names = {"p50_ms", "p95_ms", "p99_ms", "fetch_p95_ms", "lp_mib_s", "offered_rps", "achieved_rps"}
@@ -166,6 +180,6 @@ def test_stack_exports_every_field() -> None:
 
 
 def test_experiment_that_is_off_leaves_nothing() -> None:
-    run = render("drcio", GIVEN_IMAGES)
+    run = render("drcio", {**ON, "drcio:experiment.enabled": "false"})
     assert not [item for item in run.registrations if "experiment" in item.name]
     assert "verdict" not in run.outputs
