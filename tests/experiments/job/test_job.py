@@ -180,7 +180,7 @@ def test_missing_config_map_fails_the_job(capsys: pytest.CaptureFixture[str]) ->
 def test_several_generators_share_the_load_and_make_one_record() -> None:
     statuses: list[int] = []
     spec = spec_of("baseline", rate_rps=90.0)
-    with serving(FakeNode()) as served, api() as server:
+    with serving(FakeNode(lp_answers=False)) as served, api() as server:
 
         def generator(index: int) -> None:
             command = [sys.executable, "-m", "experiments.job"]
@@ -202,7 +202,9 @@ def test_several_generators_share_the_load_and_make_one_record() -> None:
 
 
 def test_same_seed_offers_the_same_requests() -> None:
-    one, other = sound("baseline")[1].load, run("baseline", FakeNode())[1].load
+    one, (document, again) = sound("baseline")[1].load, run("baseline", FakeNode())
+    other = again.load
+    assert "baseline-not-alone" in codes(document), "its batch job runs, which must not go unnoticed"
     assert one.planned == other.planned
     assert [part.count for part in one.intervals] == [part.count for part in other.intervals]
 
