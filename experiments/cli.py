@@ -25,6 +25,7 @@ from experiments.record import RUNS_FOLDER, read_runs
 from experiments.report import build_report, print_summary, write_spec
 from experiments.run import run_all
 from experiments.spec import (
+    ARRIVALS,
     LOAD_LEVELS,
     LP_PATTERNS,
     POLICIES,
@@ -155,6 +156,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         + f"; times {EMULATED_SCALE:g} on an emulated twin",
     )
     parser.add_argument("--rate", type=float, metavar="RPS", help="exact offered load, instead of a level")
+    parser.add_argument(
+        "--arrivals",
+        choices=ARRIVALS,
+        default="constant",
+        help="constant, because on an emulated twin requests that come together wait for the CPU",
+    )
     parser.add_argument("--duration", type=float, default=25.0, metavar="S", help="measured part of a run")
     parser.add_argument("--warmup", type=float, default=4.0, metavar="S", help="load before it, not judged")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each scenario")
@@ -209,6 +216,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
         lp_block_bytes=options.lp_block_kib << 10,
         lp_workers=options.lp_workers,
         seed=options.seed,
+        arrivals=options.arrivals,
     )
     output: Path = options.output
     twin_options = TwinOptions(

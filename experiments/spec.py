@@ -30,6 +30,7 @@ LP_PATTERNS: Final = (
     "random-write",
     "buffered-write-fsync",
 )
+ARRIVALS: Final = ("poisson", "constant")
 LOAD_LEVELS: Final = ("low", "medium", "high")
 
 VolumeType = Literal["gp3", "io2"]
@@ -170,6 +171,8 @@ class Spec:
     lp_workers: int
     """Queue depth of the batch job."""
     seed: int
+    arrivals: str = "poisson"
+    """Of requests: poisson as independent users come, or constant."""
     target: str = "twin"
 
     def __post_init__(self) -> None:
@@ -185,6 +188,7 @@ class Spec:
         _check_positive("repeats", self.repeats)
         _check_positive("lp block size (bytes)", self.lp_block_bytes)
         _check_positive("lp workers", self.lp_workers)
+        _check_choice("arrivals", self.arrivals, ARRIVALS)
         if self.warmup_s < 0:
             raise SpecError(f"warm-up is {self.warmup_s:g} s; expected 0 or more")
 
@@ -205,6 +209,7 @@ class Spec:
             "lp_block_bytes": self.lp_block_bytes,
             "lp_workers": self.lp_workers,
             "seed": self.seed,
+            "arrivals": self.arrivals,
         }
 
 
@@ -241,6 +246,7 @@ def load_spec(document: Field) -> Spec:
         lp_block_bytes=document.get("lp_block_bytes").count(),
         lp_workers=document.get("lp_workers").count(),
         seed=document.get("seed").integer(),
+        arrivals=arrivals.text() if (arrivals := document.find("arrivals")) is not None else "poisson",
     )
 
 
@@ -302,6 +308,7 @@ def command_line(spec: Spec, *, output: str = "DIR") -> str:
         f"--lp-block-kib {spec.lp_block_bytes >> 10}",
         f"--lp-workers {spec.lp_workers}",
         f"--seed {spec.seed}",
+        f"--arrivals {spec.arrivals}",
         f"--output {output}",
     )
     return f"python -m experiments {verb} {' '.join(options)}"

@@ -147,6 +147,7 @@ class _Job:
             duration_s=spec.duration_s,
             warmup_s=spec.warmup_s,
             seed=crew.seed(self._planned.load_seed),
+            arrivals=Arrivals(spec.arrivals),
             ids_max=service.ids,
             timeout_s=REQUEST_TIMEOUT_S,
         )

@@ -31,6 +31,7 @@ from hp_service.manifest import PORT as HP_PORT
 from load_generator.plan import Plan
 from load_generator.run import Progress as LoadProgress
 from load_generator.run import generate
+from load_generator.schedule import Arrivals
 from lp_batch.manifest import METRICS_PORT as LP_PORT
 
 LP_FILE_SIZE: Final = "512MiB"
@@ -222,6 +223,7 @@ class TwinTarget:
             duration_s=self._spec.duration_s,
             warmup_s=self._spec.warmup_s,
             seed=planned.load_seed,
+            arrivals=Arrivals(self._spec.arrivals),
             ids_max=self._ids_max,
             timeout_s=_TIMEOUT_S,
         )

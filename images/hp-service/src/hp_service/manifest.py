@@ -24,7 +24,7 @@ LABELS = {"app": NAME, "drcio.io/priority": "high"}
 Resources = Mapping[str, Mapping[str, str]]
 
 BURSTABLE: Resources = {
-    "requests": {"cpu": "500m", "memory": "768Mi"},
+    "requests": {"cpu": "1", "memory": "768Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
 }
 GUARANTEED: Resources = {
