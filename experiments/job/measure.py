@@ -25,6 +25,7 @@ from load_generator.errors import LoadGeneratorError
 from load_generator.plan import Plan
 from load_generator.record import LoadRecord
 from load_generator.run import Progress, generate
+from load_generator.schedule import Arrivals
 
 FLOWING_BYTES: Final = 8 << 20
 """What the batch job moves before it counts as doing I/O; its first requests may be of its set-up."""
