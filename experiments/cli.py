@@ -162,8 +162,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         default="constant",
         help="constant, because on an emulated twin requests that come together wait for the CPU",
     )
-    parser.add_argument("--duration", type=float, default=25.0, metavar="S", help="measured part of a run")
-    parser.add_argument("--warmup", type=float, default=4.0, metavar="S", help="load before it, not judged")
+    parser.add_argument("--duration", type=float, default=22.0, metavar="S", help="measured part of a run")
+    parser.add_argument("--warmup", type=float, default=3.0, metavar="S", help="load before it, not judged")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each scenario")
     parser.add_argument(
         "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
