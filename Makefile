@@ -20,7 +20,7 @@ help:  ## show this help
 demo: setup  ## run baseline, contention and drcio on a node twin and report
 	$(BIN)/python -m experiments run --target twin --scenario all --output $(DEMO_OUTPUT)
 
-test: setup-dev  ## run all tests (unit tests in parallel, then the twin's)
+test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners and the twin
 	tools/run-tests
 
 bench-service: setup-dev  ## a request's own cost: against the same reads by fio plus the model alone

@@ -15,6 +15,8 @@ from stacks.dryrun import ROOT
 from stacks.manifests import manifests
 from stacks.testing import render
 
+pytestmark = pytest.mark.scanners
+
 REQUIREMENTS = Path(__file__).with_name("scanners.txt")
 ENVIRONMENT = ROOT / ".cache" / "scanners"
 DOCKERFILES = sorted(ROOT.glob("images/*/Dockerfile"))
