@@ -24,7 +24,8 @@ from experiments.twin.errors import BootError, GuestDied, TwinError
 from experiments.twin.kernel import Kernel, find_tool, require_tools
 from experiments.twin.volume import VolumeImage
 
-TAIL_LINES = 25
+TAIL_LINES = 60
+"""A panic prints its reason some forty lines before its last."""
 _KVM_TRIAL_S = 20.0
 """A guest with working KVM runs its first command within 3 s; one that hangs never does."""
 
