@@ -35,7 +35,6 @@ from load_generator.schedule import Arrivals
 from lp_batch.manifest import METRICS_PORT as LP_PORT
 
 LP_FILE_SIZE: Final = "512MiB"
-_LP_FILE_BYTES: Final = 512 << 20
 _MIN_VOLUME_BYTES: Final = 2 << 30
 _BARE_VOLUME_BYTES: Final = 4 << 30
 _READY_TIMEOUT_S: Final = 600.0

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from experiments.twin.errors import BootError, GuestDied, TwinError
 from experiments.twin.kernel import Kernel, find_tool, require_tools
-from experiments.twin.volume import VolumeImage
+from experiments.twin.volume import IO_UNIT_BYTES, VolumeImage
 
 TAIL_LINES = 60
 """A panic prints its reason some forty lines before its last."""
@@ -106,7 +106,7 @@ class Guest:
             bps=bytes_per_s,
             bps_rd=0,
             bps_wr=0,
-            iops_size=256 * 1024,
+            iops_size=IO_UNIT_BYTES,
         )
 
     def qmp(self, execute: str, **arguments: object) -> object:
