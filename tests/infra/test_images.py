@@ -88,6 +88,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+        # The engine leaves its network namespace mounted: pytest could never remove the folder.
+        subprocess.run(["umount", folder / "exec" / "netns" / "default"], check=False)
         # Layers of several gigabytes; pytest would keep them for three sessions.
         shutil.rmtree(folder / "data", ignore_errors=True)
 
