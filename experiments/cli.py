@@ -1,4 +1,4 @@
-"""The experiment's command line: `python -m experiments run|compare|report|export-metrics|explore`.
+"""The experiment's command line: `python -m experiments COMMAND`.
 
 Exit status of `run`, `compare` and `report`: 0 pass, 1 fail, 3 inconclusive, 4 invalid; 2 for wrong
 usage or an error, 130 after Ctrl-C.
@@ -23,6 +23,8 @@ from experiments.export import export_metrics
 from experiments.prometheus import beside, explore, exploring, twin_targets
 from experiments.record import RUNS_FOLDER, read_runs
 from experiments.report import build_report, print_summary, write_spec
+from experiments.response.drive import respond, response_spec
+from experiments.response.table import print_response
 from experiments.run import run_all
 from experiments.spec import (
     ARRIVALS,
@@ -37,6 +39,7 @@ from experiments.spec import (
     policy_scenarios,
     scenarios,
 )
+from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
@@ -102,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a node twin on this machine, or a stack of the Pulumi program",
     )
     run.add_argument("--stack", metavar="NAME", help="of --target cluster; its volume and its configuration")
+    _add_batch_options(run)
     _add_run_options(run)
     run.set_defaults(command=_run)
 
@@ -114,8 +118,43 @@ def _parser() -> argparse.ArgumentParser:
         "--policies", default=",".join(POLICIES), help="comma-separated; iomax-N caps at N%% of the volume"
     )
     compare.add_argument("--target", choices=("twin",), default="twin", help="where to run")
+    _add_batch_options(compare)
     _add_run_options(compare)
     compare.set_defaults(command=_compare)
+
+    sweeping = commands.add_parser(
+        "sweep",
+        help="run the three scenarios under one kind of batch job after another",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sweeping.add_argument(
+        "--batches", default=DEFAULT_BATCHES, metavar="PATTERN:KIB,...", help="kinds of batch job"
+    )
+    _add_run_options(sweeping)
+    sweeping.set_defaults(command=_sweep, lp_pattern=LP_PATTERNS[0], lp_block_kib=1)  # each batch has its own
+
+    respond = commands.add_parser(
+        "respond",
+        help="measure how quickly the controller reacts and how exactly it shares",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    respond.add_argument(
+        "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
+    )
+    respond.add_argument(
+        "--changed-volume",
+        default="gp3:6000:250",
+        metavar="V",
+        help="what the volume is changed to under way",
+    )
+    respond.add_argument(
+        "--output", type=Path, default=Path("results/response"), metavar="DIR", help="where to"
+    )
+    respond.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
+    respond.add_argument(
+        "--json", action="store_true", help="print the figures as JSON; progress goes to stderr"
+    )
+    respond.set_defaults(command=_respond)
 
     report = commands.add_parser("report", help="judge stored records again and rewrite the report")
     report.add_argument("directory", type=Path, metavar="DIR")
@@ -146,6 +185,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lp-pattern", choices=LP_PATTERNS, default="mixed", help="what the batch job does")
+    parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
+
+
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--load-level",
@@ -168,9 +212,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
     )
-    parser.add_argument("--lp-pattern", choices=LP_PATTERNS, default="mixed", help="what the batch job does")
-    parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
-    parser.add_argument("--lp-workers", type=int, default=32, metavar="N", help="its queue depth")
+    parser.add_argument("--lp-workers", type=int, default=32, metavar="N", help="the batch job's queue depth")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of schedules and run order")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="where to")
     parser.add_argument("--json", action="store_true", help="print results.json; progress goes to stderr")
@@ -203,8 +245,32 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
     return _experiment(options, console, policy_scenarios(options.policies.split(",")))
 
 
-def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scenario, ...]) -> int:
-    spec = Spec(
+def _sweep(options: argparse.Namespace, console: Console) -> int:
+    batches = parse_batches(options.batches)
+    spec = _spec_of(options, scenarios("all"))
+    for batch in batches:
+        _clear(options.output / batch.name)
+    with (
+        Display(console, runs=runs_of(spec, batches)) as display,
+        twin_target(spec, _twin_options(options), display) as target,
+    ):
+        sweep(
+            spec,
+            batches,
+            lambda one: target.with_options(spec=one),
+            options.output,
+            display,
+            on_run=display.run,
+        )
+    with console.status("drawing the reports"):
+        reports = [build_report(options.output / batch.name) for batch in batches]
+    print_sweep(console, options.output, batches)
+    console.print(f"reports: {options.output}/*/report.html")
+    return max(report.verdict.exit_code for report in reports)
+
+
+def _spec_of(options: argparse.Namespace, arms: tuple[Scenario, ...]) -> Spec:
+    return Spec(
         scenarios=arms,
         load_level="custom" if options.rate is not None else options.load_level,
         rate_rps=options.rate if options.rate is not None else level_rps(options.load_level, EMULATED_SCALE),
@@ -218,9 +284,11 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
         seed=options.seed,
         arrivals=options.arrivals,
     )
-    output: Path = options.output
-    twin_options = TwinOptions(
-        output=output,
+
+
+def _twin_options(options: argparse.Namespace) -> TwinOptions:
+    return TwinOptions(
+        output=options.output,
         cache=_REPOSITORY / ".cache",
         kvm=options.kvm,
         memory_mib=options.memory_mib,
@@ -228,6 +296,12 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
         lp_idle=options.lp_idle,
         lp_elsewhere=options.lp_elsewhere,
     )
+
+
+def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scenario, ...]) -> int:
+    spec = _spec_of(options, arms)
+    output: Path = options.output
+    twin_options = _twin_options(options)
     _clear(output)
     write_spec(output, spec)
     if getattr(options, "workloads", None) is not None:
@@ -239,6 +313,20 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     ):
         run_all(spec, target, output, display, on_run=display.run)
     return _tell(output, console, as_json=options.json)
+
+
+def _respond(options: argparse.Namespace, console: Console) -> int:
+    spec = response_spec(parse_volume(options.volume))
+    twin_options = TwinOptions(output=options.output, cache=_REPOSITORY / ".cache", kvm=options.kvm)
+    with Display(console, runs=1) as display, twin_target(spec, twin_options, display) as target:
+        document = respond(target, spec, parse_volume(options.changed_volume), display)
+    path = write_json(options.output / "response.json", document, compact=True)
+    if options.json:
+        print(json.dumps(document["figures"], indent=2), flush=True)
+    else:
+        print_response(console, document)
+        console.print(f"raw data: {path}")
+    return 0
 
 
 def _on_cluster(options: argparse.Namespace, console: Console) -> int:

@@ -89,3 +89,38 @@ def controller(policy: str, *, namespace: str, node: str, api_server: str) -> Wo
     args = [*cast("list[str]", container["args"]), f"--api-server={api_server}"]
     spec["containers"] = [{**container, "args": args}]
     return Workload(role="other", manifest={**manifest, "spec": spec})
+
+
+def saturating(
+    name: str,
+    priority: str,
+    *,
+    resources: Mapping[str, JsonValue] | None = None,
+    block_kib: int = 256,
+    restart_policy: str = "Never",
+    namespace: str,
+    node: str,
+) -> JsonObject:
+    """Return a pod that reads from the volume as fast as it is let, until it is deleted."""
+    command: list[JsonValue] = [
+        *("fio", f"--name={name}", f"--filename=/data/{name}", "--size=64M", "--rw=randread"),
+        *(f"--bs={block_kib}k", "--iodepth=16", "--ioengine=libaio", "--direct=1"),
+        *("--time_based", "--runtime=3600"),
+    ]
+    template: JsonObject = {
+        "metadata": {"labels": {"drcio.io/priority": priority}},
+        "spec": {
+            "restartPolicy": restart_policy,
+            "terminationGracePeriodSeconds": 2,
+            "containers": [
+                {
+                    "name": name,
+                    "command": command,
+                    "resources": dict(resources or {}),
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                }
+            ],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}}],
+        },
+    }
+    return pod(name, template, namespace=namespace, node=node)

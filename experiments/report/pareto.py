@@ -9,6 +9,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from experiments.compare import PolicyComparison, PolicyResult
@@ -20,7 +21,7 @@ from experiments.spec import CONTENTION, DRCIO, NO_POLICY
 
 _LABEL_STEP: Final = 0.055
 """Height of a label, as a fraction of the panel."""
-_HEADROOM: Final = 0.2
+_HEADROOM: Final = 0.35
 """Room for labels above the worst policy, as a fraction of the panel below."""
 _LOWEST_RATIO: Final = 0.75
 _LABEL_WIDTH: Final = 0.25
@@ -120,6 +121,7 @@ def _draw_point(axes: Axes, point: _Point, label_height: float, palette: Palette
         xytext=(point.lp_share - 0.06 if left else point.lp_share + 0.06, label_height),
         textcoords=axes.get_xaxis_transform(), ha="right" if left else "left", va="center", color=colour,
         fontweight="bold" if ours else "normal",
+        path_effects=[withStroke(linewidth=3, foreground=palette.surface)],  # clear of the grid
         arrowprops={
             "arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5,
             "relpos": (1.0 if left else 0.0, 0.5),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
@@ -9,6 +11,9 @@ from experiments import workloads
 from experiments.spec import NO_POLICY, Volume
 from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
 from experiments.twin.session import Twin
+
+READY_TIMEOUT_S: Final = 600.0
+"""Of any pod; the service imports its framework in about a minute when emulated on idle cores."""
 
 
 class Node:
@@ -51,3 +56,11 @@ class Node:
         return workloads.controller(
             policy, namespace=NAMESPACE, node=NODE_NAME, api_server=f"http://127.0.0.1:{API_PORT}"
         )
+
+    def start_controller(self, policy: str) -> None:
+        """Start the agent that carries a policy out, and wait until it is ready."""
+        agent = self.controller(policy)
+        if agent is None:
+            raise ValueError(f"{policy} needs no agent")
+        self.twin.create_pod(agent.manifest)
+        self.twin.wait_ready(agent.name, timeout_s=READY_TIMEOUT_S)

@@ -22,14 +22,13 @@ from experiments.jsonfields import JsonObject, JsonValue
 from experiments.record import Role
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
-from experiments.targets.node import Node
+from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.errors import TwinError
 from experiments.twin.session import Twin, phase_of
 from experiments.workloads import ROLE_ANNOTATION, Workload
 
 SCHEMA: Final = "drcio.own-run/1"
 _MIB: Final = 1 << 20
-_READY_TIMEOUT_S: Final = 600.0
 _FINISHED: Final = ("Succeeded", "Failed")
 _ROLE_OF_PRIORITY: Final[Mapping[str, Role]] = {"high": "hp", "low": "lp"}
 
@@ -109,7 +108,7 @@ class OwnTarget:
                 started.append(workload)
             for workload in serving:
                 progress.doing(f"waiting for {workload.name}")
-                self._twin.wait_ready(workload.name, timeout_s=_READY_TIMEOUT_S)
+                self._twin.wait_ready(workload.name, timeout_s=READY_TIMEOUT_S)
             for workload in loads:
                 self._twin.create_pod(workload.manifest)
                 started.append(workload)
@@ -142,7 +141,7 @@ class OwnTarget:
         """Let it run: until every load source has finished, or for the duration where there is none."""
         progress.doing("measuring")
         begun_s = time.monotonic()
-        limit_s = self.spec.duration_s if not loads else max(20 * self.spec.duration_s, _READY_TIMEOUT_S)
+        limit_s = self.spec.duration_s if not loads else max(20 * self.spec.duration_s, READY_TIMEOUT_S)
         while (elapsed_s := time.monotonic() - begun_s) < limit_s:
             if loads and all(self._phase(workload) in _FINISHED for workload in loads):
                 return

@@ -22,7 +22,7 @@ from experiments.jsonfields import Field, JsonObject, JsonValue
 from experiments.record import RunRecord, load_run
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
-from experiments.targets.node import Node
+from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.errors import TwinError
 from experiments.twin.layout import NAMESPACE, NODE_NAME
 from experiments.twin.session import KvmChoice, Twin, TwinConfig, running
@@ -37,8 +37,6 @@ from lp_batch.manifest import METRICS_PORT as LP_PORT
 LP_FILE_SIZE: Final = "512MiB"
 _MIN_VOLUME_BYTES: Final = 2 << 30
 _BARE_VOLUME_BYTES: Final = 4 << 30
-_READY_TIMEOUT_S: Final = 600.0
-"""The service imports its framework in about a minute when emulated on idle cores."""
 _LP_FLOWING_BYTES: Final = 8 << 20
 _TIMEOUT_S: Final = 60.0
 
@@ -85,7 +83,7 @@ def twin_target(spec: Spec, options: TwinOptions, progress: Progress) -> Iterato
         service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
         twin.create_pod(service.manifest)
         progress.doing("starting the scoring service" + ("" if twin.kvm else " (emulated: about a minute)"))
-        twin.wait_ready(service.name, timeout_s=_READY_TIMEOUT_S)
+        twin.wait_ready(service.name, timeout_s=READY_TIMEOUT_S)
         yield TwinTarget(spec, options, twin, contents)
 
 
@@ -129,7 +127,8 @@ class TwinTarget:
         self.twin = twin
         self._spec = spec
         self._options = options
-        self._ids_max = _ids_max(contents)
+        self.ids_max = _ids_max(contents)
+        """The service knows the ids from 0 to below this."""
         self.node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
         self._environment = self._describe()
 
@@ -177,10 +176,10 @@ class TwinTarget:
 
     def _wait_for_arm(self, present: Mapping[str, workloads.Workload]) -> None:
         if workloads.CONTROLLER_POD in present:
-            self.twin.wait_ready(workloads.CONTROLLER_POD, timeout_s=_READY_TIMEOUT_S)
+            self.twin.wait_ready(workloads.CONTROLLER_POD, timeout_s=READY_TIMEOUT_S)
         if workloads.LP_POD not in present:
             return
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        deadline = time.monotonic() + READY_TIMEOUT_S
         while self._lp_bytes() < _LP_FLOWING_BYTES:
             pod = self.twin.pod(workloads.LP_POD)
             if pod is None or _phase(pod) in ("Failed", "Succeeded") or time.monotonic() > deadline:
@@ -223,7 +222,7 @@ class TwinTarget:
             warmup_s=self._spec.warmup_s,
             seed=planned.load_seed,
             arrivals=Arrivals(self._spec.arrivals),
-            ids_max=self._ids_max,
+            ids_max=self.ids_max,
             timeout_s=_TIMEOUT_S,
         )
         load_began_s, load = time.monotonic(), generate(plan, on_progress=show).to_json()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drcio_controller.config import VolumeProfile
+from drcio_controller.policies.drcio import promised
 from drcio_controller.policies.knee import Law, Mode, Outcome, Signals, State, initial, step
 from drcio_controller.simulation import Load, Simulation, Volume
 
@@ -24,6 +26,7 @@ class Drive:
 
     simulation: Simulation
     state: State
+    profile: VolumeProfile | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     high_seen_s: float = 0.0
     low_seen_s: float = float("-inf")
@@ -59,6 +62,9 @@ class Drive:
             yielding_stall=(now.low_stall_s - before.low_stall_s) / span_s,
             yielding_request_bytes=(now.low_bytes - before.low_bytes) / max(1, low_ios),
             floor=0.1,
+            promised=promised(self.profile, (now.low_bytes - before.low_bytes) / max(1, low_ios))
+            if self.profile
+            else None,
         )
         outcome = step(self.state, signals, LAW)
         self.state = outcome.state
@@ -75,7 +81,7 @@ def drive(
         model_bytes_per_s=GP3_BYTES_PER_S,
     )
     simulation.low_on = False
-    result = Drive(simulation, initial(known=known))
+    result = Drive(simulation, initial(known=known), VolumeProfile(iops=3000, mib_s=125) if known else None)
     result.run(4)
     simulation.low_on = True
     return result
@@ -267,7 +273,42 @@ def test_device_that_got_slower_is_told_by_what_is_in_flight() -> None:
 
 
 def test_other_mix_forgets_the_knee() -> None:
-    assert step(holding(), signals(yielding_request_bytes=4096.0), LAW).state.knee is None
+    other = signals(yielding_request_bytes=4096.0)
+    once = step(holding(), other, LAW).state
+    assert once.knee is not None  # a program that starts reads a few small blocks
+    assert step(once, other, LAW).state.knee is None
+
+
+def test_other_mix_that_hardly_does_any_io_is_none() -> None:
+    state = holding()
+    for _ in range(5):
+        state = step(state, signals(yielding_request_bytes=4096.0, used=0.05, delivered=0.05), LAW).state
+    assert state.knee is not None
+
+
+def test_known_profile_promises_a_knee_for_each_mix() -> None:
+    profile = VolumeProfile(iops=3000, mib_s=125)
+    promises = {size: promised(profile, size) for size in (4096, 65536, 1 << 20)}
+    assert promises[4096] == pytest.approx(0.5, abs=0.01)  # at the IOPS limit of a model with twice the IOPS
+    assert promises[65536] == pytest.approx(1.27, abs=0.01)
+    assert promises[1 << 20] == 1.0
+    assert promised(profile, 0) is None
+    state = replace(holding(), knee=None, knee_request_bytes=0.0)
+    after = step(state, signals(yielding_request_bytes=4096.0, promised=promises[4096]), LAW).state
+    assert after.knee == pytest.approx(0.5, abs=0.02)
+
+
+def test_low_priority_alone_runs_at_full_speed_and_leaves_a_short_queue() -> None:
+    run = drive()
+    run.run(22)
+    run.simulation.high_on = False
+    run.run(6)
+    assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.98 * 125
+    since_s = run.simulation.now_s
+    run.simulation.high_on = True
+    run.run(2)
+    first_ms = [ms for started_s, ms in run.simulation.fetches if started_s >= since_s]
+    assert max(first_ms) < 80  # the batch job's depth would be 250
 
 
 def test_queue_that_comes_past_the_budget_ends_in_a_cap_with_a_floor_and_a_way_back() -> None:

@@ -27,6 +27,9 @@ WRITE_FLOOR_RATIO: Final = 0.25
 CPU_BOUND_STALL: Final = 0.5
 """A pod whose tasks wait for a CPU this share of the time is slow for that reason."""
 
+EBS_UNIT_BYTES: Final = 256 << 10
+"""EBS counts an I/O of up to this size as one, and larger ones as several."""
+
 _PAGE_BYTES: Final = 4096
 
 
@@ -62,6 +65,7 @@ class DrcioPolicy:
             yielding_stall=_largest([flow.io_stall_ratio for flow in yielding]),
             yielding_request_bytes=_request_bytes(yielding),
             floor=self._config.floor_percent / 100,
+            promised=promised(view.profile, _request_bytes(yielding)) if view.profile_known else None,
             missed_target=_missed_target(view, protected),
         )
         outcome = knee.step(self._state, signals, self._law)
@@ -74,6 +78,19 @@ def cost(profile: VolumeProfile, ios_per_s: float, bytes_per_s: float) -> float:
     page_s = _PAGE_BYTES / profile.bytes_per_s
     per_io_s = max(0.0, 1 / (profile.iops * IOPS_HEADROOM) - page_s)
     return ios_per_s * per_io_s + bytes_per_s / profile.bytes_per_s
+
+
+def promised(profile: VolumeProfile, request_bytes: float) -> float | None:
+    """Return what a volume of this profile can do of I/O of this size, in multiples of the profile.
+
+    The volume has two limits and reaches one of them; the model adds up the two costs. None without I/O.
+    """
+    if not request_bytes:
+        return None
+    if request_bytes >= EBS_UNIT_BYTES:
+        return 1.0
+    ios_per_s = min(profile.iops, profile.bytes_per_s / request_bytes)
+    return cost(profile, ios_per_s, ios_per_s * request_bytes)
 
 
 def _decision(view: View, outcome: knee.Outcome, yielding: Sequence[Flow], cpu_bound: bool) -> Decision:

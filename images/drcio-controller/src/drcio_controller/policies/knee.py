@@ -56,16 +56,22 @@ class Law:
     probe_growth: float = 0.015
     """Per second, at a probe's start. A slow probe meets a small queue: what comes in over the capacity
     has first to fill the volume's burst bucket (100 ms in QEMU), and is noticed within a look."""
+    probe_answered: float = 1.15
+    """A probe that meets the queue before it is this far over the knee has its answer: it did not move."""
     acceleration: float = 1.35
     """Of a probe's growth, per second: a doubled volume is found within ten seconds of probing."""
     seek_growth: float = 0.20
     """Per second; a probe's fastest, and the pace where no knee is known."""
     open_jump: float = 1.03
     open_growth: float = 0.10
-    """Per second. Opening slowly past the knee gives full speed at once and a deep queue only later,
-    should the protected pods come back soon."""
+    """Per second, while no queue shows that the device is full."""
     open_limit: float = 4.0
     """Times the knee; there the device is saturated whatever the mix."""
+    open_queue_s: float = 0.02
+    """The queue that is kept while the protected pods are idle: it never runs empty, so nothing of the
+    device is wasted, and a protected pod that comes back waits no longer than this."""
+    open_correction_s: float = 1.0
+    """A queue that is longer or shorter is brought back in about this time."""
     binding_used: float = 0.85
     """A budget used to this share, of what is used when it binds, is what holds low priority back."""
     binding_stall: float = 0.5
@@ -80,16 +86,26 @@ class Law:
     """How fast the base follows a latency that no queue explains."""
     mix_change: float = 2.5
     """A mean request this many times larger or smaller is another mix, with another knee."""
+    mix_loaded: float = 0.3
+    """Of the best known capacity: less I/O than this (a program that starts) is no mix of its own."""
+    exact_queue_s: float = 0.004
+    """A queue of this length at both ends of a look has hardly run empty in between: then what was
+    delivered is the capacity, and nothing of it was a burst bucket's credit."""
+    measured_queue_s: float = 0.06
+    """A queue up to this length may stay for one more look, to measure the capacity exactly."""
     correction: float = 0.93
     """At most so much lower is the capacity taken from one look of draining to the next."""
     proven: float = 0.9
-    """Of what was delivered while a queue ran empty: the rest may have been the burst bucket's."""
+    """Of what was delivered while a queue ran empty, or without one: the rest may have been the burst
+    bucket's."""
     overshoot: float = 0.97
     """Where a queue met a budget that was used up, the capacity is below that: at most this much of it."""
     collapse: float = 0.8
     """A knee this far below the best one known may be a moment's trouble: it is doubted once."""
     return_growth: float = 0.7
     """Per second, back towards a knee whose loss is doubted."""
+    return_looks: int = 3
+    """Looks there without a queue that end the doubt: fewer, and a burst bucket answers for the device."""
     idle_looks: int = 5
     """Looks in a row with a queue before a budget that is not used up is blamed for it: then it is not
     what lets too much in, and the latency may come from elsewhere (a busy host, one large burst)."""
@@ -134,6 +150,8 @@ class Signals:
     """Mean size of lower classes' I/Os; 0 if there were none."""
     floor: float
     """The share of the capacity below which low priority is never held."""
+    promised: float | None = None
+    """The capacity for lower classes' mix that a known profile promises; None where nobody told us."""
     missed_target: bool = False
     """A protected pod that names a target is over it, and is not short of CPU."""
 
@@ -148,16 +166,23 @@ class State:
     knee: float | None = None
     """The device's capacity for this mix, as last seen, in multiples of the profile."""
     knee_request_bytes: float = 0.0
+    """Of the mix that it was measured for; 0 while it is only promised."""
     best: float = PLAUSIBLE_CAPACITY
-    """The highest knee lately believed in."""
+    """The highest knee lately believed in, or what was delivered without any queue."""
     doubted: bool = False
     """The knee fell far below the best one, once; it is being asked whether it really did."""
+    returned: int = 0
+    """Looks so far in which the doubted device did what it did before."""
     efficiency: float = 0.95
     """Share of a binding budget that is really used: a burst of high priority leaves some unused."""
     base_ms: float | None = None
     queue_seen_s: float = float("-inf")
+    queued_s: float = 0.0
+    """Of the look before."""
     suspicious: int = 0
     """Looks in a row with a queue."""
+    other_mix: int = 0
+    """Looks in a row that showed another mix than the knee's."""
     unit_ratio: float = 1.0
     """`used` over `delivered` while nothing queues: merged and split I/Os cost a little differently."""
     cap: float | None = None
@@ -178,7 +203,10 @@ class Outcome:
 
 
 def initial(*, known: bool) -> State:
-    """Return a state that starts at the profile; a guessed one starts a little lower."""
+    """Return a state that starts at the profile, and stays there until a probe or a queue knows better.
+
+    A guessed profile is a place to start seeking from, a little below it.
+    """
     start = 1.0 if known else 0.8
     return State(budget=start, written=start)
 
@@ -201,8 +229,21 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         efficiency=_efficiency(state, seen, queueing=queueing),
         target_margin=_target_margin(state, seen, queueing=queueing),
     )
-    if _mix_changed(state, seen, law):
-        state = replace(state, knee=None, best=PLAUSIBLE_CAPACITY, doubted=False)
+    if not queueing and seen.yielding_active:
+        state = replace(state, best=max(state.best, law.proven * seen.delivered * state.unit_ratio))
+    other_mix = state.other_mix + 1 if _is_another_mix(state, seen, law) else 0
+    state = replace(state, other_mix=other_mix)
+    if other_mix >= 2:
+        state = replace(
+            state,
+            knee=None,
+            knee_request_bytes=0.0,
+            best=PLAUSIBLE_CAPACITY,
+            doubted=False,
+            other_mix=0,
+        )
+    if not state.knee_request_bytes and seen.yielding_active and seen.promised is not None:
+        state = replace(state, knee=seen.promised * state.efficiency / law.margin)
     # A probe expects to meet the queue; anywhere else one look may be noise.
     if _binding(state, seen, law):
         needed = 1 if state.mode in (Mode.PROBE, Mode.SEEK) else 2
@@ -212,7 +253,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     if not seen.yielding_active:
         state, reason = _without_yielding(state, seen, law, queueing=confirmed)
     elif not seen.protected_active:
-        state, reason = _open(state, seen, law, queueing=confirmed)
+        state, reason = _open(state, seen, law, queueing=queueing)
     elif confirmed:
         state, reason = _back_off(state, seen, law, severe=severe)
     elif state.mode in (Mode.DRAIN, Mode.OPEN, Mode.ALONE, Mode.IDLE):
@@ -224,6 +265,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     else:
         state, reason = _grow(state, seen, law)
     state = _capped(_bounded(state, seen, law), seen, law, queueing=confirmed)
+    state = replace(state, queued_s=seen.queued_s)
     terms = {
         "latency_ms": seen.latency_ms or 0.0,
         "base_ms": base_ms or 0.0,
@@ -296,8 +338,10 @@ def _target_margin(state: State, seen: Signals, *, queueing: bool) -> float:
     return min(1.0, state.target_margin + 0.01 * seen.span_s)
 
 
-def _mix_changed(state: State, seen: Signals, law: Law) -> bool:
+def _is_another_mix(state: State, seen: Signals, law: Law) -> bool:
     if state.knee is None or not seen.yielding_request_bytes or not state.knee_request_bytes:
+        return False
+    if seen.delivered < law.mix_loaded * state.best:
         return False
     ratio = seen.yielding_request_bytes / state.knee_request_bytes
     return not 1 / law.mix_change < ratio < law.mix_change
@@ -326,46 +370,72 @@ def _without_yielding(state: State, seen: Signals, law: Law, *, queueing: bool) 
 
 
 def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[State, str]:
-    knee = state.knee
     if queueing:
         # Nobody suffers now, so the device's capacity may be measured as long as it is offered.
         achieved = seen.delivered * state.unit_ratio
-        knee = achieved if knee is None else knee + 0.3 * (achieved - knee)
+        if state.knee is not None:
+            achieved = state.knee + 0.3 * (achieved - state.knee)
         state = replace(
-            state, knee=knee, knee_request_bytes=seen.yielding_request_bytes, queue_seen_s=seen.now_s
+            state, knee=achieved, knee_request_bytes=seen.yielding_request_bytes, queue_seen_s=seen.now_s
         )
-    reference = max(knee or 0.0, 1.0)
     if state.mode is not Mode.OPEN:
-        start = max(state.written, (knee or state.written) * law.open_jump / state.efficiency)
+        start = max(state.written, (state.knee or state.written) * law.open_jump / state.efficiency)
         return replace(state, budget=start, mode=Mode.OPEN), "protected pods are idle"
+    if queueing and state.knee is not None:
+        used_ratio = min(1.0, max(0.8, seen.used / state.written))
+        excess = min(0.3, (seen.queued_s - law.open_queue_s) / law.open_correction_s)
+        return replace(state, budget=state.knee / used_ratio * (1 - excess)), "protected pods are idle"
     if not _binding(state, seen, law):
         return state, "protected pods are idle, and nobody wants more"
+    reference = max(state.knee or 0.0, 1.0)
     budget = min(law.open_limit * reference, state.budget * (1 + law.open_growth * seen.span_s))
     return replace(state, budget=max(budget, state.budget)), "protected pods are idle"
 
 
+def _is_exact(state: State, seen: Signals, law: Law) -> bool:
+    """Say whether the device was busy all through the look, so that it delivered what it can."""
+    return min(state.queued_s, seen.queued_s) >= law.exact_queue_s
+
+
 def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[State, str]:
-    """Take what was delivered for the capacity, and let the queue run empty for one look.
+    """Take what was delivered for the capacity, and let the queue run empty.
 
     A queue of D seconds is gone after one look of T seconds in which D/T less than the capacity
-    is let in.
+    is let in. A short one stays for a look first: its beginning flattered the device by a burst
+    bucket, a look that begins and ends with it does not.
     """
+    exact = _is_exact(state, seen, law)
+    draining = state.mode is Mode.DRAIN
+    answered = (
+        state.mode is Mode.PROBE
+        and state.knee is not None
+        and state.knee_request_bytes > 0
+        and state.written * state.efficiency < law.probe_answered * state.knee
+    )
     knee = seen.delivered * state.unit_ratio
-    if state.knee is not None and state.mode is Mode.DRAIN:
+    queue_seen_s = seen.now_s
+    if answered and state.knee is not None:
+        knee = state.knee  # where it was: nothing to measure anew
+    elif not exact and state.knee is not None and draining:
         # The queue may have run empty on the way, so that less than the capacity was delivered; but
         # the look before may have flattered the device by a full burst bucket.
         lower = max(knee, state.knee * law.correction)
         knee = lower if lower <= state.knee else (state.knee + lower) / 2
-    elif state.mode is not Mode.OPEN and _binding(state, seen, law):
+    elif not exact and state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = min(knee, law.overshoot * state.written * state.efficiency)
-    queue_seen_s = seen.now_s
-    if not severe and state.knee is not None:
+    if not (exact or severe or answered) and state.knee is not None:
         # A short queue means little too much; and it may be noise, so ask again sooner.
         knee = max(knee, law.overshoot * state.knee)
         queue_seen_s = max(state.queue_seen_s, seen.now_s - law.quiet_s / 3)
     knee = max(knee, seen.floor * state.best)
-    best, doubted = _belief(state, knee, law)
-    let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
+    best, doubted = _belief(state, knee, law, exact=exact)
+    if not (exact or draining or answered) and law.exact_queue_s <= seen.queued_s <= law.measured_queue_s:
+        budget = min(state.budget, knee / state.efficiency)
+        reason = "requests queue in the device; measuring what it can do"
+    else:
+        let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
+        budget = min(state.budget * 0.98, knee * let_in)
+        reason = "requests queue in the device"
     return (
         replace(
             state,
@@ -373,27 +443,32 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
             best=best,
             doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
-            budget=min(state.budget * 0.98, knee * let_in),
+            budget=budget,
             queue_seen_s=queue_seen_s,
             mode=Mode.DRAIN,
         ),
-        "requests queue in the device",
+        reason,
     )
 
 
-def _belief(state: State, knee: float, law: Law) -> tuple[float, bool]:
+def _belief(state: State, knee: float, law: Law, *, exact: bool) -> tuple[float, bool]:
     """Return the best knee to believe in, and whether the one just seen is doubted.
 
     A volume that was made smaller shows itself twice, a hiccup once.
     """
-    if state.mode is Mode.DRAIN:
-        return max(state.best, knee), state.doubted
+    draining = state.mode is Mode.DRAIN
     if knee >= law.collapse * state.best:
-        return max(knee, (state.best + knee) / 2), False
+        return (knee if exact else state.best), draining and state.doubted
+    if draining:
+        # The same queue as before: it may show how low the knee is, but not a second time.
+        return state.best, state.doubted or exact
     return (knee, False) if state.doubted else (state.best, True)
 
 
 def _settle(state: State, seen: Signals, law: Law) -> tuple[State, str]:
+    if state.mode in (Mode.IDLE, Mode.ALONE):
+        # Whoever starts is not met with a probe.
+        state = replace(state, queue_seen_s=max(state.queue_seen_s, seen.now_s))
     if state.knee is not None and state.mode is Mode.DRAIN:
         # What emptied the queue was the device at its full speed: it can do that much at least.
         state = replace(state, knee=max(state.knee, law.proven * seen.delivered * state.unit_ratio))
@@ -409,11 +484,16 @@ def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
         budget = state.budget * (1 + law.seek_growth * seen.span_s)
         return replace(state, budget=budget, mode=Mode.SEEK), "no queue, and lower classes want more"
     if state.doubted:
-        if state.budget >= law.collapse * state.best:
-            found = max(state.knee, state.budget * state.efficiency)
-            return replace(state, knee=found, doubted=False, mode=Mode.HOLD), "the device can do it after all"
-        budget = state.budget * (1 + law.return_growth * seen.span_s)
-        return replace(state, budget=budget, mode=Mode.SEEK), "asking whether the device really got slower"
+        reason = "asking whether the device really got slower"
+        wanted = law.collapse * state.best
+        if state.budget < wanted:
+            budget = state.budget * (1 + law.return_growth * seen.span_s)
+            return replace(state, budget=budget, returned=0, mode=Mode.SEEK), reason
+        if state.returned < law.return_looks:
+            return replace(state, returned=state.returned + 1, mode=Mode.SEEK), reason
+        return replace(
+            state, knee=state.best, doubted=False, mode=Mode.HOLD
+        ), "the device can do it after all"
     quiet_s = seen.now_s - state.queue_seen_s
     if quiet_s < law.quiet_s:
         budget = min(knee_budget, state.budget * (1 + law.seek_growth * seen.span_s))

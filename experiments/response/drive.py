@@ -1,0 +1,384 @@
+"""Make the observations: one twin, one controller, one service, and what happens to them in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, cast
+
+from drcio_controller.config import DEFAULT_CLASSES
+from drcio_controller.kube.pod import QosClass
+from experiments import workloads
+from experiments.jsonfields import JsonObject, JsonValue
+from experiments.response import figures
+from experiments.response.figures import Look, Request
+from experiments.spec import Spec, Volume, scenario
+from experiments.targets import Progress
+from experiments.targets.node import READY_TIMEOUT_S
+from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
+from experiments.twin.errors import TwinError
+from experiments.twin.kubelet.cgroups import pod_slice
+from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
+from experiments.twin.sampler import CGROUP_ROOT
+from experiments.twin.session import Twin, phase_of
+from hp_service.manifest import PORT as HP_PORT
+from load_generator.client import Client
+from load_generator.plan import Plan
+from load_generator.schedule import request_ids
+
+RATE_RPS: Final = 8.0
+"""Of the service's load: often enough to see a tenth of a second, little enough for an emulated CPU."""
+SETTLE_S: Final = 5.0
+ALONE_S: Final = 15.0
+LP_FOR_S: Final = 12.0
+PAUSE_S: Final = 8.0
+CHANGED_FOR_S: Final = 50.0
+SHARE_FOR_S: Final = 20.0
+FIRST_IO_TIMEOUT_S: Final = 60.0
+REPEATS: Final = 3
+FLIPS: Final = 60
+
+_REPOSITORY: Final = str(Path(__file__).resolve().parents[2])
+_WATCHER: Final = "watcher"
+_FLIPPER: Final = "flipper"
+_SHARERS: Final = {"urgent": "high", "usual": "medium", "backup": "low"}
+_RESOURCES: Final[Mapping[str, Mapping[str, JsonValue]]] = {
+    # Guaranteed, burstable, best effort: shares must hold wherever a pod sits.
+    "urgent": {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}},
+    "usual": {"requests": {"cpu": "100m"}},
+    "backup": {},
+}
+
+
+def response_spec(volume: Volume) -> Spec:
+    """Return what of an experiment's specification applies here: the volume, the load, the batch job."""
+    return Spec(
+        scenarios=(scenario("drcio"),),
+        load_level="custom",
+        rate_rps=RATE_RPS,
+        duration_s=LP_FOR_S,
+        warmup_s=SETTLE_S,
+        repeats=REPEATS,
+        volume=volume,
+        lp_block_bytes=1 << 20,
+        lp_workers=32,
+        seed=1,
+        arrivals="constant",
+    )
+
+
+class Load:
+    """Requests at a constant rate in a thread of their own, each kept; can be held and let go."""
+
+    def __init__(self, url: str, *, ids_max: int) -> None:
+        self.requests: list[Request] = []
+        self._plan = Plan(url=url, rate_rps=RATE_RPS, duration_s=1.0, ids_max=ids_max)  # its client needs one
+        self._held = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), name="load", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def hold(self, *, held: bool) -> None:
+        """Send nothing for a while, or go on."""
+        (self._held.set if held else self._held.clear)()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    async def _send(self) -> None:
+        client = Client(self._plan)
+        tasks: set[asyncio.Task[None]] = set()
+        ids = request_ids(1 << 14, self._plan.seed, self._plan.ids_max)
+        due_s = time.monotonic()
+        sent = 0
+        try:
+            while not self._stop.is_set():
+                due_s += 1 / RATE_RPS
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+                if not self._held.is_set():
+                    task = asyncio.create_task(self._request(client, ids[sent % len(ids)], due_s))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    sent += 1
+            await asyncio.gather(*tasks)
+        finally:
+            await client.close()
+
+    async def _request(self, client: Client, request_id: int, due_s: float) -> None:
+        answer = await client.score(request_id)
+        latency_ms = (time.monotonic() - due_s) * 1000
+        self.requests.append(Request(due_s, float("inf") if answer.error else latency_ms))
+
+
+class Session:
+    """The twin with its controller and load, and the log of what was done when."""
+
+    def __init__(self, target: TwinTarget, spec: Spec, progress: Progress) -> None:
+        self.twin = target.twin
+        self.target = target
+        self.spec = spec
+        self.progress = progress
+        self.load = Load(self.twin.url(HP_PORT) + "/score", ids_max=target.ids_max)
+        self.events: list[JsonObject] = []
+        self._offset_s = self.twin.clock_offset_s()
+
+    def mark(self, what: str, **details: JsonValue) -> float:
+        """Note that something was done now; return when, by the guest's clock."""
+        now_s = time.monotonic() - self._offset_s
+        self.events.append({"t_s": now_s, "what": what, **details})
+        self.progress.doing(what)
+        return now_s
+
+    def wait(self, seconds: float) -> float:
+        """Let things run for a while; return when it was over."""
+        deadline_s = time.monotonic() + seconds
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            self.twin.guest.check()
+            time.sleep(min(0.5, left_s))
+        return time.monotonic() - self._offset_s
+
+    def start_lp(self) -> str:
+        """Start the batch job and return the name of its cgroup; does not wait for it."""
+        batch = workloads.batch_job(self.spec, namespace=NAMESPACE, node=NODE_NAME, file_size=LP_FILE_SIZE)
+        self.twin.create_pod(batch.manifest)
+        return cgroup_of(self.twin, workloads.LP_POD).name
+
+    def stop_lp(self) -> None:
+        self.twin.delete_pod(workloads.LP_POD)
+
+    def looks(self) -> list[Look]:
+        """Return everything that the watcher has seen until now."""
+        looks = []
+        for line in self.twin.log(_WATCHER).splitlines():
+            try:
+                document = json.loads(line)
+            except ValueError:
+                continue  # the line being written
+            looks.append(Look(document["t_s"], document["pods"]))
+        return looks
+
+    def requests(self, start_s: float, end_s: float) -> list[Request]:
+        """Return the requests sent in a window of the guest's clock."""
+        own = [Request(one.sent_s - self._offset_s, one.latency_ms) for one in self.load.requests]
+        return figures.within(own, start_s, end_s)
+
+    def run_pod(self, name: str, command: Sequence[str], *, timeout_s: float) -> str:
+        """Run a pod to its end and return its log."""
+        self.twin.create_pod(_helper(name, command))
+        deadline_s = time.monotonic() + timeout_s
+        while (phase := phase_of(self.twin.pod(name) or {})) not in ("Succeeded", "Failed"):
+            if time.monotonic() > deadline_s:
+                raise TwinError(f"pod {name} had not ended after {timeout_s:.0f} s")
+            time.sleep(0.5)
+        log = self.twin.log(name)
+        self.twin.delete_pod(name)
+        if phase == "Failed":
+            raise TwinError(f"pod {name} failed\n{log[-1500:]}")
+        return log
+
+
+def respond(target: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> JsonObject:
+    """Put a node through everything that a controller has to react to; return figures and raw data."""
+    session = Session(target, spec, progress)
+    twin = session.twin
+    twin.create_pod(_helper(_WATCHER, ["watch"]))
+    twin.wait_ready(_WATCHER, timeout_s=READY_TIMEOUT_S)
+    full_mib_s = _device_speed(session)
+
+    target.node.start_controller("drcio")
+    session.load.start()
+    try:
+        session.wait(SETTLE_S)
+        begun_s = session.mark("the service alone")
+        alone = [one.latency_ms for one in session.requests(begun_s, session.wait(ALONE_S))]
+        alone_p95_ms = figures.percentile(alone, 0.95)
+        if alone_p95_ms is None:
+            raise TwinError(
+                "the service answered nothing", hint="look at the pods' logs in the output folder"
+            )
+        target_ms = figures.TARGET_FACTOR * alone_p95_ms
+        found: dict[str, JsonValue] = {
+            "device_speed_mib_s": full_mib_s,
+            "alone_p95_ms": alone_p95_ms,
+            "target_ms": target_ms,
+            "back_in_target_s": cast(JsonValue, _lp_starts(session, target_ms)),
+            **_hp_stops(session, target_ms, full_mib_s),
+            "volume_changes": [
+                _volume_changes(session, changed, target_ms),
+                _volume_changes(session, spec.volume, target_ms),
+            ],
+        }
+        session.mark("the service stops")
+    finally:
+        session.load.stop()
+    found["label_to_weight_ms"] = _labels(session)
+    session.stop_lp()
+    found["share_errors"] = cast(JsonValue, _shares(session))
+    looks = session.looks()
+    twin.delete_pod(workloads.CONTROLLER_POD)
+    twin.delete_pod(_WATCHER)
+    return {
+        "schema": "drcio.response/1",
+        "spec": spec.to_json(),
+        "figures": found,
+        "events": cast(JsonValue, session.events),
+        "requests": cast(JsonValue, [asdict(one) for one in session.requests(0.0, float("inf"))]),
+        "looks": cast(JsonValue, [{"t_s": look.t_s, "pods": dict(look.pods)} for look in looks]),
+    }
+
+
+def cgroup_of(twin: Twin, name: str) -> Path:
+    """Return a pod's cgroup folder in the guest."""
+    pod = cast("Mapping[str, Mapping[str, str]]", twin.pod(name) or {})
+    return CGROUP_ROOT / pod_slice(QosClass(pod["status"]["qosClass"]), pod["metadata"]["uid"])
+
+
+def _device_speed(session: Session) -> float:
+    session.mark("the batch job alone, without a controller")
+    lp, _ = _flowing_lp(session)
+    begun_s = session.wait(2.0)
+    ended_s = session.wait(PAUSE_S)
+    speed_mib_s = figures.mib_s(session.looks(), lp, begun_s, ended_s)
+    session.stop_lp()
+    if not speed_mib_s:
+        raise TwinError("the batch job did no I/O", hint="look at its log in the output folder")
+    return speed_mib_s
+
+
+def _flowing_lp(session: Session) -> tuple[str, float]:
+    """Start the batch job; return its cgroup's name and when its first I/O was seen."""
+    lp = session.start_lp()
+    deadline_s = time.monotonic() + FIRST_IO_TIMEOUT_S
+    while (first_io_s := figures.first_io_s(session.looks(), lp)) is None:
+        if time.monotonic() > deadline_s:
+            raise TwinError(f"the batch job did no I/O within {FIRST_IO_TIMEOUT_S:.0f} s")
+        time.sleep(0.5)
+    return lp, first_io_s
+
+
+def _lp_starts(session: Session, target_ms: float) -> list[float | None]:
+    """Start the batch job next to the loaded service, a few times."""
+    found = []
+    for _ in range(REPEATS):
+        session.mark("the batch job starts")
+        _, first_io_s = _flowing_lp(session)
+        ended_s = session.wait(LP_FOR_S)
+        session.stop_lp()
+        session.wait(SETTLE_S)
+        found.append(figures.inside_after_s(session.requests(first_io_s, ended_s), first_io_s, target_ms))
+    return found
+
+
+def _hp_stops(session: Session, target_ms: float, full_mib_s: float) -> dict[str, JsonValue]:
+    """Hold the load and let it go on, a few times, with the batch job running."""
+    lp, _ = _flowing_lp(session)
+    session.wait(LP_FOR_S)
+    times = []
+    for _ in range(REPEATS):
+        session.load.hold(held=True)
+        held_s = session.mark("high priority stops")
+        session.wait(PAUSE_S)
+        session.load.hold(held=False)
+        resumed_s = session.mark("high priority comes back")
+        times.append((held_s, resumed_s, session.wait(LP_FOR_S)))
+    looks = session.looks()
+    return {
+        "lp_at_full_speed_s": [
+            figures.full_speed_after_s(looks, lp, held_s, resumed_s, full_mib_s)
+            for held_s, resumed_s, _ in times
+        ],
+        "hp_back_in_target_s": [
+            figures.inside_after_s(session.requests(resumed_s, ended_s), resumed_s, target_ms)
+            for _, resumed_s, ended_s in times
+        ],
+    }
+
+
+def _volume_changes(session: Session, volume: Volume, target_ms: float) -> JsonObject:
+    """Give the volume other limits under way; its full speed is measured last, without high priority."""
+    lp = cgroup_of(session.twin, workloads.LP_POD).name
+    session.twin.set_limits(workloads.DATA_CLAIM, iops=volume.iops, mib_s=volume.mib_s)
+    begun_s = session.mark(f"the volume becomes {volume}")
+    ended_s = session.wait(CHANGED_FOR_S)
+    session.load.hold(held=True)
+    session.mark("high priority stops, for the new volume's full speed")
+    session.wait(PAUSE_S / 2)
+    measured_s = session.wait(0)
+    full_mib_s = figures.mib_s(session.looks(), lp, measured_s, session.wait(PAUSE_S))
+    session.load.hold(held=False)
+    session.mark("high priority comes back")
+    looks = session.looks()
+    return {
+        "volume": str(volume),
+        "device_speed_mib_s": full_mib_s,
+        "hp_inside_after_s": figures.inside_after_s(session.requests(begun_s, ended_s), begun_s, target_ms),
+        "lp_settled_after_s": None
+        if full_mib_s is None
+        else figures.settled_after_s(looks, lp, begun_s, ended_s, full_mib_s),
+    }
+
+
+def _labels(session: Session) -> JsonObject:
+    session.mark("the batch job's label changes back and forth")
+    pod_url = f"http://127.0.0.1:{API_PORT}/api/v1/namespaces/{NAMESPACE}/pods/{workloads.LP_POD}"
+    command = [
+        *("flip", f"--pod-url={pod_url}", f"--cgroup={cgroup_of(session.twin, workloads.LP_POD)}"),
+        *("--classes=medium,low", f"--count={FLIPS}"),
+    ]
+    lines = [json.loads(line) for line in session.run_pod(_FLIPPER, command, timeout_s=300).splitlines()]
+    took_ms = [
+        (line["applied_s"] - line["asked_s"]) * 1000 if line["changed"] else float("inf") for line in lines
+    ]
+    return {
+        "count": len(took_ms),
+        "p50": figures.percentile(took_ms, 0.5),
+        "p99": figures.percentile(took_ms, 0.99),
+        "all": cast(JsonValue, took_ms),
+    }
+
+
+def _shares(session: Session) -> dict[str, float] | None:
+    """Let pods of three classes in three QoS classes saturate the volume together."""
+    session.mark("three classes in three QoS classes saturate the volume")
+    for name, priority in _SHARERS.items():
+        manifest = workloads.saturating(
+            name, priority, resources=_RESOURCES[name], namespace=NAMESPACE, node=NODE_NAME
+        )
+        session.twin.create_pod(manifest)
+    for name in _SHARERS:
+        session.twin.wait_ready(name, timeout_s=READY_TIMEOUT_S)
+    names = {name: cgroup_of(session.twin, name).name for name in _SHARERS}
+    session.wait(SETTLE_S * 2)
+    begun_s = session.wait(0)
+    ended_s = session.wait(SHARE_FOR_S)
+    weights = {names[name]: DEFAULT_CLASSES[priority].weight for name, priority in _SHARERS.items()}
+    errors = figures.share_errors(session.looks(), weights, begun_s, ended_s)
+    for name in _SHARERS:
+        session.twin.delete_pod(name)
+    return None if errors is None else {name: errors[cgroup] for name, cgroup in names.items()}
+
+
+def _helper(name: str, arguments: Sequence[str]) -> JsonObject:
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "nodeName": NODE_NAME,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": name,
+                    "command": ["python", "-m", "experiments.twin.watcher", *arguments],
+                    "workingDir": _REPOSITORY,
+                }
+            ],
+        },
+    }

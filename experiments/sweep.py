@@ -1,0 +1,123 @@
+"""The three scenarios under one kind of batch job after another, on one boot.
+
+The service alone does not depend on the batch job, so each repeat measures it once, for all of them.
+Every batch job gets a results folder like any experiment's, with its own report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.errors import SpecError
+from experiments.jsonfields import JsonObject
+from experiments.record import RunRecord, write_run
+from experiments.report import write_spec
+from experiments.report.scales import ratio
+from experiments.results import RESULTS_FILE
+from experiments.spec import BASELINE, LP_PATTERNS, PlannedRun, Spec, plan_runs
+from experiments.targets import Progress, Target
+
+DEFAULT_BATCHES: Final = (
+    "sequential-read:1024,sequential-write:1024,random-read:4,random-write:64,buffered-write-fsync:1024"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A kind of batch job: a pattern and its block size."""
+
+    pattern: str
+    block_kib: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.pattern}-{self.block_kib}k"
+
+    def applied_to(self, spec: Spec) -> Spec:
+        return replace(spec, lp_pattern=self.pattern, lp_block_bytes=self.block_kib << 10)
+
+
+def parse_batches(text: str) -> tuple[Batch, ...]:
+    """Parse `PATTERN:KIB,...`; raises SpecError."""
+    batches = []
+    for word in text.split(","):
+        pattern, _, kib = word.partition(":")
+        if pattern not in LP_PATTERNS or not kib.isdecimal() or int(kib) < 1:
+            raise SpecError(
+                f"batch job {word!r}; expected PATTERN:KIB with a pattern of {', '.join(LP_PATTERNS)}",
+                hint="for example random-read:4,sequential-write:1024",
+            )
+        batches.append(Batch(pattern, int(kib)))
+    if len({batch.name for batch in batches}) < len(batches):
+        raise SpecError(f"batch jobs are {text}; expected each only once")
+    return tuple(batches)
+
+
+def sweep(
+    spec: Spec,
+    batches: Sequence[Batch],
+    target_of: Callable[[Spec], Target],
+    output: Path,
+    progress: Progress,
+    *,
+    on_run: Callable[[PlannedRun, RunRecord | None], None],
+) -> None:
+    """Make all runs, repeat by repeat, and store each batch job's records in a folder of its own."""
+    done = 0
+
+    def make(one: Spec, planned: PlannedRun, label: str) -> RunRecord:
+        nonlocal done
+        done += 1
+        shown = replace(planned, order=done, scenario=replace(planned.scenario, name=label))
+        on_run(shown, None)
+        record = target_of(one).run(planned, progress)
+        on_run(shown, record)
+        return record
+
+    specs = {batch.name: batch.applied_to(spec) for batch in batches}
+    for name, one in specs.items():
+        write_spec(output / name, one)
+    for repeat in range(1, spec.repeats + 1):
+        alone: RunRecord | None = None
+        for name, one in specs.items():
+            for planned in (run for run in plan_runs(one) if run.repeat == repeat):
+                if planned.scenario.name != BASELINE:
+                    record = make(one, planned, f"{name} {planned.scenario.name}")
+                else:
+                    alone = alone or make(one, planned, BASELINE)
+                    record = replace(alone, order=planned.order)
+                write_run(output / name, record)
+
+
+def runs_of(spec: Spec, batches: Sequence[Batch]) -> int:
+    """Return how many runs a sweep makes."""
+    others = sum(scenario.name != BASELINE for scenario in spec.scenarios)
+    return spec.repeats * (1 + others * len(batches))
+
+
+def print_sweep(console: Console, output: Path, batches: Sequence[Batch]) -> None:
+    """Print one line per batch job from the results in the folders."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("batch job")
+    for name in ("p95 / alone, no control", "p95 / alone", "fetch p95 / alone", "batch share", "verdict"):
+        table.add_column(name, justify="right")
+    for batch in batches:
+        document: JsonObject = json.loads((output / batch.name / RESULTS_FILE).read_text())
+        figures = cast("Mapping[str, float | None]", document["comparison"])
+        share = figures["work_conservation"]
+        table.add_row(
+            batch.name,
+            ratio(figures["contention_p95_ratio"]),
+            ratio(figures["drcio_p95_ratio"]),
+            ratio(figures["drcio_fetch_p95_ratio"]),
+            "-" if share is None else f"{share:.0%}",
+            str(document["verdict"]),
+        )
+    console.print(table)

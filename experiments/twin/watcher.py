@@ -1,0 +1,120 @@
+"""Look closely at the pods' cgroups, inside the guest: the command of a pod of its own.
+
+The sampler's one look a second is right for an experiment's record, and too coarse for reaction
+times. `watch` prints a JSON line per look; `flip` changes a pod's class back and forth and prints
+when each change was asked for and when its weight was there. Times are the guest's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from experiments.twin.sampler import CGROUP_ROOT, default_weight, keyed_lines
+
+FLIP_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.002
+_PAUSE_S: Final = 0.3
+"""Between two changes, so that each meets a controller that waits, as in life."""
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    if options.command == "watch":
+        watch(options.interval)
+    else:
+        flip(options.pod_url, options.cgroup, options.classes.split(","), options.count)
+
+
+def watch(interval_s: float, root: Path = CGROUP_ROOT) -> None:
+    """Print every look until killed."""
+    due_s = time.monotonic()
+    while True:
+        print(json.dumps({"t_s": time.monotonic(), "pods": look(root)}, separators=(",", ":")), flush=True)
+        due_s += interval_s
+        time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def look(root: Path) -> dict[str, int]:
+    """Return the bytes that each pod has read and written, by the name of its cgroup."""
+    totals = {}
+    for folder in _pod_folders(root):
+        try:
+            text = (folder / "io.stat").read_text(encoding="ascii")
+        except OSError:
+            continue  # gone between the listing and the reading
+        totals[folder.name] = sum(
+            int(fields.get("rbytes", "0")) + int(fields.get("wbytes", "0"))
+            for fields in keyed_lines(text).values()
+        )
+    return totals
+
+
+def _pod_folders(root: Path) -> Iterator[Path]:
+    kubepods = root / "kubepods.slice"
+    for parent in (kubepods, *kubepods.glob("kubepods-b*.slice")):
+        for entry in os.scandir(parent):
+            if "-pod" in entry.name and entry.is_dir():
+                yield Path(entry.path)
+
+
+def flip(pod_url: str, cgroup: Path, classes: list[str], count: int) -> None:
+    """Change a pod's class `count` times; print one line for each change."""
+    weight_file = cgroup / "io.weight"
+    for number in range(count):
+        before = _weight(weight_file)
+        priority = classes[number % len(classes)]
+        asked_s = time.monotonic()
+        _label(pod_url, priority)
+        answered_s = time.monotonic()
+        while _weight(weight_file) == before and time.monotonic() - asked_s < FLIP_TIMEOUT_S:
+            time.sleep(_POLL_S)
+        line = {
+            "class": priority,
+            "weight": _weight(weight_file),
+            "asked_s": asked_s,
+            "answered_s": answered_s,
+            "applied_s": time.monotonic(),
+            "changed": _weight(weight_file) != before,
+        }
+        print(json.dumps(line, separators=(",", ":")), flush=True)
+        time.sleep(_PAUSE_S)
+
+
+def _label(pod_url: str, priority: str) -> None:
+    patch = {"metadata": {"labels": {"drcio.io/priority": priority}}}
+    request = urllib.request.Request(  # noqa: S310 - the twin's own API server
+        pod_url,
+        data=json.dumps(patch).encode(),
+        method="PATCH",
+        headers={"Content-Type": "application/merge-patch+json"},
+    )
+    with urllib.request.urlopen(request, timeout=FLIP_TIMEOUT_S):  # noqa: S310 - as above
+        pass
+
+
+def _weight(file: Path) -> int | None:
+    return default_weight(file.read_text(encoding="ascii"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments.twin.watcher", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    watching = commands.add_parser("watch", help="print every pod's I/O bytes until killed")
+    watching.add_argument("--interval", type=float, default=0.1, metavar="S")
+    flipping = commands.add_parser("flip", help="change a pod's class back and forth")
+    flipping.add_argument("--pod-url", required=True, help="of the pod on the API server")
+    flipping.add_argument("--cgroup", required=True, type=Path, help="the pod's cgroup folder")
+    flipping.add_argument("--classes", required=True, help="comma-separated; the first differs from now")
+    flipping.add_argument("--count", type=int, default=40)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

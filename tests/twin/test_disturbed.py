@@ -1,0 +1,129 @@
+"""A controller at work on a real kernel, disturbed in every way; at the end all is as it was found."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+import pytest
+
+from experiments.jsonfields import JsonObject
+from experiments.targets.node import Node
+from experiments.targets.twin import TwinTarget
+from experiments.twin.session import Twin
+from experiments.workloads import CONTROLLER_POD
+from tests.twin import pods
+from tests.twin.pods import (
+    PAIR,
+    TAKES_S,
+    as_found,
+    effects,
+    eventually,
+    eventually_acts,
+    in_guest,
+    latest,
+    restarts,
+    weights,
+)
+
+pytestmark = pytest.mark.twin
+
+
+@pytest.fixture(scope="module")
+def node(target: TwinTarget) -> Node:
+    return target.node
+
+
+@pytest.fixture(scope="module", autouse=True)
+def busy_pods(twin: Twin) -> Iterator[None]:
+    yield from pods.busy_pods(twin)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def controlled(node: Node, busy_pods: None) -> Iterator[None]:
+    node.start_controller("drcio")
+    yield
+    node.twin.delete_pod(CONTROLLER_POD)
+    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))
+
+
+def test_weights_act_and_shares_follow(twin: Twin) -> None:
+    eventually_acts(twin)
+
+    def bytes_read(name: str) -> int:
+        pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", latest(twin)["pods"])
+        return sum(counters["rbytes"] for counters in pods[name]["io"].values())
+
+    before = {name: bytes_read(name) for name in PAIR}
+    time.sleep(10)
+    grown = {name: bytes_read(name) - before[name] for name in before}
+    # Both saturate; without control they would share evenly, besides sitting in different QoS slices.
+    assert grown["urgent"] > 5 * grown["backup"] > 0, grown
+
+
+def test_io_taken_out_of_every_level_is_put_back(twin: Twin) -> None:
+    eventually_acts(twin)
+    # Deepest first, or the kernel refuses; as systemd does when it takes a controller from its units.
+    in_guest(
+        twin,
+        "for file in $(find /cg/kubepods.slice -name cgroup.subtree_control | sort -r); do"
+        " echo -io > $file; done; ! grep -qw io /cg/kubepods.slice/cgroup.subtree_control",
+    )
+    eventually_acts(twin)
+
+
+def test_knobs_changed_behind_its_back_are_put_right_and_reported(twin: Twin) -> None:
+    eventually_acts(twin)
+    in_guest(
+        twin,
+        "echo default 10000 > $(echo /cg/kubepods.slice/kubepods-besteffort.slice/*pod*/io.weight);"
+        " echo $(cut -d' ' -f1 /cg/io.cost.qos) enable=0 > /cg/io.cost.qos",
+    )
+    eventually_acts(twin)
+    log = twin.log(CONTROLLER_POD)
+    assert log.count("foreign_change") >= 2, log[-2000:]
+    assert "io.cost.qos" in log
+
+
+def test_container_that_restarts_keeps_its_pods_weight(twin: Twin) -> None:
+    eventually_acts(twin)
+    before = restarts(twin, "backup")
+    in_guest(twin, "pkill -KILL -f [-]-name=backup")
+    eventually(lambda: restarts(twin, "backup") > before, TAKES_S, lambda: twin.pod("backup"))
+    eventually_acts(twin)
+    eventually(lambda: effects(twin) == {"effective"}, TAKES_S, lambda: latest(twin)["controller"])
+
+
+def test_device_that_vanishes_is_let_go(twin: Twin) -> None:
+    in_guest(twin, "modprobe null_blk nr_devices=1 gb=1")
+    (_, number) = in_guest(twin, "echo . $(cat /sys/block/nullb0/dev)").split()
+    manifest: JsonObject = {
+        "metadata": {"name": "reader", "labels": {"drcio.io/priority": "low"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": "reader",
+                    "command": [
+                        *("fio", "--name=reader", "--filename=/dev/nullb0", "--rw=randread", "--bs=64k"),
+                        *("--direct=1", "--time_based", "--runtime=3600", "--rate_iops=50"),
+                    ],
+                }
+            ],
+        },
+    }
+    twin.create_pod(manifest)
+
+    def managed() -> bool:
+        return f"{number} enable=1" in cast(str, latest(twin)["qos"])
+
+    eventually(managed, TAKES_S, lambda: (latest(twin)["qos"], twin.log("reader")))
+    twin.delete_pod("reader")
+    in_guest(twin, "rmmod null_blk")
+    eventually(
+        lambda: f"device_left device={number} name=nullb0 gone=True" in twin.log(CONTROLLER_POD),
+        TAKES_S,
+        lambda: twin.log(CONTROLLER_POD)[-2000:],
+    )
+    eventually_acts(twin)
+    assert "tick_failed" not in twin.log(CONTROLLER_POD)
