@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -16,7 +17,7 @@ from drcio_controller.kube.pod import QosClass
 from experiments import workloads
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.response import figures
-from experiments.response.figures import Look, Request
+from experiments.response.figures import Look, Request, Targets
 from experiments.spec import Spec, Volume, scenario
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S
@@ -115,7 +116,12 @@ class Load:
     async def _request(self, client: Client, request_id: int, due_s: float) -> None:
         answer = await client.score(request_id)
         latency_ms = (time.monotonic() - due_s) * 1000
-        self.requests.append(Request(due_s, float("inf") if answer.error else latency_ms))
+        failed = answer.error is not None or "fetch" not in answer.timings_us
+        self.requests.append(
+            Request(due_s, math.inf, math.inf)
+            if failed
+            else Request(due_s, latency_ms, answer.timings_us["fetch"] / 1000)
+        )
 
 
 class Session:
@@ -167,7 +173,7 @@ class Session:
 
     def requests(self, start_s: float, end_s: float) -> list[Request]:
         """Return the requests sent in a window of the guest's clock."""
-        own = [Request(one.sent_s - self._offset_s, one.latency_ms) for one in self.load.requests]
+        own = [replace(one, sent_s=one.sent_s - self._offset_s) for one in self.load.requests]
         return figures.within(own, start_s, end_s)
 
     def run_pod(self, name: str, command: Sequence[str], *, timeout_s: float) -> str:
@@ -185,35 +191,33 @@ class Session:
         return log
 
 
-def respond(target: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> JsonObject:
+def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> JsonObject:
     """Put a node through everything that a controller has to react to; return figures and raw data."""
-    session = Session(target, spec, progress)
+    session = Session(on, spec, progress)
     twin = session.twin
     twin.create_pod(_helper(_WATCHER, ["watch"]))
     twin.wait_ready(_WATCHER, timeout_s=READY_TIMEOUT_S)
     full_mib_s = _device_speed(session)
 
-    target.node.start_controller("drcio")
+    on.node.start_controller("drcio")
     session.load.start()
     try:
         session.wait(SETTLE_S)
         begun_s = session.mark("the service alone")
-        alone = [one.latency_ms for one in session.requests(begun_s, session.wait(ALONE_S))]
-        alone_p95_ms = figures.percentile(alone, 0.95)
-        if alone_p95_ms is None:
+        alone = session.requests(begun_s, session.wait(ALONE_S))
+        target = figures.targets(alone)
+        if target is None:
             raise TwinError(
                 "the service answered nothing", hint="look at the pods' logs in the output folder"
             )
-        target_ms = figures.TARGET_FACTOR * alone_p95_ms
         found: dict[str, JsonValue] = {
             "device_speed_mib_s": full_mib_s,
-            "alone_p95_ms": alone_p95_ms,
-            "target_ms": target_ms,
-            "back_in_target_s": cast(JsonValue, _lp_starts(session, target_ms)),
-            **_hp_stops(session, target_ms, full_mib_s),
+            "target_ms": {"request": target.request_ms, "fetch": target.fetch_ms},
+            "back_in_target_s": _lp_starts(session, target),
+            **_hp_stops(session, target, full_mib_s),
             "volume_changes": [
-                _volume_changes(session, changed, target_ms),
-                _volume_changes(session, spec.volume, target_ms),
+                _volume_changes(session, changed, target),
+                _volume_changes(session, spec.volume, target),
             ],
         }
         session.mark("the service stops")
@@ -264,20 +268,24 @@ def _flowing_lp(session: Session) -> tuple[str, float]:
     return lp, first_io_s
 
 
-def _lp_starts(session: Session, target_ms: float) -> list[float | None]:
+def _lp_starts(session: Session, target: Targets) -> list[JsonValue]:
     """Start the batch job next to the loaded service, a few times."""
-    found = []
+    found: list[JsonValue] = []
     for _ in range(REPEATS):
         session.mark("the batch job starts")
         _, first_io_s = _flowing_lp(session)
         ended_s = session.wait(LP_FOR_S)
         session.stop_lp()
         session.wait(SETTLE_S)
-        found.append(figures.inside_after_s(session.requests(first_io_s, ended_s), first_io_s, target_ms))
+        found.append(_inside(session.requests(first_io_s, ended_s), first_io_s, target))
     return found
 
 
-def _hp_stops(session: Session, target_ms: float, full_mib_s: float) -> dict[str, JsonValue]:
+def _inside(requests: Sequence[Request], start_s: float, target: Targets) -> JsonObject:
+    return {**figures.inside_after_s(requests, start_s, target)}
+
+
+def _hp_stops(session: Session, target: Targets, full_mib_s: float) -> dict[str, JsonValue]:
     """Hold the load and let it go on, a few times, with the batch job running."""
     lp, _ = _flowing_lp(session)
     session.wait(LP_FOR_S)
@@ -296,13 +304,13 @@ def _hp_stops(session: Session, target_ms: float, full_mib_s: float) -> dict[str
             for held_s, resumed_s, _ in times
         ],
         "hp_back_in_target_s": [
-            figures.inside_after_s(session.requests(resumed_s, ended_s), resumed_s, target_ms)
+            _inside(session.requests(resumed_s, ended_s), resumed_s, target)
             for _, resumed_s, ended_s in times
         ],
     }
 
 
-def _volume_changes(session: Session, volume: Volume, target_ms: float) -> JsonObject:
+def _volume_changes(session: Session, volume: Volume, target: Targets) -> JsonObject:
     """Give the volume other limits under way; its full speed is measured last, without high priority."""
     lp = cgroup_of(session.twin, workloads.LP_POD).name
     session.twin.set_limits(workloads.DATA_CLAIM, iops=volume.iops, mib_s=volume.mib_s)
@@ -312,14 +320,16 @@ def _volume_changes(session: Session, volume: Volume, target_ms: float) -> JsonO
     session.mark("high priority stops, for the new volume's full speed")
     session.wait(PAUSE_S / 2)
     measured_s = session.wait(0)
-    full_mib_s = figures.mib_s(session.looks(), lp, measured_s, session.wait(PAUSE_S))
+    until_s = session.wait(PAUSE_S)
     session.load.hold(held=False)
     session.mark("high priority comes back")
+    session.wait(SETTLE_S)
     looks = session.looks()
+    full_mib_s = figures.mib_s(looks, lp, measured_s, until_s)
     return {
         "volume": str(volume),
         "device_speed_mib_s": full_mib_s,
-        "hp_inside_after_s": figures.inside_after_s(session.requests(begun_s, ended_s), begun_s, target_ms),
+        "hp_inside_after_s": _inside(session.requests(begun_s, ended_s), begun_s, target),
         "lp_settled_after_s": None
         if full_mib_s is None
         else figures.settled_after_s(looks, lp, begun_s, ended_s, full_mib_s),

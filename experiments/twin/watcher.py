@@ -67,6 +67,8 @@ def _pod_folders(root: Path) -> Iterator[Path]:
 def flip(pod_url: str, cgroup: Path, classes: list[str], count: int) -> None:
     """Change a pod's class `count` times; print one line for each change."""
     weight_file = cgroup / "io.weight"
+    with urllib.request.urlopen(pod_url, timeout=FLIP_TIMEOUT_S):  # noqa: S310 - the twin's own API server
+        pass  # imports and name look-ups are not what is measured
     for number in range(count):
         before = _weight(weight_file)
         priority = classes[number % len(classes)]

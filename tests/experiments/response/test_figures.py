@@ -8,6 +8,7 @@ from experiments.response.figures import (
     RUN_OF,
     Look,
     Request,
+    Targets,
     first_io_s,
     full_speed_after_s,
     inside_after_s,
@@ -15,15 +16,23 @@ from experiments.response.figures import (
     percentile,
     settled_after_s,
     share_errors,
+    targets,
 )
 
 MIB = 1 << 20
-TARGET_MS = 50.0
+TARGET = Targets(request_ms=50.0, fetch_ms=10.0)
 
 
 def requests(latencies_ms: list[float]) -> list[Request]:
     """Return requests ten a second from 100 s on."""
-    return [Request(100 + index / 10, latency) for index, latency in enumerate(latencies_ms)]
+    return [Request(100 + index / 10, latency, latency / 5) for index, latency in enumerate(latencies_ms)]
+
+
+def inside(sent: list[Request]) -> float | None:
+    """Return the figure of the requests, which is that of the fetches here."""
+    found = inside_after_s(sent, 100.0, TARGET)
+    assert found["request"] == found["fetch"]
+    return found["request"]
 
 
 def looks(rates_mib_s: list[float], pod: str = "lp") -> list[Look]:
@@ -38,39 +47,39 @@ def looks(rates_mib_s: list[float], pod: str = "lp") -> list[Look]:
 
 
 def test_never_outside_is_inside_at_once() -> None:
-    assert inside_after_s(requests([20.0] * 40), 100.0, TARGET_MS) == 0.0
+    assert inside(requests([20.0] * 40)) == 0.0
 
 
 def test_single_late_requests_far_apart_do_not_count() -> None:
     latencies = [20.0] * 60
     latencies[10] = latencies[40] = 500.0
-    assert inside_after_s(requests(latencies), 100.0, TARGET_MS) == 0.0
+    assert inside(requests(latencies)) == 0.0
 
 
 def test_back_inside_is_counted_from_the_event() -> None:
     late = [500.0] * 12
-    after_s = inside_after_s(requests([*late, *[20.0] * 40]), 100.0, TARGET_MS)
+    after_s = inside(requests([*late, *[20.0] * 40]))
     # One late request in twenty is still inside, but what was late is not when it got better.
     assert after_s == pytest.approx(1.2)
 
 
 def test_relapse_counts_to_its_end() -> None:
     latencies = [500.0] * 5 + [20.0] * 30 + [500.0] * 3 + [20.0] * 40
-    assert inside_after_s(requests(latencies), 100.0, TARGET_MS) == pytest.approx(3.8)
+    assert inside(requests(latencies)) == pytest.approx(3.8)
 
 
 def test_not_seen_inside_for_long_enough_is_no_figure() -> None:
-    assert inside_after_s(requests([500.0] * 20 + [20.0] * (RUN_OF - 1)), 100.0, TARGET_MS) is None
-    assert inside_after_s([], 100.0, TARGET_MS) is None
+    assert inside(requests([500.0] * 20 + [20.0] * (RUN_OF - 1))) is None
+    assert inside([]) is None
 
 
 @given(st.lists(st.sampled_from([10.0, 60.0]), max_size=120))
 def test_from_the_figure_on_every_run_is_inside(latencies: list[float]) -> None:
     sent = requests(latencies)
-    after_s = inside_after_s(sent, 100.0, TARGET_MS)
+    after_s = inside(sent)
     if after_s is None:
         return
-    rest = [one.latency_ms > TARGET_MS for one in sent if one.sent_s >= 100.0 + after_s - 1e-9]
+    rest = [one.latency_ms > TARGET.request_ms for one in sent if one.sent_s >= 100.0 + after_s - 1e-9]
     assert len(rest) >= RUN_OF
     assert all(sum(rest[start : start + RUN_OF]) <= 1 for start in range(len(rest)))
 
@@ -117,3 +126,13 @@ def test_shares_against_weights() -> None:
 def test_percentile_is_one_of_the_values(share: float, expected: float) -> None:
     assert percentile([4.0, 1.0, 3.0, 2.0], share) == expected
     assert percentile([], share) is None
+
+
+def test_targets_follow_from_the_service_alone() -> None:
+    assert targets(requests([20.0] * 20)) == Targets(request_ms=26.0, fetch_ms=8.0)
+    assert targets([]) is None
+
+
+def test_fetch_may_be_inside_while_the_request_is_not() -> None:
+    slow = [Request(100 + index / 10, 500.0, 1.0) for index in range(40)]
+    assert inside_after_s(slow, 100.0, TARGET) == {"request": None, "fetch": 0.0}
