@@ -88,11 +88,12 @@ class Law:
     """A mean request this many times larger or smaller is another mix, with another knee."""
     mix_loaded: float = 0.3
     """Of the best known capacity: less I/O than this (a program that starts) is no mix of its own."""
-    exact_queue_s: float = 0.004
-    """A queue of this length at both ends of a look has hardly run empty in between: then what was
-    delivered is the capacity, and nothing of it was a burst bucket's credit."""
-    measured_queue_s: float = 0.06
-    """A queue up to this length may stay for one more look, to measure the capacity exactly."""
+    average_min_s: float = 0.7
+    average_max_s: float = 6.0
+    """A second queue so long after the first: what was delivered in between is the capacity. Sooner,
+    and a look's noise is in it; later, and the device may have been left idle."""
+    even_change: float = 0.05
+    """Over this a change of the budget makes the next looks' usage void: I/O that waits was priced before."""
     correction: float = 0.93
     """At most so much lower is the capacity taken from one look of draining to the next."""
     proven: float = 0.9
@@ -177,8 +178,14 @@ class State:
     """Share of a binding budget that is really used: a burst of high priority leaves some unused."""
     base_ms: float | None = None
     queue_seen_s: float = float("-inf")
-    queued_s: float = 0.0
-    """Of the look before."""
+    delivered_total: float = 0.0
+    """Since the law began, in seconds of the whole profile."""
+    queue_total: float = 0.0
+    """Of it, what had been delivered when `queue_at_s` was."""
+    queue_at_s: float = float("-inf")
+    """The last look that showed a queue."""
+    even_looks: int = 0
+    """Looks in a row with about the same budget."""
     suspicious: int = 0
     """Looks in a row with a queue."""
     other_mix: int = 0
@@ -221,9 +228,11 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     if state.mode is Mode.DRAIN and seen.queued_s * 1000 < limit_ms:
         queueing = False  # what completed had waited in a queue that is gone by now
     severe = queueing and latency_ms > law.severe_factor * limit_ms
+    before = state
     state = replace(
         state,
         base_ms=base_ms,
+        delivered_total=state.delivered_total + seen.delivered * seen.span_s,
         unit_ratio=_unit_ratio(state, seen, queueing=queueing),
         suspicious=state.suspicious + 1 if queueing else 0,
         efficiency=_efficiency(state, seen, queueing=queueing),
@@ -265,7 +274,10 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     else:
         state, reason = _grow(state, seen, law)
     state = _capped(_bounded(state, seen, law), seen, law, queueing=confirmed)
-    state = replace(state, queued_s=seen.queued_s)
+    even = abs(state.written - before.written) <= law.even_change * before.written
+    state = replace(state, even_looks=state.even_looks + 1 if even else 0)
+    if confirmed:
+        state = replace(state, queue_at_s=seen.now_s, queue_total=state.delivered_total)
     terms = {
         "latency_ms": seen.latency_ms or 0.0,
         "base_ms": base_ms or 0.0,
@@ -316,7 +328,13 @@ def _base(state: State, seen: Signals, law: Law, *, unexplained: bool) -> float 
 
 def _efficiency(state: State, seen: Signals, *, queueing: bool) -> float:
     stalled = seen.yielding_stall is None or seen.yielding_stall > 0.5
-    if queueing or not seen.yielding_active or not seen.protected_active or not stalled:
+    if (
+        state.even_looks < 2
+        or queueing
+        or not seen.yielding_active
+        or not seen.protected_active
+        or not stalled
+    ):
         return state.efficiency
     used_ratio = min(1.0, seen.used / state.written)
     if used_ratio < 0.5:
@@ -325,7 +343,9 @@ def _efficiency(state: State, seen: Signals, *, queueing: bool) -> float:
 
 
 def _unit_ratio(state: State, seen: Signals, *, queueing: bool) -> float:
-    if queueing or state.mode in (Mode.DRAIN, Mode.OPEN) or min(seen.used, seen.delivered) < 0.05:
+    if queueing or state.even_looks < 2 or state.mode in (Mode.DRAIN, Mode.OPEN):
+        return state.unit_ratio
+    if min(seen.used, seen.delivered) < 0.05:
         return state.unit_ratio
     ratio = min(2.0, max(0.5, seen.used / seen.delivered))
     return state.unit_ratio + min(1.0, 0.1 * seen.span_s) * (ratio - state.unit_ratio)
@@ -392,50 +412,36 @@ def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[Sta
     return replace(state, budget=max(budget, state.budget)), "protected pods are idle"
 
 
-def _is_exact(state: State, seen: Signals, law: Law) -> bool:
-    """Say whether the device was busy all through the look, so that it delivered what it can."""
-    return min(state.queued_s, seen.queued_s) >= law.exact_queue_s
-
-
 def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[State, str]:
-    """Take what was delivered for the capacity, and let the queue run empty.
+    """Say what the capacity is, and let the queue run empty.
 
     A queue of D seconds is gone after one look of T seconds in which D/T less than the capacity
-    is let in. A short one stays for a look first: its beginning flattered the device by a burst
-    bucket, a look that begins and ends with it does not.
+    is let in. What is delivered in one look flatters the device by a burst bucket's credit, which
+    counts for little between two queues: at either of them there was none left.
     """
-    exact = _is_exact(state, seen, law)
     draining = state.mode is Mode.DRAIN
-    answered = (
-        state.mode is Mode.PROBE
-        and state.knee is not None
-        and state.knee_request_bytes > 0
-        and state.written * state.efficiency < law.probe_answered * state.knee
-    )
     knee = seen.delivered * state.unit_ratio
     queue_seen_s = seen.now_s
-    if answered and state.knee is not None:
-        knee = state.knee  # where it was: nothing to measure anew
-    elif not exact and state.knee is not None and draining:
+    average = None if draining else _average(state, seen, law)
+    answered = average is None and _probe_is_answered(state, law)
+    if average is not None:
+        knee = average
+    elif answered and state.knee is not None:
+        knee = state.knee
+    elif draining and state.knee is not None:
         # The queue may have run empty on the way, so that less than the capacity was delivered; but
-        # the look before may have flattered the device by a full burst bucket.
+        # the look before may have flattered the device.
         lower = max(knee, state.knee * law.correction)
         knee = lower if lower <= state.knee else (state.knee + lower) / 2
-    elif not exact and state.mode is not Mode.OPEN and _binding(state, seen, law):
+    elif state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = min(knee, law.overshoot * state.written * state.efficiency)
-    if not (exact or severe or answered) and state.knee is not None:
+    if not (severe or answered or average is not None) and state.knee is not None:
         # A short queue means little too much; and it may be noise, so ask again sooner.
         knee = max(knee, law.overshoot * state.knee)
         queue_seen_s = max(state.queue_seen_s, seen.now_s - law.quiet_s / 3)
     knee = max(knee, seen.floor * state.best)
-    best, doubted = _belief(state, knee, law, exact=exact)
-    if not (exact or draining or answered) and law.exact_queue_s <= seen.queued_s <= law.measured_queue_s:
-        budget = min(state.budget, knee / state.efficiency)
-        reason = "requests queue in the device; measuring what it can do"
-    else:
-        let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
-        budget = min(state.budget * 0.98, knee * let_in)
-        reason = "requests queue in the device"
+    best, doubted = _belief(state, knee, law, sure=average is not None)
+    let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
     return (
         replace(
             state,
@@ -443,31 +449,44 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
             best=best,
             doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
-            budget=budget,
+            budget=min(state.budget * 0.98, knee * let_in),
             queue_seen_s=queue_seen_s,
             mode=Mode.DRAIN,
         ),
-        reason,
+        "requests queue in the device",
     )
 
 
-def _belief(state: State, knee: float, law: Law, *, exact: bool) -> tuple[float, bool]:
+def _average(state: State, seen: Signals, law: Law) -> float | None:
+    """Return what was delivered per second since the last queue, if that tells the capacity."""
+    span_s = seen.now_s - state.queue_at_s
+    if not law.average_min_s <= span_s <= law.average_max_s:
+        return None
+    return (state.delivered_total - state.queue_total) / span_s * state.unit_ratio
+
+
+def _probe_is_answered(state: State, law: Law) -> bool:
+    """Say whether a probe met the queue about where the knee was measured: nothing to measure anew."""
+    if state.mode is not Mode.PROBE or state.knee is None or not state.knee_request_bytes:
+        return False
+    return state.written * state.efficiency < law.probe_answered * state.knee
+
+
+def _belief(state: State, knee: float, law: Law, *, sure: bool) -> tuple[float, bool]:
     """Return the best knee to believe in, and whether the one just seen is doubted.
 
     A volume that was made smaller shows itself twice, a hiccup once.
     """
-    draining = state.mode is Mode.DRAIN
+    if state.mode is Mode.DRAIN:
+        return max(state.best, law.proven * knee), state.doubted
     if knee >= law.collapse * state.best:
-        return (knee if exact else state.best), draining and state.doubted
-    if draining:
-        # The same queue as before: it may show how low the knee is, but not a second time.
-        return state.best, state.doubted or exact
+        return (knee if sure else max(law.proven * knee, (state.best + knee) / 2)), False
     return (knee, False) if state.doubted else (state.best, True)
 
 
 def _settle(state: State, seen: Signals, law: Law) -> tuple[State, str]:
-    if state.mode in (Mode.IDLE, Mode.ALONE):
-        # Whoever starts is not met with a probe.
+    if state.mode is not Mode.DRAIN:
+        # Whoever starts, or comes back, is not met with a probe.
         state = replace(state, queue_seen_s=max(state.queue_seen_s, seen.now_s))
     if state.knee is not None and state.mode is Mode.DRAIN:
         # What emptied the queue was the device at its full speed: it can do that much at least.
