@@ -90,8 +90,8 @@ class Law:
     """Of the best known capacity: less I/O than this (a program that starts) is no mix of its own."""
     average_min_s: float = 0.7
     average_max_s: float = 6.0
-    """A second queue so long after the first: what was delivered in between is the capacity. Sooner,
-    and a look's noise is in it; later, and the device may have been left idle."""
+    """A second queue so long after the first: what was let in in between is the capacity. Sooner, and a
+    look's noise is in it; later, and the device may have been left idle."""
     even_change: float = 0.05
     """Over this a change of the budget makes the next looks' usage void: I/O that waits was priced before."""
     correction: float = 0.93
@@ -178,10 +178,10 @@ class State:
     """Share of a binding budget that is really used: a burst of high priority leaves some unused."""
     base_ms: float | None = None
     queue_seen_s: float = float("-inf")
-    delivered_total: float = 0.0
-    """Since the law began, in seconds of the whole profile."""
+    used_total: float = 0.0
+    """What was let in since the law began, in seconds of the whole profile."""
     queue_total: float = 0.0
-    """Of it, what had been delivered when `queue_at_s` was."""
+    """Of it, what had been let in by `queue_at_s`."""
     queue_at_s: float = float("-inf")
     """The last look that showed a queue."""
     even_looks: int = 0
@@ -232,7 +232,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     state = replace(
         state,
         base_ms=base_ms,
-        delivered_total=state.delivered_total + seen.delivered * seen.span_s,
+        used_total=state.used_total + seen.used * seen.span_s,
         unit_ratio=_unit_ratio(state, seen, queueing=queueing),
         suspicious=state.suspicious + 1 if queueing else 0,
         efficiency=_efficiency(state, seen, queueing=queueing),
@@ -277,7 +277,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     even = abs(state.written - before.written) <= law.even_change * before.written
     state = replace(state, even_looks=state.even_looks + 1 if even else 0)
     if confirmed:
-        state = replace(state, queue_at_s=seen.now_s, queue_total=state.delivered_total)
+        state = replace(state, queue_at_s=seen.now_s, queue_total=state.used_total)
     terms = {
         "latency_ms": seen.latency_ms or 0.0,
         "base_ms": base_ms or 0.0,
@@ -329,7 +329,7 @@ def _base(state: State, seen: Signals, law: Law, *, unexplained: bool) -> float 
 def _efficiency(state: State, seen: Signals, *, queueing: bool) -> float:
     stalled = seen.yielding_stall is None or seen.yielding_stall > 0.5
     if (
-        state.even_looks < 2
+        not state.even_looks
         or queueing
         or not seen.yielding_active
         or not seen.protected_active
@@ -343,7 +343,7 @@ def _efficiency(state: State, seen: Signals, *, queueing: bool) -> float:
 
 
 def _unit_ratio(state: State, seen: Signals, *, queueing: bool) -> float:
-    if queueing or state.even_looks < 2 or state.mode in (Mode.DRAIN, Mode.OPEN):
+    if queueing or not state.even_looks or state.mode in (Mode.DRAIN, Mode.OPEN):
         return state.unit_ratio
     if min(seen.used, seen.delivered) < 0.05:
         return state.unit_ratio
@@ -431,8 +431,7 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
     elif draining and state.knee is not None:
         # The queue may have run empty on the way, so that less than the capacity was delivered; but
         # the look before may have flattered the device.
-        lower = max(knee, state.knee * law.correction)
-        knee = lower if lower <= state.knee else (state.knee + lower) / 2
+        knee = min(state.knee, max(knee, state.knee * law.correction))
     elif state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = min(knee, law.overshoot * state.written * state.efficiency)
     if not (severe or answered or average is not None) and state.knee is not None:
@@ -458,11 +457,15 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
 
 
 def _average(state: State, seen: Signals, law: Law) -> float | None:
-    """Return what was delivered per second since the last queue, if that tells the capacity."""
+    """Return what was let in per second since the last queue, if that tells the capacity.
+
+    In the budget's own units, which spares the conversion; and with about the same queue at both
+    ends it is what was delivered.
+    """
     span_s = seen.now_s - state.queue_at_s
     if not law.average_min_s <= span_s <= law.average_max_s:
         return None
-    return (state.delivered_total - state.queue_total) / span_s * state.unit_ratio
+    return (state.used_total - state.queue_total) / span_s
 
 
 def _probe_is_answered(state: State, law: Law) -> bool:
