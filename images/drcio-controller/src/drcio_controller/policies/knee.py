@@ -49,7 +49,7 @@ class Law:
     knee of a measured sweep single reads took up to twice their base; beyond it a hundred times."""
     severe_factor: float = 3.0
     """So many times that limit needs no second look."""
-    margin: float = 0.97
+    margin: float = 0.98
     """How much of the capacity is let out: the rest empties what bursts leave behind."""
     quiet_s: float = 18.0
     """After a queue was seen, no probing for this long."""
@@ -178,12 +178,14 @@ class State:
     """Share of a binding budget that is really used: a burst of high priority leaves some unused."""
     base_ms: float | None = None
     queue_seen_s: float = float("-inf")
-    used_total: float = 0.0
-    """What was let in since the law began, in seconds of the whole profile."""
-    queue_total: float = 0.0
-    """Of it, what had been let in by `queue_at_s`."""
+    budget_total: float = 0.0
+    """The budget times the seconds that it was in force, since the law began."""
     queue_at_s: float = float("-inf")
-    """The last look that showed a queue."""
+    """The last look that showed a queue; the next two are of that moment."""
+    queue_total: float = 0.0
+    queue_length_s: float = 0.0
+    settling: bool = False
+    """The look before ended a drain, whose effect comes as late as I/O that waited was priced before."""
     even_looks: int = 0
     """Looks in a row with about the same budget."""
     suspicious: int = 0
@@ -225,14 +227,15 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     slow = seen.requests >= 1 and latency_ms > limit_ms
     queueing = slow and _explained(state, seen, law, limit_ms)
     base_ms = _base(state, seen, law, unexplained=slow and not queueing)
-    if state.mode is Mode.DRAIN and seen.queued_s * 1000 < limit_ms:
+    if seen.queued_s * 1000 < _gone_ms(state, limit_ms, law):
         queueing = False  # what completed had waited in a queue that is gone by now
     severe = queueing and latency_ms > law.severe_factor * limit_ms
     before = state
     state = replace(
         state,
         base_ms=base_ms,
-        used_total=state.used_total + seen.used * seen.span_s,
+        budget_total=state.budget_total + state.written * seen.span_s,
+        settling=False,
         unit_ratio=_unit_ratio(state, seen, queueing=queueing),
         suspicious=state.suspicious + 1 if queueing else 0,
         efficiency=_efficiency(state, seen, queueing=queueing),
@@ -277,7 +280,9 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     even = abs(state.written - before.written) <= law.even_change * before.written
     state = replace(state, even_looks=state.even_looks + 1 if even else 0)
     if confirmed:
-        state = replace(state, queue_at_s=seen.now_s, queue_total=state.used_total)
+        state = replace(
+            state, queue_at_s=seen.now_s, queue_total=state.budget_total, queue_length_s=seen.queued_s
+        )
     terms = {
         "latency_ms": seen.latency_ms or 0.0,
         "base_ms": base_ms or 0.0,
@@ -293,6 +298,13 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
 def _limit(base_ms: float | None, law: Law) -> float:
     base = law.base_min_ms if base_ms is None else base_ms
     return max(base * law.latency_factor, base + law.latency_slack_ms)
+
+
+def _gone_ms(state: State, limit_ms: float, law: Law) -> float:
+    """Return the queue at a look's end below which the one that was seen counts as gone."""
+    if state.mode is Mode.DRAIN:
+        return limit_ms
+    return law.severe_factor * limit_ms if state.settling else 0.0
 
 
 def _explained(state: State, seen: Signals, law: Law, limit_ms: float) -> bool:
@@ -457,15 +469,15 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
 
 
 def _average(state: State, seen: Signals, law: Law) -> float | None:
-    """Return what was let in per second since the last queue, if that tells the capacity.
+    """Return the capacity that follows from the budget since the last queue, if it tells one.
 
-    In the budget's own units, which spares the conversion; and with about the same queue at both
-    ends it is what was delivered.
+    At neither queue was there credit, so what was let in too much is what the queue grew by.
     """
     span_s = seen.now_s - state.queue_at_s
     if not law.average_min_s <= span_s <= law.average_max_s:
         return None
-    return (state.used_total - state.queue_total) / span_s
+    budget = (state.budget_total - state.queue_total) / span_s
+    return budget * (1 - (seen.queued_s - state.queue_length_s) / span_s) * state.efficiency
 
 
 def _probe_is_answered(state: State, law: Law) -> bool:
@@ -497,7 +509,11 @@ def _settle(state: State, seen: Signals, law: Law) -> tuple[State, str]:
     if state.knee is None:
         start = 1.0 if state.mode in (Mode.IDLE, Mode.ALONE, Mode.OPEN) else state.budget
         return replace(state, budget=min(state.budget, start), mode=Mode.SEEK), "the knee is not known yet"
-    return replace(state, budget=_below_knee(state, law), mode=Mode.HOLD), "back to just below the knee"
+    settling = state.mode is Mode.DRAIN
+    return (
+        replace(state, budget=_below_knee(state, law), settling=settling, mode=Mode.HOLD),
+        "back to just below the knee",
+    )
 
 
 def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
