@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -298,6 +299,25 @@ def test_known_profile_promises_a_knee_for_each_mix() -> None:
     state = replace(holding(), knee=None, knee_request_bytes=0.0)
     after = step(state, signals(yielding_request_bytes=4096.0, promised=promises[4096]), LAW).state
     assert after.knee == pytest.approx(0.46, abs=0.02)
+
+
+def test_knee_that_is_too_high_is_right_after_the_second_queue() -> None:
+    run = drive()
+    run.run(2)
+    wrong = 1.25
+    run.state = replace(run.state, knee=wrong, knee_request_bytes=float(1 << 20), budget=wrong, written=wrong)
+    begun = len(run.outcomes)
+    run.run(6)
+    queues = [
+        after
+        for before, after in itertools.pairwise(outcome.state.mode for outcome in run.outcomes[begun:])
+        if after is Mode.DRAIN is not before
+    ]
+    assert len(queues) <= 3
+    settled = len(run.outcomes)
+    run.run(10)
+    assert all(outcome.state.mode is Mode.HOLD for outcome in run.outcomes[settled:])
+    assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.9 * 125
 
 
 def test_low_priority_alone_runs_at_full_speed_and_leaves_a_short_queue() -> None:
