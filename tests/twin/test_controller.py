@@ -39,6 +39,13 @@ def busy_pods(twin: Twin) -> Iterator[None]:
     yield from pods.busy_pods(twin)
 
 
+@pytest.fixture(autouse=True)
+def no_controller_left(node: Node) -> Iterator[None]:
+    """Take the controller away where a test failed before it did: the next one starts its own."""
+    yield
+    node.twin.delete_pod(CONTROLLER_POD)
+
+
 def eventually_as_found(node: Node) -> None:
     eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))
 
