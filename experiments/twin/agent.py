@@ -184,12 +184,11 @@ def _samples(sampler: Sampler, since: int) -> JsonObject:
 
 def _environment(devices: Mapping[str, str]) -> JsonObject:
     (device, *_) = devices.values()
-    scheduler = (SYS_ROOT / "block" / device / "queue" / "scheduler").read_text().strip()
     return {
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
         "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
-        "scheduler": scheduler[scheduler.find("[") + 1 : scheduler.find("]")],
+        "scheduler": _scheduler(device),
         "max_sectors_kb": int((SYS_ROOT / "block" / device / "queue" / "max_sectors_kb").read_text()),
         "device_of_claim": {
             claim: (SYS_ROOT / "block" / name / "dev").read_text().strip() for claim, name in devices.items()
@@ -207,6 +206,12 @@ def _quiesce(devices: list[str]) -> JsonObject:
             raise OSError(f"a device of {', '.join(devices)} was still busy after {_IDLE_TIMEOUT_S:.0f} s")
         time.sleep(0.1)
     return {}
+
+
+def _scheduler(device: str) -> str:
+    """Return the active one; which others are at hand depends on what modules have been loaded."""
+    text = (SYS_ROOT / "block" / device / "queue" / "scheduler").read_text()
+    return text[text.find("[") + 1 : text.find("]")]
 
 
 def _in_flight(device: str) -> int:
@@ -231,7 +236,7 @@ def knobs(devices: list[str]) -> JsonObject:
                 found[path.relative_to(CGROUP_ROOT).as_posix()] = path.read_text().strip()
     for device in devices:
         queue = SYS_ROOT / "block" / device / "queue"
-        found[f"{device}/scheduler"] = (queue / "scheduler").read_text().strip()
+        found[f"{device}/scheduler"] = _scheduler(device)
         wbt = queue / "wbt_lat_usec"
         if wbt.exists():
             try:

@@ -28,7 +28,6 @@ class Device:
     model: str = ""
     scheduler: str = ""
     """The active one; empty where the device has no request queue of its own (dm, loop stacks)."""
-    schedulers: tuple[str, ...] = ()
     stacked: bool = False
     """A device-mapper or md device: its limits belong to the disks below it, and iocost refuses it."""
 
@@ -53,14 +52,12 @@ def describe(sys_root: Path, device: DeviceId) -> Device:
     link = sys_root / "dev" / "block" / device
     read_text(link / "dev")
     name = link.resolve().name
-    active, schedulers = _schedulers(_optional(link / "queue" / "scheduler"))
     return Device(
         id=device,
         name=name,
         serial=_optional(link / "device" / "serial") or _optional(link / "serial"),
         model=_optional(link / "device" / "model"),
-        scheduler=active,
-        schedulers=schedulers,
+        scheduler=_active_scheduler(_optional(link / "queue" / "scheduler")),
         stacked=(link / "dm").exists() or (link / "md").exists(),
     )
 
@@ -72,7 +69,5 @@ def _optional(path: Path) -> str:
         return ""
 
 
-def _schedulers(text: str) -> tuple[str, tuple[str, ...]]:
-    words = text.split()
-    active = next((word[1:-1] for word in words if word.startswith("[") and word.endswith("]")), "")
-    return active, tuple(word.strip("[]") for word in words)
+def _active_scheduler(text: str) -> str:
+    return next((word[1:-1] for word in text.split() if word.startswith("[") and word.endswith("]")), "")

@@ -281,7 +281,7 @@ class Controller:
                     window=window,
                     engine=state.engine,
                     profile=profile,
-                    profile_known=source != "learning",
+                    profile_known=source == "configured",
                     latencies=latencies,
                 )
             )

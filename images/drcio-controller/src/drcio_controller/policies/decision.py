@@ -27,7 +27,8 @@ class View:
     engine: Engine
     profile: VolumeProfile
     profile_known: bool
-    """False: nobody told us what the device can do; the profile is a place to start from."""
+    """False: nobody told us what the device can do, an EBS volume least of all; the profile is a place to
+    start from."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By pod uid; only pods that name a target and could be asked."""
 
