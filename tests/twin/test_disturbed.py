@@ -7,8 +7,10 @@ from typing import cast
 import pytest
 
 from experiments.jsonfields import JsonObject
+from experiments.response.drive import cgroup_of
 from experiments.targets.node import Node
 from experiments.targets.twin import TwinTarget
+from experiments.twin.sampler import CGROUP_ROOT
 from experiments.twin.session import Twin
 from experiments.workloads import CONTROLLER_POD
 from tests.twin import pods
@@ -73,9 +75,10 @@ def test_io_taken_out_of_every_level_is_put_back(twin: Twin) -> None:
 
 def test_knobs_changed_behind_its_back_are_put_right_and_reported(twin: Twin) -> None:
     eventually_acts(twin)
+    backup = cgroup_of(twin, "backup")
     in_guest(
         twin,
-        "echo default 10000 > $(echo /cg/kubepods.slice/kubepods-besteffort.slice/*pod*/io.weight);"
+        f"echo default 10000 > /cg/{backup.relative_to(CGROUP_ROOT)}/io.weight;"
         " echo $(cut -d' ' -f1 /cg/io.cost.qos) enable=0 > /cg/io.cost.qos",
     )
     eventually_acts(twin)
