@@ -5,8 +5,8 @@ node lets out per second. Below the knee every waiting I/O waits here, where wei
 next; above it the queue moves into the device (on EBS: behind it), where weights mean nothing.
 
 The knee shows itself in one signal that no budget hides: requests stay longer in the device than
-they do when nothing queues there. In that very moment what the device achieves *is* its capacity for
-the present mix, in the budget's own units; so one look is enough to know where to go back to.
+they do when nothing queues there. One such queue tells roughly where the knee is, for the device was
+at its limit in that moment; a second one soon after tells it exactly, in the budget's own units.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class Law:
     """How fast the base follows a latency that no queue explains."""
     mix_change: float = 2.5
     """A mean request this many times larger or smaller is another mix, with another knee."""
+    mix_looks: int = 2
+    """In a row; one may be a program that starts."""
     mix_loaded: float = 0.3
     """Of the best known capacity: less I/O than this (a program that starts) is no mix of its own."""
     average_min_s: float = 0.7
@@ -241,21 +243,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         efficiency=_efficiency(state, seen, queueing=queueing),
         target_margin=_target_margin(state, seen, queueing=queueing),
     )
-    if not queueing and seen.yielding_active:
-        state = replace(state, best=max(state.best, law.proven * seen.delivered * state.unit_ratio))
-    other_mix = state.other_mix + 1 if _is_another_mix(state, seen, law) else 0
-    state = replace(state, other_mix=other_mix)
-    if other_mix >= 2:
-        state = replace(
-            state,
-            knee=None,
-            knee_request_bytes=0.0,
-            best=PLAUSIBLE_CAPACITY,
-            doubted=False,
-            other_mix=0,
-        )
-    if not state.knee_request_bytes and seen.yielding_active and seen.promised is not None:
-        state = replace(state, knee=seen.promised * state.efficiency / law.margin)
+    state = _for_mix(state, seen, law, queueing=queueing)
     # A probe expects to meet the queue; anywhere else one look may be noise.
     if _binding(state, seen, law):
         needed = 1 if state.mode in (Mode.PROBE, Mode.SEEK) else 2
@@ -368,6 +356,26 @@ def _target_margin(state: State, seen: Signals, *, queueing: bool) -> float:
     if seen.missed_target and queueing and seen.yielding_active:
         return max(0.6, state.target_margin * 0.93)
     return min(1.0, state.target_margin + 0.01 * seen.span_s)
+
+
+def _for_mix(state: State, seen: Signals, law: Law, *, queueing: bool) -> State:
+    """Return what is known of the capacity for the present mix: measured, promised, or nothing."""
+    if not queueing and seen.yielding_active:
+        state = replace(state, best=max(state.best, law.proven * seen.delivered * state.unit_ratio))
+    other_mix = state.other_mix + 1 if _is_another_mix(state, seen, law) else 0
+    state = replace(state, other_mix=other_mix)
+    if other_mix >= law.mix_looks:
+        state = replace(
+            state,
+            knee=None,
+            knee_request_bytes=0.0,
+            best=PLAUSIBLE_CAPACITY,
+            doubted=False,
+            other_mix=0,
+        )
+    if not state.knee_request_bytes and seen.yielding_active and seen.promised is not None:
+        state = replace(state, knee=seen.promised * state.efficiency / law.margin)
+    return state
 
 
 def _is_another_mix(state: State, seen: Signals, law: Law) -> bool:
