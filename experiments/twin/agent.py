@@ -6,6 +6,7 @@ Started by `experiments.twin.session` inside the guest, as root, on the machine'
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import logging
 import os
@@ -173,8 +174,8 @@ def _controller_status() -> JsonObject | None:
         with urllib.request.urlopen(f"http://127.0.0.1:{CONTROLLER_PORT}/status", timeout=2) as answer:
             status: JsonObject = json.load(answer)
             return status
-    except (OSError, ValueError):
-        return None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None  # not there, or it ended in the middle of its answer
 
 
 def _samples(sampler: Sampler, since: int) -> JsonObject:

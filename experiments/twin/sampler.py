@@ -6,6 +6,7 @@ it opens few files and parses only what it keeps.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from experiments.jsonfields import JsonObject, JsonValue
+
+log = logging.getLogger(__name__)
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 SYS_ROOT = Path("/sys")
@@ -64,7 +67,11 @@ class Sampler:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         due = time.monotonic()
         while not self._stop.is_set():
-            self._samples.append(self.sample())
+            try:
+                self._samples.append(self.sample())
+            except Exception:
+                # One look is lost, and the verdict counts it; without this all later ones would be.
+                log.exception("event=sample_failed")
             due = max(due + self._interval_s, time.monotonic())
             self._stop.wait(due - time.monotonic())
 
