@@ -95,7 +95,9 @@ def restarts(twin: Twin, name: str) -> int:
 def acts(twin: Twin) -> bool:
     found = weights(twin)
     engine_on = "enable=1" in cast(str, latest(twin)["qos"])
-    return engine_on and cast(int, found["urgent"]) >= 10 * cast(int, found["backup"])
+    urgent, backup = (cast("int | None", found.get(name)) for name in PAIR)
+    # None: the file is away while io is out of a subtree_control.
+    return engine_on and urgent is not None and backup is not None and urgent >= 10 * backup
 
 
 def as_found(node: Node) -> bool:
