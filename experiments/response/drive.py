@@ -129,17 +129,16 @@ class Session:
 
     def __init__(self, target: TwinTarget, spec: Spec, progress: Progress) -> None:
         self.twin = target.twin
-        self.target = target
         self.spec = spec
         self.progress = progress
         self.load = Load(self.twin.url(HP_PORT) + "/score", ids_max=target.ids_max)
         self.events: list[JsonObject] = []
         self._offset_s = self.twin.clock_offset_s()
 
-    def mark(self, what: str, **details: JsonValue) -> float:
+    def mark(self, what: str) -> float:
         """Note that something was done now; return when, by the guest's clock."""
         now_s = time.monotonic() - self._offset_s
-        self.events.append({"t_s": now_s, "what": what, **details})
+        self.events.append({"t_s": now_s, "what": what})
         self.progress.doing(what)
         return now_s
 
@@ -318,8 +317,7 @@ def _volume_changes(session: Session, volume: Volume, target: Targets) -> JsonOb
     ended_s = session.wait(CHANGED_FOR_S)
     session.load.hold(held=True)
     session.mark("high priority stops, for the new volume's full speed")
-    session.wait(PAUSE_S / 2)
-    measured_s = session.wait(0)
+    measured_s = session.wait(PAUSE_S / 2)
     until_s = session.wait(PAUSE_S)
     session.load.hold(held=False)
     session.mark("high priority comes back")
@@ -366,8 +364,7 @@ def _shares(session: Session) -> dict[str, float] | None:
     for name in _SHARERS:
         session.twin.wait_ready(name, timeout_s=READY_TIMEOUT_S)
     names = {name: cgroup_of(session.twin, name).name for name in _SHARERS}
-    session.wait(SETTLE_S * 2)
-    begun_s = session.wait(0)
+    begun_s = session.wait(SETTLE_S * 2)
     ended_s = session.wait(SHARE_FOR_S)
     weights = {names[name]: DEFAULT_CLASSES[priority].weight for name, priority in _SHARERS.items()}
     errors = figures.share_errors(session.looks(), weights, begun_s, ended_s)

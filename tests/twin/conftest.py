@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from experiments.spec import Scenario, Spec, parse_volume, scenario
+from experiments.targets.node import Node
 from experiments.targets.twin import TwinOptions, TwinTarget, twin_target
 from experiments.twin.session import Twin
+from tests.twin import pods
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 
@@ -53,3 +55,13 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinTarget]:
 @pytest.fixture(scope="session")
 def twin(target: TwinTarget) -> Twin:
     return target.twin
+
+
+@pytest.fixture(scope="session")
+def node(target: TwinTarget) -> Node:
+    return target.node
+
+
+@pytest.fixture(scope="module")
+def busy_pods(twin: Twin) -> Iterator[None]:
+    yield from pods.busy_pods(twin)

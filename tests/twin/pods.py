@@ -117,3 +117,7 @@ def effects(twin: Twin) -> set[str]:
         if pod["name"] in PAIR
         for device in cast("list[Mapping[str, JsonValue]]", pod["devices"])
     }
+
+
+def eventually_as_found(node: Node) -> None:
+    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))

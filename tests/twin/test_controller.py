@@ -9,10 +9,7 @@ from drcio_controller.config import Config, Engine, PolicyName, dump
 from drcio_controller.manifest import APP_LABEL, CONFIG_FILE
 from experiments.jsonfields import JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from experiments.targets.twin import TwinTarget
-from experiments.twin.session import Twin
 from experiments.workloads import CONTROLLER_POD
-from tests.twin import pods
 from tests.twin.pods import (
     PAIR,
     TAKES_S,
@@ -20,23 +17,13 @@ from tests.twin.pods import (
     effects,
     eventually,
     eventually_acts,
+    eventually_as_found,
     in_guest,
     latest,
     restarts,
-    weights,
 )
 
-pytestmark = pytest.mark.twin
-
-
-@pytest.fixture(scope="module")
-def node(target: TwinTarget) -> Node:
-    return target.node
-
-
-@pytest.fixture(scope="module", autouse=True)
-def busy_pods(twin: Twin) -> Iterator[None]:
-    yield from pods.busy_pods(twin)
+pytestmark = [pytest.mark.twin, pytest.mark.usefixtures("busy_pods")]
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +31,6 @@ def no_controller_left(node: Node) -> Iterator[None]:
     """Take the controller away where a test failed before it did: the next one starts its own."""
     yield
     node.twin.delete_pod(CONTROLLER_POD)
-
-
-def eventually_as_found(node: Node) -> None:
-    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))
 
 
 def test_sigterm_puts_every_knob_back(node: Node) -> None:

@@ -9,35 +9,22 @@ import pytest
 from experiments.jsonfields import JsonObject
 from experiments.response.drive import cgroup_of
 from experiments.targets.node import Node
-from experiments.targets.twin import TwinTarget
 from experiments.twin.sampler import CGROUP_ROOT
 from experiments.twin.session import Twin
 from experiments.workloads import CONTROLLER_POD
-from tests.twin import pods
 from tests.twin.pods import (
     PAIR,
     TAKES_S,
-    as_found,
     effects,
     eventually,
     eventually_acts,
+    eventually_as_found,
     in_guest,
     latest,
     restarts,
-    weights,
 )
 
-pytestmark = pytest.mark.twin
-
-
-@pytest.fixture(scope="module")
-def node(target: TwinTarget) -> Node:
-    return target.node
-
-
-@pytest.fixture(scope="module", autouse=True)
-def busy_pods(twin: Twin) -> Iterator[None]:
-    yield from pods.busy_pods(twin)
+pytestmark = [pytest.mark.twin, pytest.mark.usefixtures("busy_pods")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +32,7 @@ def controlled(node: Node, busy_pods: None) -> Iterator[None]:
     node.start_controller("drcio")
     yield
     node.twin.delete_pod(CONTROLLER_POD)
-    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))
+    eventually_as_found(node)
 
 
 def test_weights_act_and_shares_follow(twin: Twin) -> None:
