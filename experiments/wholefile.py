@@ -18,7 +18,10 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, document: JsonObject, *, compact: bool = False) -> Path:
-    """Replace a JSON file, indented unless it is one that only machines read."""
+    """Replace a JSON file, indented unless it is one that only machines read.
+
+    Raises ValueError for a number that JSON has no word for (infinity, not a number).
+    """
     if compact:
-        return write_text(path, json.dumps(document, separators=(",", ":")))
-    return write_text(path, json.dumps(document, indent=2) + "\n")
+        return write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False))
+    return write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

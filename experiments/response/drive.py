@@ -233,7 +233,13 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
         "spec": spec.to_json(),
         "figures": found,
         "events": cast(JsonValue, session.events),
-        "requests": cast(JsonValue, [asdict(one) for one in session.requests(0.0, float("inf"))]),
+        "requests": cast(
+            JsonValue,
+            [
+                {name: _or_none(value) for name, value in asdict(one).items()}
+                for one in session.requests(0.0, math.inf)
+            ],
+        ),
         "looks": cast(JsonValue, [{"t_s": look.t_s, "pods": dict(look.pods)} for look in looks]),
     }
 
@@ -343,14 +349,19 @@ def _labels(session: Session) -> JsonObject:
     ]
     lines = [json.loads(line) for line in session.run_pod(_FLIPPER, command, timeout_s=300).splitlines()]
     took_ms = [
-        (line["applied_s"] - line["asked_s"]) * 1000 if line["changed"] else float("inf") for line in lines
+        (line["applied_s"] - line["asked_s"]) * 1000 if line["changed"] else math.inf for line in lines
     ]
     return {
         "count": len(took_ms),
-        "p50": figures.percentile(took_ms, 0.5),
-        "p99": figures.percentile(took_ms, 0.99),
-        "all": cast(JsonValue, took_ms),
+        "p50": _or_none(figures.percentile(took_ms, 0.5)),
+        "p99": _or_none(figures.percentile(took_ms, 0.99)),
+        "all": [_or_none(took) for took in took_ms],
     }
+
+
+def _or_none(value: float | None) -> float | None:
+    """Return what JSON can say: what never happened took no number of milliseconds."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _shares(session: Session) -> dict[str, float] | None:

@@ -22,7 +22,7 @@ def print_response(console: Console, document: JsonObject) -> None:
         f"request {target['request']:.1f} ms, disk fetch {target['fetch']:.1f} ms"
     )
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("what happens", no_wrap=True)
+    table.add_column("what happens", overflow="fold")
     table.add_column("measured", justify="right", no_wrap=True)
     table.add_column("wanted", justify="right")
     for what, measured, wanted in _rows(figures):
@@ -31,14 +31,14 @@ def print_response(console: Console, document: JsonObject) -> None:
 
 
 def _rows(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
-    labels = cast("Mapping[str, float]", figures["label_to_weight_ms"])
+    labels = cast("Mapping[str, float | None]", figures["label_to_weight_ms"])
     rows = [
         *_both("batch job's first I/O", figures["back_in_target_s"], "2 s"),
         ("service stops: batch job at full speed", _each(figures["lp_at_full_speed_s"]), "3 s"),
         *_both("service comes back", figures["hp_back_in_target_s"], ""),
         (
             f"label changed {labels['count']:.0f} times: weight applied",
-            f"p50 {labels['p50']:.0f} ms, p99 {labels['p99']:.0f} ms",
+            f"p50 {_ms(labels['p50'])}, p99 {_ms(labels['p99'])}",
             "p99 250 ms",
         ),
     ]
@@ -64,3 +64,7 @@ def _each(values: object) -> str:
     return ", ".join(
         _NEVER if value is None else f"{value:.1f} s" for value in cast("Sequence[float | None]", values)
     )
+
+
+def _ms(value: float | None) -> str:
+    return _NEVER if value is None else f"{value:.0f} ms"

@@ -98,7 +98,8 @@ def _engine(entry: ManagedDevice, pods: Sequence[PlacedPod]) -> dict[Knob, str]:
     knobs: dict[Knob, str] = {}
     match entry.engine:
         case Engine.IOCOST:
-            knobs |= iocost.knobs(device.id, entry.profile, entry.decision.budget_ratio)
+            decision = entry.decision
+            knobs |= iocost.knobs(device.id, entry.profile, decision.budget_ratio, decision.period_us)
         case Engine.BFQ:
             knobs |= bfq.knobs(device)
         case _:

@@ -14,7 +14,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _STEP_S = 0.001
-_PERIOD_S = 0.010
 _BURST_S = 0.100
 _BASE_MS = 0.6
 _WIRE_BYTES_PER_S = 1.5e9
@@ -78,6 +77,7 @@ class Simulation:
     seed: int = 1
     budget: float | None = 1.0
     """None: no control, everything goes straight to the device."""
+    period_s: float = 0.010
     high_on: bool = True
     low_on: bool = True
     now_s: float = 0.0
@@ -134,12 +134,12 @@ class Simulation:
         """Let I/O through the budget."""
         earned_s = _STEP_S * (self.budget or 0.0)
         if self._high_waiting:
-            self._low_blocked_until_s = self.now_s + _PERIOD_S
-        self._high_credit_s = min(self._high_credit_s + earned_s, _PERIOD_S / 2 * (self.budget or 0.0))
+            self._low_blocked_until_s = self.now_s + self.period_s
+        self._high_credit_s = min(self._high_credit_s + earned_s, self.period_s / 2 * (self.budget or 0.0))
         while self._high_waiting and (self.budget is None or self._high_credit_s > 0):
             self._enter(self._high_waiting.popleft())
         if self.now_s >= self._low_blocked_until_s:
-            self._low_credit_s = min(self._low_credit_s + earned_s, _PERIOD_S / 2 * (self.budget or 0.0))
+            self._low_credit_s = min(self._low_credit_s + earned_s, self.period_s / 2 * (self.budget or 0.0))
         while self._low_waiting and (self.budget is None or self._low_credit_s > 0):
             self._enter(self._low_waiting.popleft())
         if self._low_outstanding:

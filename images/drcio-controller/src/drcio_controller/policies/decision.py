@@ -8,6 +8,7 @@ from typing import Protocol
 
 from drcio_controller.cgroupfs.parse import Limits
 from drcio_controller.config import Engine, VolumeProfile
+from drcio_controller.engines.iocost import PERIOD_MIN_US
 from drcio_controller.window import Window
 
 
@@ -43,6 +44,8 @@ class Decision:
     """One clause, for people."""
     budget_ratio: float = 1.0
     """iocost: how many times its profile the device is taken for."""
+    period_us: int = PERIOD_MIN_US
+    """iocost: how long a cgroup's share is reckoned over."""
     caps: Mapping[str, Limits] = field(default_factory=dict)
     """io.max by pod uid."""
     weights: Mapping[str, int] = field(default_factory=dict)

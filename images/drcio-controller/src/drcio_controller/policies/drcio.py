@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import Limits
 from drcio_controller.config import Config, Engine, VolumeProfile
-from drcio_controller.engines.iocost import IOPS_HEADROOM
+from drcio_controller.engines.iocost import IOPS_HEADROOM, PERIOD_MIN_US, period_us
 from drcio_controller.policies import knee
 from drcio_controller.policies.decision import Decision, View
 from drcio_controller.policies.roles import split
@@ -30,9 +31,11 @@ CPU_BOUND_STALL: Final = 0.5
 EBS_UNIT_BYTES: Final = 256 << 10
 """EBS counts an I/O of up to this size as one, and larger ones as several."""
 
-SMALL_IO_PROMISE: Final = 0.95
-"""Of what the profile allows. The rest fills the volume's burst bucket, from which high priority's own
-bursts of small I/O are served; at the limit they would wait for each other (measured: 8 ms in the device)."""
+IOPS_PROMISE: Final = 0.9
+BYTES_PROMISE: Final = 0.95
+"""Of a volume's limits, what is promised for I/O below EBS's unit. The rest fills the volume's burst
+buckets. High priority's own bursts of small reads are served from the one for IOPS; at the limit they
+would wait for each other (measured: 8 ms in the device)."""
 
 _PAGE_BYTES: Final = 4096
 
@@ -44,6 +47,7 @@ class DrcioPolicy:
         self._config = config
         self._law = law or knee.Law()
         self._state: knee.State | None = None
+        self._period_us = PERIOD_MIN_US
         self._protected_at_s = float("-inf")
         self._yielding_at_s = float("-inf")
 
@@ -74,7 +78,11 @@ class DrcioPolicy:
         )
         outcome = knee.step(self._state, signals, self._law)
         self._state = outcome.state
-        return _decision(view, outcome, yielding, _cpu_bound(protected))
+        # Of the knee and not of the budget, which falls for a moment whenever a queue is drained.
+        capacity = self._state.knee or self._state.written
+        self._period_us = period_us(view.profile, capacity, self._period_us)
+        decision = _decision(view, outcome, yielding, _cpu_bound(protected))
+        return replace(decision, period_us=self._period_us)
 
 
 def cost(profile: VolumeProfile, ios_per_s: float, bytes_per_s: float) -> float:
@@ -93,8 +101,8 @@ def promised(profile: VolumeProfile, request_bytes: float) -> float | None:
         return None
     if request_bytes >= EBS_UNIT_BYTES:
         return 1.0
-    ios_per_s = min(profile.iops, profile.bytes_per_s / request_bytes)
-    return SMALL_IO_PROMISE * cost(profile, ios_per_s, ios_per_s * request_bytes)
+    ios_per_s = min(IOPS_PROMISE * profile.iops, BYTES_PROMISE * profile.bytes_per_s / request_bytes)
+    return cost(profile, ios_per_s, ios_per_s * request_bytes)
 
 
 def _decision(view: View, outcome: knee.Outcome, yielding: Sequence[Flow], cpu_bound: bool) -> Decision:
