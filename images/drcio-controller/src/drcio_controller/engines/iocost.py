@@ -33,6 +33,7 @@ uses 114 at nearly the same latency, and the budget found at run time corrects t
 MIN_BUDGET_RATIO: Final = 0.02
 MAX_BUDGET_RATIO: Final = 1000.0
 
+
 def model_value(profile: VolumeProfile, budget_ratio: float) -> str:
     """Return the cost model in which the device can do `budget_ratio` times its profile."""
     bytes_per_s = max(1, round(profile.bytes_per_s * budget_ratio))
@@ -65,9 +66,7 @@ def qos_value(period_us: int) -> str:
     The period is twice the larger latency target (ioc_refresh_period_us).
     """
     target_us = period_us // 2
-    return (
-        f"enable=1 ctrl=user rpct=0.00 rlat={target_us} wpct=0.00 wlat={target_us} min=100.00 max=100.00"
-    )
+    return f"enable=1 ctrl=user rpct=0.00 rlat={target_us} wpct=0.00 wlat={target_us} min=100.00 max=100.00"
 
 
 def knobs(device: DeviceId, profile: VolumeProfile, budget_ratio: float, period_us: int) -> dict[Knob, str]:

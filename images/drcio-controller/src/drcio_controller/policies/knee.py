@@ -51,7 +51,7 @@ class Law:
     """So many times that limit needs no second look."""
     margin: float = 0.95
     """How much of the capacity is let out. The rest empties what bursts leave behind, and keeps credit in
-    the volume's burst bucket (measured: 0.98 gave low priority 3% more and high priority's fetch p95 twice)."""
+    the volume's burst bucket (measured: 0.98 gives low priority 3% more and doubles the fetch's p95)."""
     quiet_s: float = 15.0
     """After a queue was seen, no probing for this long."""
     probe_growth: float = 0.02
@@ -64,7 +64,7 @@ class Law:
     probe_trust: float = 0.3
     """How much of the difference to the knee is believed."""
     acceleration: float = 1.35
-    """Of a probe's growth, per second, once it is past the answer: a doubled volume is found in ten seconds."""
+    """Of a probe's growth, per second, once past the answer: a doubled volume is found in ten seconds."""
     seek_growth: float = 0.20
     """Per second; a probe's fastest, and the pace where no knee is known."""
     open_jump: float = 1.10
@@ -281,9 +281,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     even = abs(state.written - before.written) <= law.even_change * before.written
     state = replace(state, even_looks=state.even_looks + 1 if even else 0, used_before=seen.used)
     if confirmed:
-        state = replace(
-            state, queue_at_s=seen.now_s, queue_total=state.delivered_total
-        )
+        state = replace(state, queue_at_s=seen.now_s, queue_total=state.delivered_total)
     terms = {
         "latency_ms": seen.latency_ms or 0.0,
         "base_ms": base_ms or 0.0,
