@@ -104,10 +104,15 @@ def runs_of(spec: Spec, batches: Sequence[Batch]) -> int:
 
 def print_sweep(console: Console, output: Path, batches: Sequence[Batch]) -> None:
     """Print one line per batch job from the results in the folders."""
+    console.print(
+        "Request and disk fetch p95 in multiples of the service alone;"
+        " the batch job's throughput as a share of what it gets without control."
+    )
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("batch job")
-    for name in ("p95 / alone, no control", "p95 / alone", "fetch p95 / alone", "batch share", "verdict"):
+    table.add_column("batch job", min_width=max(len(batch.name) for batch in batches))
+    for name in ("no control p95", "p95", "fetch", "batch"):
         table.add_column(name, justify="right")
+    table.add_column("verdict", min_width=len("inconclusive"))
     for batch in batches:
         document: JsonObject = json.loads((output / batch.name / RESULTS_FILE).read_text())
         figures = cast("Mapping[str, float | None]", document["comparison"])

@@ -78,7 +78,7 @@ def test_table_has_a_line_for_each(tmp_path: Path) -> None:
         # What build_report does, without the pictures, which is what takes time.
         judged = study(read_runs(tmp_path / batch.name), read_spec(tmp_path / batch.name))
         write_results(tmp_path / batch.name, results_json(judged, judge(judged)))
-    console = Console(record=True, width=140)
+    console = Console(record=True, width=80)
     print_sweep(console, tmp_path, BATCHES)
     text = console.export_text()
     for batch in BATCHES:
