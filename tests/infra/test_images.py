@@ -13,6 +13,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,14 +170,17 @@ def _pip_settings() -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def images(engine: Engine, base: str) -> Mapping[str, str]:
-    """Build all of them."""
-    names = {}
-    for folder, context in CONTEXTS.items():
-        names[folder] = f"drcio/{folder}:test"
+    """Build all of them, side by side."""
+
+    def build(folder: str) -> str:
+        name = f"drcio/{folder}:test"
         dockerfile = str(ROOT / "images" / folder / "Dockerfile")
-        where = ("--file", dockerfile, str(ROOT / context))
-        engine.run("build", "--network=host", "--tag", names[folder], *where)
-    return names
+        where = ("--file", dockerfile, str(ROOT / CONTEXTS[folder]))
+        engine.run("build", "--network=host", "--tag", name, *where)
+        return name
+
+    with ThreadPoolExecutor(len(CONTEXTS)) as pool:
+        return dict(zip(CONTEXTS, pool.map(build, CONTEXTS), strict=True))
 
 
 @pytest.fixture(scope="session")

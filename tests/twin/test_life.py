@@ -19,8 +19,9 @@ pytestmark = pytest.mark.twin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _OWNER = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by a shell's background jobs
 from experiments.spec import parse_volume
 from experiments.twin.kernel import ensure_kernel
 from experiments.twin.vm import GuestConfig, booted
@@ -75,12 +76,16 @@ def test_killed_owner_takes_its_guest_along(number: signal.Signals, tmp_path: Pa
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert owner.stdout is not None
-    with owner.stdout:
-        guest_pid = int(owner.stdout.readline())
-    assert alive(guest_pid)
-    owner.send_signal(number)
-    owner.wait(30)
+    try:
+        assert owner.stdout is not None
+        with owner.stdout:
+            guest_pid = int(owner.stdout.readline())
+        assert alive(guest_pid)
+        owner.send_signal(number)
+        owner.wait(30)
+    finally:
+        owner.kill()
+        owner.wait()
     assert within(10, lambda: not alive(guest_pid))
     assert image_files() == before
     assert list(scratch.iterdir()) == []
