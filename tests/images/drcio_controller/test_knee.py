@@ -119,11 +119,11 @@ def test_low_priority_gets_nearly_all_and_high_keeps_its_latency(
     run.run(2)
     since_s = run.simulation.now_s
 
-    achieved = low_mib_s(run.simulation, lambda: run.run(25))
+    achieved = low_mib_s(run.simulation, lambda: run.run(40))
 
     free = drive(block=block, depth=depth).simulation
     free.budget = None
-    uncontrolled = low_mib_s(free, lambda: free.run(8))
+    uncontrolled = low_mib_s(free, lambda: free.run(20))
     assert achieved >= share * uncontrolled
     assert alone_p95_ms < 2
     assert fetch_p95_ms(run.simulation, since_s) <= p95_limit_ms
@@ -136,7 +136,7 @@ def test_volume_it_was_not_told_about_is_found(iops: float, mib_s: float) -> Non
     run.run(30)
     since_s = run.simulation.now_s
 
-    achieved = low_mib_s(run.simulation, lambda: run.run(15))
+    achieved = low_mib_s(run.simulation, lambda: run.run(20))
 
     assert achieved >= 0.85 * mib_s
     assert fetch_p95_ms(run.simulation, since_s) <= 12
@@ -145,7 +145,7 @@ def test_volume_it_was_not_told_about_is_found(iops: float, mib_s: float) -> Non
 @pytest.mark.parametrize(("iops", "mib_s"), [(6000, 250), (1500, 62.5)])
 def test_volume_that_is_changed_while_it_runs_is_followed_within_30_s(iops: float, mib_s: float) -> None:
     run = drive()
-    run.run(10)
+    run.run(30)
     run.simulation.volume.iops = iops
     run.simulation.volume.bytes_per_s = mib_s * 2**20
     run.run(30)
