@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 from rich.console import Console
 from rich.table import Table
 
 from experiments.errors import SpecError
 from experiments.jsonfields import JsonObject
+from experiments.reasons import Outcome
 from experiments.record import RunRecord, write_run
 from experiments.report import write_spec
 from experiments.report.scales import ratio
@@ -112,7 +113,7 @@ def print_sweep(console: Console, output: Path, batches: Sequence[Batch]) -> Non
     table.add_column("batch job", min_width=max(len(batch.name) for batch in batches))
     for name in ("no control p95", "p95", "fetch", "batch"):
         table.add_column(name, justify="right")
-    table.add_column("verdict", min_width=len("inconclusive"))
+    table.add_column("verdict", min_width=max(map(len, get_args(Outcome))))
     for batch in batches:
         document: JsonObject = json.loads((output / batch.name / RESULTS_FILE).read_text())
         figures = cast("Mapping[str, float | None]", document["comparison"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import Limits
@@ -81,8 +80,7 @@ class DrcioPolicy:
         # Of the knee and not of the budget, which falls for a moment whenever a queue is drained.
         capacity = self._state.knee or self._state.written
         self._period_us = period_us(view.profile, capacity, self._period_us)
-        decision = _decision(view, outcome, yielding, _cpu_bound(protected))
-        return replace(decision, period_us=self._period_us)
+        return _decision(view, outcome, yielding, period_us=self._period_us, cpu_bound=_cpu_bound(protected))
 
 
 def cost(profile: VolumeProfile, ios_per_s: float, bytes_per_s: float) -> float:
@@ -105,7 +103,9 @@ def promised(profile: VolumeProfile, request_bytes: float) -> float | None:
     return cost(profile, ios_per_s, ios_per_s * request_bytes)
 
 
-def _decision(view: View, outcome: knee.Outcome, yielding: Sequence[Flow], cpu_bound: bool) -> Decision:
+def _decision(
+    view: View, outcome: knee.Outcome, yielding: Sequence[Flow], *, period_us: int, cpu_bound: bool
+) -> Decision:
     state = outcome.state
     cap = state.cap
     if view.engine is Engine.IOMAX and state.mode not in (knee.Mode.IDLE, knee.Mode.ALONE, knee.Mode.OPEN):
@@ -117,6 +117,7 @@ def _decision(view: View, outcome: knee.Outcome, yielding: Sequence[Flow], cpu_b
         state=state.mode.value,
         reason=outcome.reason + ("; high priority is short of CPU, not of I/O" if cpu_bound else ""),
         budget_ratio=state.written,
+        period_us=period_us,
         caps=dict.fromkeys(capped, _limits(view.profile, cap / len(capped))) if cap and capped else {},
         look_again_s=None if calm else QUICK_LOOK_S,
         terms=outcome.terms,
