@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
+from experiments.twin.layout import PODS_FOLDER
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target
 from experiments.twin.errors import TwinError
 from experiments.twin.session import running
@@ -376,7 +378,7 @@ def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptio
         running(bare_twin(spec, options), tell=display.doing) as twin,
     ):
         node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
-        target = OwnTarget(spec=spec, node=node, workloads=workloads)
+        target = OwnTarget(spec=spec, node=node, workloads=workloads, output=options.output)
         for run in planned:
             display.begin(run)
             document = target.run(run, display)
@@ -385,7 +387,8 @@ def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptio
             display.end()
             runs.append(document)
     print_own_runs(console, runs)
-    console.print(f"logs and /results of every pod: {options.output / 'pods'}")
+    console.print(f"pods' logs: {options.output / PODS_FOLDER}")
+    console.print(f"each run's samples, and what its pods wrote to /results: {options.output / RUNS_FOLDER}")
     return 0
 
 
@@ -433,5 +436,6 @@ def _tell(directory: Path, console: Console, *, as_json: bool) -> int:
 
 def _clear(output: Path) -> None:
     """Remove an earlier experiment's records, so that none of them is judged with this one's."""
-    for path in (output / "runs").glob("*.json"):
+    for path in (output / RUNS_FOLDER).glob("*.json"):
         path.unlink()
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)

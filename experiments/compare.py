@@ -40,9 +40,11 @@ class PolicyComparison:
     as_good_as_ours: tuple[str, ...]
     """Lose nothing to DRC-IO: in no figure worse by more than the tolerance."""
     lower_latency: tuple[str, ...]
-    """Beat DRC-IO in a latency by more than the tolerance, and lose to it elsewhere."""
+    """Beat DRC-IO in a latency by more than the tolerance, and lose to it in throughput."""
     more_throughput: tuple[str, ...]
-    """Beat DRC-IO in throughput by more than the tolerance, and lose to it elsewhere."""
+    """Beat DRC-IO in throughput by more than the tolerance, and lose to it in a latency."""
+    other_latency: tuple[str, ...]
+    """Beat DRC-IO in one latency by more than the tolerance, and lose to it in the other."""
 
     @property
     def sentence(self) -> str:
@@ -59,6 +61,9 @@ class PolicyComparison:
         if self.more_throughput:
             verb = "gives" if len(self.more_throughput) == 1 else "give"
             trades += f" {_list(self.more_throughput)} {verb} the batch job more, at the service's expense."
+        if self.other_latency:
+            verb = "keeps" if len(self.other_latency) == 1 else "keep"
+            trades += f" {_list(self.other_latency)} {verb} one latency lower and the other higher."
         return "No other policy is as good as DRC-IO in latency and throughput together." + trades
 
 
@@ -82,8 +87,9 @@ def compare_policies(study: Study, *, tolerance: float = TIE_TOLERANCE) -> Polic
         as_good_as_ours=tuple(
             other.policy for other in others if ours is not None and _loses_nothing(other, ours, tolerance)
         ),
-        lower_latency=_trading(others, ours, tolerance, _latency_losses),
-        more_throughput=_trading(others, ours, tolerance, _throughput_losses),
+        lower_latency=_trading(others, ours, tolerance, _latency_losses, _throughput_losses),
+        more_throughput=_trading(others, ours, tolerance, _throughput_losses, _latency_losses),
+        other_latency=_trading(others, ours, tolerance, _latency_losses, _latency_losses),
     )
 
 
@@ -95,6 +101,7 @@ def comparison_json(comparison: PolicyComparison) -> JsonObject:
         "as_good_as_ours": list(comparison.as_good_as_ours),
         "lower_latency": list(comparison.lower_latency),
         "more_throughput": list(comparison.more_throughput),
+        "other_latency": list(comparison.other_latency),
         "policies": [
             {
                 "policy": result.policy,
@@ -158,16 +165,20 @@ def _loses_nothing(other: PolicyResult, ours: PolicyResult, tolerance: float) ->
 
 
 def _trading(
-    others: Sequence[PolicyResult], ours: PolicyResult | None, tolerance: float, losses: Losses
+    others: Sequence[PolicyResult],
+    ours: PolicyResult | None,
+    tolerance: float,
+    won: Losses,
+    lost: Losses,
 ) -> tuple[str, ...]:
-    """Name the policies that beat ours in some of these figures, but lose to it elsewhere."""
+    """Name the policies that beat ours in one of the first figures, and lose to it in one of the second."""
     if ours is None:
         return ()
     return tuple(
         other.policy
         for other in others
-        if not _loses_nothing(other, ours, tolerance)
-        and any(loss < 1 / (1 + tolerance) for loss in losses(other, ours))
+        if any(loss < 1 / (1 + tolerance) for loss in won(other, ours))
+        and any(loss > 1 + tolerance for loss in lost(other, ours))
     )
 
 

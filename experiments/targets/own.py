@@ -6,8 +6,9 @@ and what it writes under /results are the user's own evidence, and come back unt
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -19,11 +20,13 @@ from rich.table import Table
 from drcio_controller.config import PRIORITY_LABEL
 from experiments.errors import SpecError
 from experiments.jsonfields import JsonObject, JsonValue
-from experiments.record import Role
+from experiments.record import RUNS_FOLDER, Role
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.errors import TwinError
+from experiments.twin.kubelet.config import results_of
+from experiments.twin.layout import PODS_FOLDER
 from experiments.twin.session import Twin, phase_of
 from experiments.workloads import ROLE_ANNOTATION, Workload
 
@@ -88,6 +91,8 @@ class OwnTarget:
     spec: Spec
     node: Node
     workloads: Sequence[Workload]
+    output: Path
+    """The twin's output folder, where pods' /results arrive and each run's are kept."""
 
     @property
     def _twin(self) -> Twin:
@@ -129,6 +134,7 @@ class OwnTarget:
             progress.doing("removing the pods")
             for workload in reversed(started):
                 self._twin.delete_pod(workload.name)
+            keep_results(self.output, planned, [workload.name for workload in started])
 
     def _chosen(self, planned: PlannedRun, *, load: bool) -> list[Workload]:
         return [
@@ -174,8 +180,8 @@ class OwnTarget:
             waited_us = _pressure_us(last) - _pressure_us(first)
             account |= {
                 "seconds": round(seconds, 1),
-                "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 2),
-                "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 2),
+                "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 1),
+                "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 1),
                 "ops_s": round((grown["rios"] + grown["wios"]) / seconds, 1),
                 "io_wait_share": round(waited_us / 1e6 / seconds, 3),
                 "io_weight": last.get("io_weight"),
@@ -183,21 +189,32 @@ class OwnTarget:
         return account
 
 
+def keep_results(output: Path, planned: PlannedRun, pods: Iterable[str]) -> None:
+    """Move what pods left under /results to the run's own folder, before a later run writes there."""
+    kept = output / RUNS_FOLDER / Path(planned.file_name).stem
+    for name in pods:
+        left = results_of(output / PODS_FOLDER, name)
+        if left.is_dir() and any(left.iterdir()):
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(kept / name, ignore_errors=True)
+            left.rename(kept / name)
+            left.parent.rmdir()
+
+
 def print_own_runs(console: Console, runs: Sequence[JsonObject]) -> None:
     """Print one line a pod and run."""
+    console.print("read and write in MiB/s; wait is the share of time spent waiting for I/O")
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("scenario", "repeat", "pod", "role", "phase"):
+    for name in ("run", "pod", "phase"):
         table.add_column(name)
     figures = ("read_mib_s", "write_mib_s", "ops_s", "io_wait_share", "io_weight")
-    for name in ("read MiB/s", "write MiB/s", "ops/s", "waiting for I/O", "io.weight"):
+    for name in ("read", "write", "ops/s", "wait", "weight"):
         table.add_column(name, justify="right")
     for run in runs:
         for name, account in cast("Mapping[str, Mapping[str, JsonValue]]", run["pods"]).items():
             table.add_row(
-                str(run["scenario"]),
-                str(run["repeat"]),
+                f"{run['scenario']} {run['repeat']}",
                 name,
-                str(account["role"]),
                 str(account["phase"]),
                 *(str(account.get(figure, "-")) for figure in figures),
             )

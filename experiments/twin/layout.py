@@ -10,3 +10,5 @@ CONTROL_PORT: Final = 6444
 NAMESPACE: Final = "drcio"
 NODE_NAME: Final = "node-twin"
 RESULTS_MOUNT: Final = Path("/run/twin/results")
+PODS_FOLDER: Final = "pods"
+"""Of the output folder; the guest has it at RESULTS_MOUNT."""

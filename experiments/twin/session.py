@@ -17,7 +17,7 @@ import httpx
 from experiments.jsonfields import JsonObject
 from experiments.twin.errors import GuestDied, TwinError
 from experiments.twin.kernel import Kernel, ensure_kernel
-from experiments.twin.layout import API_PORT, CONTROL_PORT, NAMESPACE, RESULTS_MOUNT
+from experiments.twin.layout import API_PORT, CONTROL_PORT, NAMESPACE, PODS_FOLDER, RESULTS_MOUNT
 from experiments.twin.vm import Guest, GuestConfig, booted, free_ports, kvm_boots
 from experiments.twin.volume import VolumeImage, VolumeRequest, attached
 
@@ -238,7 +238,7 @@ def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin
     config.output.mkdir(parents=True, exist_ok=True)
     kvm = _decide_kvm(config, kernel, tell)
     tell("making the volume")
-    pod_files = config.output / "pods"
+    pod_files = config.output / PODS_FOLDER
     pod_files.mkdir(exist_ok=True)
     with attached(list(config.volumes), spill_dir=config.cache / "volumes") as images:
         guest_ports = [API_PORT, CONTROL_PORT, *config.published_ports]

@@ -31,6 +31,14 @@ def test_policy_that_trades_one_figure_for_another_is_named_as_such() -> None:
     assert "iomax-10 keeps latency lower, at the batch job's expense." in comparison.sentence
 
 
+def test_policy_that_has_one_latency_lower_and_one_higher_is_said_to() -> None:
+    mixed = replace(DRCIO_BEHAVIOUR, p95_ms=1.3 * DRCIO_BEHAVIOUR.p95_ms, fetch_p95_ms=3)
+    comparison = compared({"iocost-static": mixed})
+    assert comparison.as_good_as_ours == comparison.lower_latency == ()
+    assert comparison.other_latency == ("iocost-static",)
+    assert "iocost-static keeps one latency lower and the other higher." in comparison.sentence
+
+
 def test_policy_that_loses_nothing_to_ours_is_named_honestly() -> None:
     comparison = compared({"iocost-static": DRCIO_BEHAVIOUR})
     assert comparison.as_good_as_ours == ("iocost-static",)

@@ -28,7 +28,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_rendering_writes_everything_in_time(stack: str, tmp_path: Path) -> None:
+def test_rendering_writes_everything_in_time_and_nothing_stale_is_left(stack: str, tmp_path: Path) -> None:
+    earlier = tmp_path / "kubernetes" / "of-an-earlier-rendering.yaml"
+    earlier.parent.mkdir()
+    earlier.touch()
     before = os.times()
     done = run("--stack", stack, "--output", str(tmp_path))
     after = os.times()
@@ -44,16 +47,11 @@ def test_rendering_writes_everything_in_time(stack: str, tmp_path: Path) -> None
         "outputs.json",
         "cost.txt",
     }
+    assert not earlier.exists()
     assert len(list((tmp_path / "kubernetes").glob("*.yaml"))) >= 8
     assert "total" in (tmp_path / "cost.txt").read_text()
     assert "[secret]" in (tmp_path / "outputs.json").read_text()
     assert json.loads((tmp_path / "outputs.json").read_text())["scenario"] in STACKS
-
-
-def test_second_rendering_replaces_the_first(tmp_path: Path) -> None:
-    assert run("--stack", "drcio", "--output", str(tmp_path)).returncode == 0
-    assert run("--stack", "baseline", "--output", str(tmp_path)).returncode == 0
-    assert not list((tmp_path / "kubernetes").glob("*lp-batch*"))
 
 
 def test_without_output_it_prints_the_graph_and_the_cost() -> None:

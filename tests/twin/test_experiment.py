@@ -51,7 +51,7 @@ def test_batch_job_on_another_device_makes_the_run_invalid(target: TwinTarget, t
 
 
 def test_impossible_rate_makes_the_run_invalid(target: TwinTarget, tmp_path: Path) -> None:
-    spec = spec_of(scenario("baseline"), rate_rps=400.0, duration_s=6.0)
+    spec = spec_of(scenario("baseline"), rate_rps=400.0, duration_s=3.0)
     verdict = judged(target, spec, tmp_path)
     assert verdict.outcome == "invalid"
     assert {"generator-fell-behind", "hp-overloaded-alone", "requests-failed"} & codes(verdict), verdict.texts

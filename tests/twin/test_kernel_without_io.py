@@ -14,7 +14,7 @@ from experiments.twin.session import running
 from tests.twin.conftest import CACHE, spec_of
 from tests.twin.pods import TAKES_S, eventually, latest, restarts
 
-pytestmark = pytest.mark.twin
+pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
 
 
 def test_controller_says_that_it_is_without_effect_and_goes_on(tmp_path: Path) -> None:

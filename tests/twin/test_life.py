@@ -15,7 +15,7 @@ from experiments.twin.kernel import Kernel, ensure_kernel
 from experiments.twin.vm import GuestConfig, booted
 from tests.twin.conftest import CACHE
 
-pytestmark = pytest.mark.twin
+pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _OWNER = """

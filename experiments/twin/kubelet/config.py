@@ -21,7 +21,7 @@ class KubeletConfig:
     claims: Mapping[str, Path]
     """Mounted volumes by PersistentVolumeClaim; a claim of any other name stands for the first."""
     results_dir: Path | None = None
-    """Every container finds a directory of this one, its pod's own, at /results."""
+    """Every container finds a directory of this one, `results_of` its pod, at /results."""
     base_env: Mapping[str, str] = field(default_factory=dict)
     """What an image would set; PATH above all."""
     entrypoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -35,3 +35,8 @@ class KubeletConfig:
     probe_patience: float = 1.0
     """Probes' time-outs and failure thresholds are multiplied by this; the machine may be emulated."""
     crash_loop: CrashLoopBackOff = field(default_factory=CrashLoopBackOff)
+
+
+def results_of(results_dir: Path, pod: str) -> Path:
+    """Return the directory that a pod of this name has at /results."""
+    return results_dir / pod / "results"

@@ -13,7 +13,7 @@ from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.kube.pod import QosClass
 
 from .cgroups import CgroupTree, container_knobs, container_scope, oom_score_adj, pod_knobs, pod_slice
-from .config import KubeletConfig
+from .config import KubeletConfig, results_of
 from .environment import ConfigMapReader, command_line, environment
 from .errors import KubeletError
 from .manifest import ContainerSpec, PodManifest, Resources, RestartPolicy
@@ -204,7 +204,7 @@ class PodWorker:
         """Return the mount through which a pod hands files to whoever started the twin."""
         if self._config.results_dir is None:
             return []
-        own = self._config.results_dir / self.manifest.name / "results"
+        own = results_of(self._config.results_dir, self.manifest.name)
         own.mkdir(parents=True, exist_ok=True)
         return [{"source": str(own), "target": "/results", "read_only": False}]
 
