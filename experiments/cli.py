@@ -44,9 +44,9 @@ from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
-from experiments.twin.layout import PODS_FOLDER
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target
 from experiments.twin.errors import TwinError
+from experiments.twin.layout import PODS_FOLDER
 from experiments.twin.session import running
 from experiments.wholefile import write_json
 from experiments.workloads import Workload
