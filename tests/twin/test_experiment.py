@@ -24,7 +24,7 @@ def codes(verdict: Verdict) -> set[str]:
 
 
 def test_contention_hurts_and_drcio_protects(target: TwinTarget, tmp_path: Path) -> None:
-    spec = spec_of(*(scenario(name) for name in ("baseline", "contention", "drcio")), duration_s=15.0)
+    spec = spec_of(*(scenario(name) for name in ("baseline", "contention", "drcio")))
     records = run_all(spec, target.with_options(spec=spec), tmp_path, Silent())
     comparison = study(records, spec).comparison
     assert [record.notes for record in records] == [(), (), ()], "knobs must be as found between runs"
@@ -51,7 +51,7 @@ def test_batch_job_on_another_device_makes_the_run_invalid(target: TwinTarget, t
 
 
 def test_impossible_rate_makes_the_run_invalid(target: TwinTarget, tmp_path: Path) -> None:
-    spec = spec_of(scenario("baseline"), rate_rps=400.0, duration_s=3.0)
+    spec = spec_of(scenario("baseline"), rate_rps=400.0, duration_s=1.5, warmup_s=0.5)
     verdict = judged(target, spec, tmp_path)
     assert verdict.outcome == "invalid"
     assert {"generator-fell-behind", "hp-overloaded-alone", "requests-failed"} & codes(verdict), verdict.texts
