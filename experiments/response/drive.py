@@ -51,7 +51,7 @@ _FLIPPER: Final = "flipper"
 _SHARERS: Final = {"urgent": "high", "usual": "medium", "backup": "low"}
 _RESOURCES: Final[Mapping[str, Mapping[str, JsonValue]]] = {
     # Guaranteed, burstable, best effort: shares must hold wherever a pod sits.
-    "urgent": {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}},
+    "urgent": {"requests": {"cpu": "1", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
     "usual": {"requests": {"cpu": "100m"}},
     "backup": {},
 }
