@@ -217,7 +217,7 @@ def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_f
         raise BootError(
             f"virtme-ng could not prepare the guest: {lines[-1]}", hint="`make setup` installs what it needs"
         )
-    os.write(initramfs_fd, _caching(saved.read_bytes()))
+    os.write(initramfs_fd, with_cached_root(saved.read_bytes()))
     (line,) = [text for text in done.stdout.splitlines() if "qemu-system" in text]
     command = [_redirected(word, saved, initramfs_fd, console) for word in shlex.split(line)]
     for image in config.volumes:
@@ -236,7 +236,7 @@ _MOUNTED = b"version=9p2000.L,trans=virtio,access=any,msize=524288"
 _MOUNTED_CACHING = b"trans=virtio,access=any,msize=524288,cache=loose"
 
 
-def _caching(initramfs: bytes) -> bytes:
+def with_cached_root(initramfs: bytes) -> bytes:
     """Let the guest keep what it has read of the machine's file system, which is read-only beneath it.
 
     virtme-ng mounts it without a cache and has no option: every import would read its files and map
