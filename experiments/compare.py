@@ -52,18 +52,14 @@ class PolicyComparison:
         if not any(result.policy == DRCIO for result in self.policies):
             return "DRC-IO was not among the policies, so nothing is said of it."
         if self.as_good_as_ours:
-            verb = "loses" if len(self.as_good_as_ours) == 1 else "lose"
-            return f"{_list(self.as_good_as_ours)} {verb} nothing to DRC-IO in this experiment."
+            return f"{_who(self.as_good_as_ours, 'lose')} nothing to DRC-IO in this experiment."
         trades = ""
         if self.lower_latency:
-            verb = "keeps" if len(self.lower_latency) == 1 else "keep"
-            trades += f" {_list(self.lower_latency)} {verb} latency lower, at the batch job's expense."
+            trades += f" {_who(self.lower_latency, 'keep')} latency lower, at the batch job's expense."
         if self.more_throughput:
-            verb = "gives" if len(self.more_throughput) == 1 else "give"
-            trades += f" {_list(self.more_throughput)} {verb} the batch job more, at the service's expense."
+            trades += f" {_who(self.more_throughput, 'give')} the batch job more, at the service's expense."
         if self.other_latency:
-            verb = "keeps" if len(self.other_latency) == 1 else "keep"
-            trades += f" {_list(self.other_latency)} {verb} one latency lower and the other higher."
+            trades += f" {_who(self.other_latency, 'keep')} one latency lower and the other higher."
         return "No other policy is as good as DRC-IO in latency and throughput together." + trades
 
 
@@ -194,5 +190,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _who(names: Sequence[str], verb: str) -> str:
+    """Return all the names and the verb that agrees with them."""
+    if len(names) == 1:
+        return f"{names[0]} {verb}s"
+    return f"{', '.join(names[:-1])} and {names[-1]} {verb}"

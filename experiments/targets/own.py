@@ -180,8 +180,8 @@ class OwnTarget:
             waited_us = _pressure_us(last) - _pressure_us(first)
             account |= {
                 "seconds": round(seconds, 1),
-                "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 1),
-                "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 1),
+                "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 2),
+                "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 2),
                 "ops_s": round((grown["rios"] + grown["wios"]) / seconds, 1),
                 "io_wait_share": round(waited_us / 1e6 / seconds, 3),
                 "io_weight": last.get("io_weight"),
@@ -207,7 +207,7 @@ def print_own_runs(console: Console, runs: Sequence[JsonObject]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("run", "pod", "phase"):
         table.add_column(name)
-    figures = ("read_mib_s", "write_mib_s", "ops_s", "io_wait_share", "io_weight")
+    figures = {"read_mib_s": ".1f", "write_mib_s": ".1f", "ops_s": "", "io_wait_share": "", "io_weight": ""}
     for name in ("read", "write", "ops/s", "wait", "weight"):
         table.add_column(name, justify="right")
     for run in runs:
@@ -216,7 +216,10 @@ def print_own_runs(console: Console, runs: Sequence[JsonObject]) -> None:
                 f"{run['scenario']} {run['repeat']}",
                 name,
                 str(account["phase"]),
-                *(str(account.get(figure, "-")) for figure in figures),
+                *(
+                    format(account[figure], shown) if figure in account else "-"
+                    for figure, shown in figures.items()
+                ),
             )
     console.print(table)
 

@@ -24,7 +24,7 @@ from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.errors import TwinError
-from experiments.twin.layout import NAMESPACE, NODE_NAME
+from experiments.twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
 from experiments.twin.session import KvmChoice, Twin, TwinConfig, running
 from experiments.twin.volume import VolumeRequest
 from hp_service.manifest import PORT as HP_PORT
@@ -267,7 +267,7 @@ class TwinTarget:
         if workloads.LP_POD not in present:
             return None
         self.twin.delete_pod(workloads.LP_POD)
-        logs = (self._options.output / "pods").glob(f"*_{workloads.LP_POD}_*/*/*.log")
+        logs = (self._options.output / PODS_FOLDER).glob(f"*_{workloads.LP_POD}_*/*/*.log")
         newest = max(logs, key=lambda path: path.stat().st_mtime_ns, default=None)
         for line in reversed(newest.read_text(errors="replace").splitlines() if newest else []):
             with contextlib.suppress(ValueError):
