@@ -326,6 +326,24 @@ def test_knee_that_is_too_high_is_right_after_the_second_queue() -> None:
     assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.9 * 125
 
 
+def test_one_looks_knee_is_doubted_sooner_and_quicker_than_one_that_two_queues_gave() -> None:
+    def in_20_s_from_a_low_knee(*, sure: bool) -> float:
+        run = drive(iops=6000, mib_s=250, known=False)
+        run.run(2)
+        low = replace(run.state, knee=0.8, knee_request_bytes=float(1 << 20), budget=0.76, written=0.76)
+        run.state = replace(low, knee_sure=sure, queue_seen_s=run.simulation.now_s, mode=Mode.HOLD)
+        return low_mib_s(run.simulation, lambda: run.run(20))
+
+    assert in_20_s_from_a_low_knee(sure=False) > 1.3 * in_20_s_from_a_low_knee(sure=True)
+
+
+def test_probe_that_meets_the_queue_where_one_look_saw_it_confirms_the_knee() -> None:
+    run = drive(known=False)
+    run.run(25)
+    assert run.state.knee_sure
+    assert run.state.knee == pytest.approx(1.0, abs=0.12)
+
+
 def test_low_priority_alone_runs_at_full_speed_and_leaves_a_short_queue() -> None:
     run = drive()
     run.run(22)

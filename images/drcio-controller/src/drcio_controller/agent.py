@@ -41,7 +41,8 @@ STALLED_AFTER_S: Final = 30.0
 FIRST_LIST_TIMEOUT_S: Final = 30.0
 
 GATHER_S: Final = 0.02
-"""After the first piece of news, wait this long for more: pods come and go in crowds."""
+"""After acting on a piece of news, wait this long for more: pods come and go in crowds, and the first of
+them need not wait for the others."""
 
 STATUS_INTERVAL_S: Final = 1.0
 """How often the status that metrics and people see is put together: it costs as much as deciding."""
@@ -187,8 +188,6 @@ class Agent:
         stopping = False
         while not stopping:
             news = self._next_news(max(0.0, next_tick_s - time.monotonic()))
-            if news is not None:
-                time.sleep(GATHER_S)
             batch = [] if news is None else [news, *self._drain()]
             stopping = any(isinstance(item, _Stop) for item in batch)
             if stopping:
@@ -200,6 +199,8 @@ class Agent:
                 # The one broad catch: an agent that dies leaves its node with limits nobody moves.
                 self._tally.tick_errors += 1
                 log.exception("tick_failed")
+            if batch:
+                time.sleep(GATHER_S)
             if due:
                 next_tick_s = max(next_tick_s + self._controller.look_again_s, time.monotonic())
         failures = self._controller.close().failures

@@ -63,6 +63,12 @@ class Law:
     """How far over the capacity such a probe is when it meets the queue: the bucket was filled by then."""
     probe_trust: float = 0.3
     """How much of the difference to the knee is believed."""
+    unsure_quiet_s: float = 5.0
+    """Before a knee that nothing has confirmed yet is probed, and then at `seek_growth`: where one look
+    took a late start or a busy host for the device's limit, slow probes would meet such a moment again
+    and again, each before it had come far enough to tell."""
+    agreement: float = 0.85
+    """Of the larger one: two knees so near to each other confirm each other."""
     acceleration: float = 1.35
     """Of a probe's growth, per second, once past the answer: a doubled volume is found in ten seconds."""
     seek_growth: float = 0.20
@@ -179,6 +185,9 @@ class State:
     """The device's capacity for this mix, as last seen, in multiples of the profile."""
     knee_request_bytes: float = 0.0
     """Of the mix that it was measured for; 0 while it is only promised."""
+    knee_sure: bool = False
+    """Promised by a known profile, or more than one look's word: two queues gave it, two agree on it, or
+    the device was full for as long as anybody looked."""
     best: float = PLAUSIBLE_CAPACITY
     """The highest knee lately believed in, or what was delivered without any queue."""
     doubted: bool = False
@@ -374,12 +383,14 @@ def _for_mix(state: State, seen: Signals, law: Law, *, queueing: bool) -> State:
             state,
             knee=None,
             knee_request_bytes=0.0,
+            knee_sure=False,
             best=PLAUSIBLE_CAPACITY,
             doubted=False,
             other_mix=0,
         )
     if not state.knee_request_bytes and seen.yielding_active and seen.promised is not None:
-        state = replace(state, knee=seen.promised * min(1.0, state.efficiency) / law.margin)
+        knee = seen.promised * min(1.0, state.efficiency) / law.margin
+        state = replace(state, knee=knee, knee_sure=True)
     return state
 
 
@@ -418,10 +429,15 @@ def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[Sta
     if queueing:
         # Nobody suffers now, so the device's capacity may be measured as long as it is offered.
         achieved = seen.delivered * state.unit_ratio
+        again = state.knee is not None
         if state.knee is not None:
             achieved = state.knee + 0.3 * (achieved - state.knee)
         state = replace(
-            state, knee=achieved, knee_request_bytes=seen.yielding_request_bytes, queue_seen_s=seen.now_s
+            state,
+            knee=achieved,
+            knee_request_bytes=seen.yielding_request_bytes,
+            knee_sure=again,
+            queue_seen_s=seen.now_s,
         )
     if state.mode is not Mode.OPEN:
         start = max(state.written, (state.knee or state.written) * law.open_jump)
@@ -460,10 +476,12 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
         knee = min(state.knee, max(knee, state.knee * law.correction))
     elif state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = law.rough * min(knee, state.written * state.efficiency)
+    # Where a probe meets the queue is a measurement of its own; a queue at the same budget is not.
+    confirmed = average is not None or (state.mode is Mode.PROBE and _agree(state.knee, knee, law))
     if not (severe or answered or average is not None) and state.knee is not None:
         # A short queue means little too much; and it may be noise, so ask again sooner.
         knee = max(knee, law.short_queue * state.knee)
-        queue_seen_s = max(state.queue_seen_s, seen.now_s - law.quiet_s / 3)
+        queue_seen_s = max(state.queue_seen_s, seen.now_s - _quiet_s(state, law) / 3)
     knee = max(knee, seen.floor * state.best)
     best, doubted = _belief(state, knee, law, sure=average is not None)
     let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
@@ -474,6 +492,7 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
             best=best,
             doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
+            knee_sure=state.knee_sure or confirmed,
             budget=min(state.budget * 0.98, knee * let_in),
             queue_seen_s=queue_seen_s,
             mode=Mode.DRAIN,
@@ -498,7 +517,16 @@ def _probe_is_answered(state: State, law: Law) -> bool:
     """Say whether a probe met the queue about where the knee was measured: nothing to measure anew."""
     if state.mode is not Mode.PROBE or state.knee is None or not state.knee_request_bytes:
         return False
-    return state.written * state.efficiency < law.probe_answered * state.knee
+    return state.knee_sure and state.written * state.efficiency < law.probe_answered * state.knee
+
+
+def _quiet_s(state: State, law: Law) -> float:
+    """Return for how long after a queue nothing is probed."""
+    return law.quiet_s if state.knee_sure else law.unsure_quiet_s
+
+
+def _agree(before: float | None, knee: float, law: Law) -> bool:
+    return before is not None and min(before, knee) >= law.agreement * max(before, knee)
 
 
 def _belief(state: State, knee: float, law: Law, *, sure: bool) -> tuple[float, bool]:
@@ -546,11 +574,10 @@ def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
         return replace(
             state, knee=state.best, doubted=False, mode=Mode.HOLD
         ), "the device can do it after all"
-    quiet_s = seen.now_s - state.queue_seen_s
-    if quiet_s < law.quiet_s:
+    if seen.now_s - state.queue_seen_s < _quiet_s(state, law):
         budget = min(knee_budget, state.budget * (1 + law.seek_growth * seen.span_s))
         return replace(state, budget=budget, mode=Mode.HOLD), "the knee was seen a moment ago"
-    growth = law.probe_growth
+    growth = law.probe_growth if state.knee_sure else law.seek_growth
     if state.budget * state.efficiency > law.probe_answered * state.knee * state.target_margin:
         growth = min(law.seek_growth, max(growth, state.growth) * law.acceleration**seen.span_s)
     state = replace(state, growth=growth)
