@@ -35,7 +35,8 @@ from load_generator.schedule import request_ids
 RATE_RPS: Final = 8.0
 """Of the service's load: often enough to see a tenth of a second, little enough for an emulated CPU."""
 SETTLE_S: Final = 5.0
-ALONE_S: Final = 15.0
+ALONE_S: Final = 10.0
+"""Several times, between the batch job's starts: what the service takes alone changes with the hour."""
 LP_FOR_S: Final = 12.0
 PAUSE_S: Final = 8.0
 CHANGED_FOR_S: Final = 50.0
@@ -203,8 +204,7 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
     session.load.start()
     try:
         session.wait(SETTLE_S)
-        begun_s = session.mark("the service alone")
-        alone = session.requests(begun_s, session.wait(ALONE_S))
+        starts, alone = _lp_starts(session)
         target = figures.targets(alone)
         if target is None:
             raise TwinError(
@@ -213,7 +213,10 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
         found: dict[str, JsonValue] = {
             "device_speed_mib_s": full_mib_s,
             "target_ms": {"request": target.request_ms, "fetch": target.fetch_ms},
-            "back_in_target_s": _lp_starts(session, target),
+            "back_in_target_s": [
+                _inside(session.requests(first_io_s, ended_s), first_io_s, target)
+                for first_io_s, ended_s in starts
+            ],
             **_hp_stops(session, target, full_mib_s),
             "volume_changes": [
                 _volume_changes(session, changed, target),
@@ -274,21 +277,32 @@ def _flowing_lp(session: Session) -> tuple[str, float]:
     return lp, first_io_s
 
 
-def _lp_starts(session: Session, target: Targets) -> list[JsonValue]:
-    """Start the batch job next to the loaded service, a few times."""
-    found: list[JsonValue] = []
+def _lp_starts(session: Session) -> tuple[list[tuple[float, float]], list[Request]]:
+    """Start the batch job next to the loaded service, a few times; return when it did I/O.
+
+    And every request that was sent while the service was alone, before, between and after.
+    """
+    starts = []
+    alone = _alone(session)
     for _ in range(REPEATS):
         session.mark("the batch job starts")
         _, first_io_s = _flowing_lp(session)
-        ended_s = session.wait(LP_FOR_S)
+        starts.append((first_io_s, session.wait(LP_FOR_S)))
         session.stop_lp()
         session.wait(SETTLE_S)
-        found.append(_inside(session.requests(first_io_s, ended_s), first_io_s, target))
-    return found
+        alone += _alone(session)
+    return starts, alone
 
 
-def _inside(requests: Sequence[Request], start_s: float, target: Targets) -> JsonObject:
-    return {**figures.inside_after_s(requests, start_s, target)}
+def _alone(session: Session) -> list[Request]:
+    begun_s = session.mark("the service alone")
+    return session.requests(begun_s, session.wait(ALONE_S))
+
+
+def _inside(
+    requests: Sequence[Request], start_s: float, target: Targets, *, run_of: int = figures.RUN_OF
+) -> JsonObject:
+    return {**figures.inside_after_s(requests, start_s, target, run_of=run_of)}
 
 
 def _hp_stops(session: Session, target: Targets, full_mib_s: float) -> dict[str, JsonValue]:
@@ -334,7 +348,9 @@ def _volume_changes(session: Session, volume: Volume, target: Targets) -> JsonOb
     return {
         "volume": str(volume),
         "device_speed_mib_s": full_mib_s,
-        "hp_inside_after_s": _inside(session.requests(begun_s, ended_s), begun_s, target),
+        "hp_inside_after_s": _inside(
+            session.requests(begun_s, ended_s), begun_s, target, run_of=figures.SETTLED_RUN_OF
+        ),
         "lp_settled_after_s": None
         if full_mib_s is None
         else figures.settled_after_s(looks, lp, begun_s, ended_s, full_mib_s),
@@ -357,6 +373,7 @@ def _labels(session: Session) -> JsonObject:
         "p50": _or_none(figures.percentile(took_ms, 0.5)),
         "p99": _or_none(figures.percentile(took_ms, 0.99)),
         "all": [_or_none(took) for took in took_ms],
+        "of_it_api_server": [(line["answered_s"] - line["asked_s"]) * 1000 for line in lines],
     }
 
 

@@ -17,7 +17,11 @@ FETCH_FACTOR: Final = 2.0
 a request that I/O control answers for; on an emulated CPU a request also waits for its neighbour's."""
 
 RUN_OF: Final = 20
-"""Requests in a row of which at most one may miss the target for its p95 to count as kept."""
+"""Requests in a row of which at most one in twenty may miss the target for its p95 to count as kept."""
+
+SETTLED_RUN_OF: Final = 80
+"""As many of a device's settling: ten seconds of requests, as it is to be kept for good, beside later
+probes, whose short queues two requests in a row may meet."""
 
 FULL_SHARE: Final = 0.95
 """Of the device's full speed from which low priority counts as running at it."""
@@ -77,26 +81,31 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def inside_after_s(requests: Sequence[Request], start_s: float, target: Targets) -> dict[str, float | None]:
-    """Return how long after `start_s` each p95 was inside its target, and stayed there."""
+def inside_after_s(
+    requests: Sequence[Request], start_s: float, target: Targets, *, run_of: int = RUN_OF
+) -> dict[str, float | None]:
+    """Return how long after `start_s` each p95 of `run_of` requests was in its target, and stayed there."""
+    request_late = [one.latency_ms > target.request_ms for one in requests]
+    fetch_late = [one.fetch_ms > target.fetch_ms for one in requests]
     return {
-        "request": _inside_after_s(
-            requests, start_s, [one.latency_ms > target.request_ms for one in requests]
-        ),
-        "fetch": _inside_after_s(requests, start_s, [one.fetch_ms > target.fetch_ms for one in requests]),
+        "request": _inside_after_s(requests, start_s, request_late, run_of),
+        "fetch": _inside_after_s(requests, start_s, fetch_late, run_of),
     }
 
 
-def _inside_after_s(requests: Sequence[Request], start_s: float, late: Sequence[bool]) -> float | None:
-    """Return when the first request was sent from which on no RUN_OF in a row hold more than one late one.
+def _inside_after_s(
+    requests: Sequence[Request], start_s: float, late: Sequence[bool], run_of: int
+) -> float | None:
+    """Return when the first request was sent from which on no `run_of` in a row have too many late ones.
 
-    None if fewer than RUN_OF were sent from there on: then it was not seen for long enough.
+    None if fewer than `run_of` were sent from there on: then it was not seen for long enough.
     """
-    outside = [index for index in range(len(late)) if sum(late[index : index + RUN_OF]) > 1]
+    allowed = run_of // 20
+    outside = [index for index in range(len(late)) if sum(late[index : index + run_of]) > allowed]
     first = outside[-1] + 1 if outside else 0
     while first < len(late) and late[first]:
         first += 1
-    if len(requests) - first < RUN_OF:
+    if len(requests) - first < run_of:
         return None
     return 0.0 if first == 0 else max(0.0, requests[first].sent_s - start_s)
 

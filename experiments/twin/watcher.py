@@ -11,10 +11,12 @@ import argparse
 import json
 import os
 import time
-import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from experiments.twin.sampler import CGROUP_ROOT, default_weight, keyed_lines
 
@@ -69,13 +71,15 @@ def _pod_folders(root: Path) -> Iterator[Path]:
 def flip(pod_url: str, cgroup: Path, classes: list[str], count: int) -> None:
     """Change a pod's class `count` times; print one line for each change."""
     weight_file = cgroup / "io.weight"
-    with urllib.request.urlopen(pod_url, timeout=FLIP_TIMEOUT_S):  # noqa: S310 - the twin's own API server
-        pass  # imports and name look-ups are not what is measured
+    address = urlsplit(pod_url)
+    # One connection for all: imports, look-ups and hand-shakes are not what is measured.
+    connection = HTTPConnection(address.netloc, timeout=FLIP_TIMEOUT_S)
+    _ask(connection, "GET", address.path)
     for number in range(count):
         before = _weight(weight_file)
         priority = classes[number % len(classes)]
         asked_s = time.monotonic()
-        _label(pod_url, priority)
+        _ask(connection, "PATCH", address.path, {"metadata": {"labels": {"drcio.io/priority": priority}}})
         answered_s = time.monotonic()
         while _weight(weight_file) == before and time.monotonic() - asked_s < FLIP_TIMEOUT_S:
             time.sleep(_POLL_S)
@@ -91,16 +95,13 @@ def flip(pod_url: str, cgroup: Path, classes: list[str], count: int) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _label(pod_url: str, priority: str) -> None:
-    patch = {"metadata": {"labels": {"drcio.io/priority": priority}}}
-    request = urllib.request.Request(  # noqa: S310 - the twin's own API server
-        pod_url,
-        data=json.dumps(patch).encode(),
-        method="PATCH",
-        headers={"Content-Type": "application/merge-patch+json"},
-    )
-    with urllib.request.urlopen(request, timeout=FLIP_TIMEOUT_S):  # noqa: S310 - as above
-        pass
+def _ask(connection: HTTPConnection, method: str, path: str, patch: object = None) -> None:
+    body = None if patch is None else json.dumps(patch)
+    connection.request(method, path, body, {"Content-Type": "application/merge-patch+json"})
+    response = connection.getresponse()
+    text = response.read()
+    if response.status >= HTTPStatus.BAD_REQUEST:
+        raise SystemExit(f"{method} {path}: {response.status} {text[:300]!r}")
 
 
 def _weight(file: Path) -> int | None:

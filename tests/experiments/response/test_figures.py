@@ -68,6 +68,14 @@ def test_relapse_counts_to_its_end() -> None:
     assert inside(requests(latencies)) == pytest.approx(3.8)
 
 
+def test_over_a_longer_run_two_late_ones_side_by_side_do_not_count() -> None:
+    latencies = [500.0] * 5 + [20.0] * 30 + [500.0] * 2 + [20.0] * 90
+    sent = requests(latencies)
+    assert inside(sent) == pytest.approx(3.7)
+    assert inside_after_s(sent, 100.0, TARGET, run_of=80)["fetch"] == pytest.approx(0.5)
+    assert inside_after_s(sent[:60], 100.0, TARGET, run_of=80)["fetch"] is None
+
+
 def test_not_seen_inside_for_long_enough_is_no_figure() -> None:
     assert inside(requests([500.0] * 20 + [20.0] * (RUN_OF - 1))) is None
     assert inside([]) is None
