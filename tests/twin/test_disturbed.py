@@ -24,7 +24,7 @@ from tests.twin.pods import (
     restarts,
 )
 
-pytestmark = [pytest.mark.twin, pytest.mark.usefixtures("busy_pods")]
+pytestmark = [pytest.mark.twin, pytest.mark.measures, pytest.mark.usefixtures("busy_pods")]
 
 
 @pytest.fixture(scope="module", autouse=True)

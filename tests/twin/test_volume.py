@@ -9,7 +9,7 @@ import pytest
 from experiments.twin.session import Twin, phase_of
 from experiments.workloads import DATA_CLAIM, OTHER_CLAIM
 
-pytestmark = pytest.mark.twin
+pytestmark = [pytest.mark.twin, pytest.mark.measures]
 
 _FIO_S = 6
 
