@@ -104,7 +104,8 @@ def saturating(
     """Return a pod that reads from the volume as fast as it is let, until it is deleted."""
     command: list[JsonValue] = [
         *("fio", f"--name={name}", f"--filename=/data/{name}", "--size=64M", "--rw=randread"),
-        *(f"--bs={block_kib}k", "--iodepth=16", "--ioengine=libaio", "--direct=1"),
+        # An eighth of a second of I/O at hand: who comes late to ask for more does not saturate.
+        *(f"--bs={block_kib}k", "--iodepth=64", "--ioengine=libaio", "--direct=1"),
         *("--time_based", "--runtime=3600"),
     ]
     template: JsonObject = {

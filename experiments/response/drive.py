@@ -35,8 +35,8 @@ from load_generator.schedule import request_ids
 RATE_RPS: Final = 8.0
 """Of the service's load: often enough to see a tenth of a second, little enough for an emulated CPU."""
 SETTLE_S: Final = 5.0
-ALONE_S: Final = 10.0
-"""Several times, between the batch job's starts: what the service takes alone changes with the hour."""
+APART_S: Final = 12.0
+"""Several times, between the batch job's starts: what the service takes changes with the hour."""
 LP_FOR_S: Final = 12.0
 PAUSE_S: Final = 8.0
 CHANGED_FOR_S: Final = 50.0
@@ -44,7 +44,8 @@ SHARE_FOR_S: Final = 60.0
 """The lowest class does five I/Os a second here, and the kernel lets them through several at a time."""
 FIRST_IO_TIMEOUT_S: Final = 60.0
 REPEATS: Final = 3
-FLIPS: Final = 60
+FLIPS: Final = 100
+"""The 99th percentile of fewer would be the slowest one of all."""
 
 _REPOSITORY: Final = str(Path(__file__).resolve().parents[2])
 _WATCHER: Final = "watcher"
@@ -152,9 +153,11 @@ class Session:
             time.sleep(min(0.5, left_s))
         return time.monotonic() - self._offset_s
 
-    def start_lp(self) -> str:
+    def start_lp(self, claim: str) -> str:
         """Start the batch job and return the name of its cgroup; does not wait for it."""
-        batch = workloads.batch_job(self.spec, namespace=NAMESPACE, node=NODE_NAME, file_size=LP_FILE_SIZE)
+        batch = workloads.batch_job(
+            self.spec, namespace=NAMESPACE, node=NODE_NAME, file_size=LP_FILE_SIZE, claim=claim
+        )
         self.twin.create_pod(batch.manifest)
         return cgroup_of(self.twin, workloads.LP_POD).name
 
@@ -193,7 +196,11 @@ class Session:
 
 
 def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> JsonObject:
-    """Put a node through everything that a controller has to react to; return figures and raw data."""
+    """Put a node through everything that a controller has to react to; return figures and raw data.
+
+    The twin has a second volume (`lp_elsewhere`). What the service takes beside a batch job there is what
+    I/O control can at best make of it: the batch job takes CPU all the same, which emulated is scarce.
+    """
     session = Session(on, spec, progress)
     twin = session.twin
     twin.create_pod(_helper(_WATCHER, ["watch"]))
@@ -204,8 +211,8 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
     session.load.start()
     try:
         session.wait(SETTLE_S)
-        starts, alone = _lp_starts(session)
-        target = figures.targets(alone)
+        starts, apart = _lp_starts(session)
+        target = figures.targets(apart)
         if target is None:
             raise TwinError(
                 "the service answered nothing", hint="look at the pods' logs in the output folder"
@@ -266,9 +273,9 @@ def _device_speed(session: Session) -> float:
     return speed_mib_s
 
 
-def _flowing_lp(session: Session) -> tuple[str, float]:
+def _flowing_lp(session: Session, claim: str = workloads.DATA_CLAIM) -> tuple[str, float]:
     """Start the batch job; return its cgroup's name and when its first I/O was seen."""
-    lp = session.start_lp()
+    lp = session.start_lp(claim)
     deadline_s = time.monotonic() + FIRST_IO_TIMEOUT_S
     while (first_io_s := figures.first_io_s(session.looks(), lp)) is None:
         if time.monotonic() > deadline_s:
@@ -280,23 +287,29 @@ def _flowing_lp(session: Session) -> tuple[str, float]:
 def _lp_starts(session: Session) -> tuple[list[tuple[float, float]], list[Request]]:
     """Start the batch job next to the loaded service, a few times; return when it did I/O.
 
-    And every request that was sent while the service was alone, before, between and after.
+    And every request that was sent while the batch job ran on a volume of its own, before, between and after.
     """
     starts = []
-    alone = _alone(session)
+    apart = _apart(session)
     for _ in range(REPEATS):
         session.mark("the batch job starts")
         _, first_io_s = _flowing_lp(session)
         starts.append((first_io_s, session.wait(LP_FOR_S)))
         session.stop_lp()
         session.wait(SETTLE_S)
-        alone += _alone(session)
-    return starts, alone
+        apart += _apart(session)
+    return starts, apart
 
 
-def _alone(session: Session) -> list[Request]:
-    begun_s = session.mark("the service alone")
-    return session.requests(begun_s, session.wait(ALONE_S))
+def _apart(session: Session) -> list[Request]:
+    """Let the batch job take its share of everything but the service's volume."""
+    session.mark("the batch job runs on a volume of its own")
+    _flowing_lp(session, claim=workloads.OTHER_CLAIM)
+    begun_s = session.wait(SETTLE_S)
+    requests = session.requests(begun_s, session.wait(APART_S))
+    session.stop_lp()
+    session.wait(SETTLE_S)
+    return requests
 
 
 def _inside(

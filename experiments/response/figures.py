@@ -13,8 +13,8 @@ from typing import Final
 
 REQUEST_FACTOR: Final = 1.3
 FETCH_FACTOR: Final = 2.0
-"""High priority's targets: so many times its own p95 with the volume to itself. The fetch is the part of
-a request that I/O control answers for; on an emulated CPU a request also waits for its neighbour's."""
+"""High priority's targets: so many times its own p95 beside a batch job on another volume. The fetch is
+the part of a request that I/O control answers for."""
 
 RUN_OF: Final = 20
 """Requests in a row of which at most one in twenty may miss the target for its p95 to count as kept."""
@@ -49,10 +49,10 @@ class Targets:
     fetch_ms: float
 
 
-def targets(alone: Sequence[Request]) -> Targets | None:
-    """Return the targets that follow from the service alone; None if it answered nothing."""
-    request_ms = percentile([one.latency_ms for one in alone], 0.95)
-    fetch_ms = percentile([one.fetch_ms for one in alone], 0.95)
+def targets(apart: Sequence[Request]) -> Targets | None:
+    """Return the targets that follow from requests without contention for I/O; None without any."""
+    request_ms = percentile([one.latency_ms for one in apart], 0.95)
+    fetch_ms = percentile([one.fetch_ms for one in apart], 0.95)
     if request_ms is None or fetch_ms is None:
         return None
     return Targets(REQUEST_FACTOR * request_ms, FETCH_FACTOR * fetch_ms)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.jsonfields import JsonObject
+from experiments.response.figures import FETCH_FACTOR, REQUEST_FACTOR
 
 _NEVER: Final = "not seen"
 
@@ -18,8 +19,9 @@ def print_response(console: Console, document: JsonObject) -> None:
     figures = cast("Mapping[str, object]", document["figures"])
     target = cast("Mapping[str, float]", figures["target_ms"])
     console.print(
-        f"batch job alone: {figures['device_speed_mib_s']:.1f} MiB/s; the service's targets: "
-        f"request {target['request']:.1f} ms, disk fetch {target['fetch']:.1f} ms"
+        f"batch job alone: {figures['device_speed_mib_s']:.1f} MiB/s. The service's targets: request "
+        f"{target['request']:.1f} ms, disk fetch {target['fetch']:.1f} ms, {REQUEST_FACTOR:g} and "
+        f"{FETCH_FACTOR:g} times its p95 beside the batch job on another volume"
     )
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("what happens", overflow="fold")
