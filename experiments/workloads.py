@@ -97,6 +97,7 @@ def saturating(
     *,
     resources: Mapping[str, JsonValue] | None = None,
     block_kib: int = 256,
+    depth: int = 16,
     restart_policy: str = "Never",
     namespace: str,
     node: str,
@@ -104,8 +105,7 @@ def saturating(
     """Return a pod that reads from the volume as fast as it is let, until it is deleted."""
     command: list[JsonValue] = [
         *("fio", f"--name={name}", f"--filename=/data/{name}", "--size=64M", "--rw=randread"),
-        # An eighth of a second of I/O at hand: who comes late to ask for more does not saturate.
-        *(f"--bs={block_kib}k", "--iodepth=64", "--ioengine=libaio", "--direct=1"),
+        *(f"--bs={block_kib}k", f"--iodepth={depth}", "--ioengine=libaio", "--direct=1"),
         *("--time_based", "--runtime=3600"),
     ]
     template: JsonObject = {

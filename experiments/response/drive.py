@@ -41,7 +41,7 @@ LP_FOR_S: Final = 12.0
 PAUSE_S: Final = 8.0
 CHANGED_FOR_S: Final = 50.0
 SHARE_FOR_S: Final = 60.0
-"""The lowest class does five I/Os a second here, and the kernel lets them through several at a time."""
+"""The lowest class does five I/Os a second here."""
 FIRST_IO_TIMEOUT_S: Final = 60.0
 REPEATS: Final = 3
 FLIPS: Final = 100
@@ -51,6 +51,9 @@ _REPOSITORY: Final = str(Path(__file__).resolve().parents[2])
 _WATCHER: Final = "watcher"
 _FLIPPER: Final = "flipper"
 _SHARERS: Final = {"urgent": "high", "usual": "medium", "backup": "low"}
+_DEPTHS: Final = {"urgent": 64, "usual": 16, "backup": 8}
+"""Each always has I/O waiting. The first would run out within a moment without the CPU if it had less; of
+the last the kernel lets half of what waits through at once, so that with more it comes in crowds."""
 _RESOURCES: Final[Mapping[str, Mapping[str, JsonValue]]] = {
     # Guaranteed, burstable, best effort: shares must hold wherever a pod sits.
     "urgent": {"requests": {"cpu": "1", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
@@ -400,7 +403,12 @@ def _shares(session: Session) -> dict[str, float] | None:
     session.mark("three classes in three QoS classes saturate the volume")
     for name, priority in _SHARERS.items():
         manifest = workloads.saturating(
-            name, priority, resources=_RESOURCES[name], namespace=NAMESPACE, node=NODE_NAME
+            name,
+            priority,
+            resources=_RESOURCES[name],
+            depth=_DEPTHS[name],
+            namespace=NAMESPACE,
+            node=NODE_NAME,
         )
         session.twin.create_pod(manifest)
     for name in _SHARERS:

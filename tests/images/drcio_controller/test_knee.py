@@ -435,3 +435,18 @@ def test_latency_that_no_used_up_budget_explains_is_not_blamed_at_once() -> None
 
     assert state.mode is Mode.HOLD
     assert state.written == 1.0
+
+
+def test_busy_moment_under_a_raised_volume_costs_a_probe_seconds_and_not_its_whole_way() -> None:
+    run = drive()
+    run.run(20)
+    run.simulation.volume.iops *= 2
+    run.simulation.volume.bytes_per_s *= 2
+    while run.state.budget < 1.4:
+        run.look(0.25)
+    met = step(run.state, signals(now_s=run.simulation.now_s, latency_ms=6.0, delivered=1.2, used=1.2), LAW)
+    assert met.state.mode is Mode.DRAIN
+    run.state = met.state
+    run.run(12)
+
+    assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.8 * 250

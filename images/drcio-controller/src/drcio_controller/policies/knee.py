@@ -58,7 +58,8 @@ class Law:
     """Per second, near a knee that was measured. A slow probe meets a small queue: what comes in over the
     capacity has first to fill the volume's burst bucket (100 ms in QEMU), and is noticed within a look."""
     probe_answered: float = 1.15
-    """A probe that meets the queue before it is this far over the knee has its answer: it did not move."""
+    """A probe that meets the queue before it is this far over the knee has its answer: it did not move.
+    Past it, it did, and how far nobody knows: from there on it is sought, not asked after."""
     probe_overshoot: float = 1.06
     """How far over the capacity such a probe is when it meets the queue: the bucket was filled by then."""
     probe_trust: float = 0.3
@@ -66,13 +67,12 @@ class Law:
     unsure_quiet_s: float = 5.0
     """Before a knee that nothing has confirmed yet is probed, and then at `seek_growth`: where one look
     took a late start or a busy host for the device's limit, slow probes would meet such a moment again
-    and again, each before it had come far enough to tell."""
-    agreement: float = 0.85
-    """Of the larger one: two knees so near to each other confirm each other."""
-    acceleration: float = 1.35
-    """Of a probe's growth, per second, once past the answer: a doubled volume is found in ten seconds."""
+    and again, each before it had come far enough to tell. So a doubled volume is found in ten seconds."""
+    agreement: float = 0.92
+    """Of the larger one: two knees so near to each other, each met by a probe of its own, confirm each
+    other. What was met past `probe_answered` never agrees with the knee that was passed."""
     seek_growth: float = 0.20
-    """Per second; a probe's fastest, and the pace where no knee is known."""
+    """Per second, where no knee is known, or none that can be relied on."""
     open_jump: float = 1.10
     open_growth: float = 0.10
     """Per second, while no queue shows that the device is full. Nobody waits behind the queue meanwhile."""
@@ -186,8 +186,8 @@ class State:
     knee_request_bytes: float = 0.0
     """Of the mix that it was measured for; 0 while it is only promised."""
     knee_sure: bool = False
-    """Promised by a known profile, or more than one look's word: two queues gave it, two agree on it, or
-    the device was full for as long as anybody looked."""
+    """Promised by a known profile, or more than one look's word: two queues gave it, a probe agreed with
+    it, or the device was full for as long as anybody looked."""
     best: float = PLAUSIBLE_CAPACITY
     """The highest knee lately believed in, or what was delivered without any queue."""
     doubted: bool = False
@@ -219,8 +219,6 @@ class State:
     cap: float | None = None
     """A limit on lower classes, in multiples of the profile; None: the budget suffices."""
     stuck: int = 0
-    growth: float = 0.0
-    """Of the probe under way, per second."""
     target_margin: float = 1.0
     """Below 1 while a protected pod misses its target through a queue that lower classes cause."""
     mode: Mode = Mode.IDLE
@@ -476,8 +474,7 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
         knee = min(state.knee, max(knee, state.knee * law.correction))
     elif state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = law.rough * min(knee, state.written * state.efficiency)
-    # Where a probe meets the queue is a measurement of its own; a queue at the same budget is not.
-    confirmed = average is not None or (state.mode is Mode.PROBE and _agree(state.knee, knee, law))
+    agreed = state.mode is Mode.PROBE and _agree(state.knee, knee, law)
     if not (severe or answered or average is not None) and state.knee is not None:
         # A short queue means little too much; and it may be noise, so ask again sooner.
         knee = max(knee, law.short_queue * state.knee)
@@ -492,7 +489,7 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
             best=best,
             doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
-            knee_sure=state.knee_sure or confirmed,
+            knee_sure=state.knee_sure or agreed or average is not None,
             budget=min(state.budget * 0.98, knee * let_in),
             queue_seen_s=queue_seen_s,
             mode=Mode.DRAIN,
@@ -577,10 +574,9 @@ def _grow(state: State, seen: Signals, law: Law) -> tuple[State, str]:
     if seen.now_s - state.queue_seen_s < _quiet_s(state, law):
         budget = min(knee_budget, state.budget * (1 + law.seek_growth * seen.span_s))
         return replace(state, budget=budget, mode=Mode.HOLD), "the knee was seen a moment ago"
-    growth = law.probe_growth if state.knee_sure else law.seek_growth
     if state.budget * state.efficiency > law.probe_answered * state.knee * state.target_margin:
-        growth = min(law.seek_growth, max(growth, state.growth) * law.acceleration**seen.span_s)
-    state = replace(state, growth=growth)
+        state = replace(state, knee_sure=False)
+    growth = law.probe_growth if state.knee_sure else law.seek_growth
     budget = max(state.budget, knee_budget) * (1 + growth * seen.span_s)
     return replace(state, budget=budget, mode=Mode.PROBE), "asking whether the device can do more"
 
