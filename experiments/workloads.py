@@ -25,6 +25,9 @@ CONTROLLER_POD: Final = "drcio-controller"
 ROLE_ANNOTATION: Final = "experiments.drcio.io/role"
 """On pods brought by a user: hp, lp, load or other."""
 
+SATURATING_FILE_BYTES: Final = 64 << 20
+"""What a saturating pod writes first, to read it from then on."""
+
 _LOCAL_IMAGE: Final = "drcio.local/{name}:checkout"
 """A twin has no registry: the name only says that the checkout itself runs."""
 
@@ -104,7 +107,13 @@ def saturating(
 ) -> JsonObject:
     """Return a pod that reads from the volume as fast as it is let, until it is deleted."""
     command: list[JsonValue] = [
-        *("fio", f"--name={name}", f"--filename=/data/{name}", "--size=64M", "--rw=randread"),
+        *(
+            "fio",
+            f"--name={name}",
+            f"--filename=/data/{name}",
+            f"--size={SATURATING_FILE_BYTES}",
+            "--rw=randread",
+        ),
         *(f"--bs={block_kib}k", f"--iodepth={depth}", "--ioengine=libaio", "--direct=1"),
         *("--time_based", "--runtime=3600"),
     ]

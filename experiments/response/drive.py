@@ -51,9 +51,8 @@ _REPOSITORY: Final = str(Path(__file__).resolve().parents[2])
 _WATCHER: Final = "watcher"
 _FLIPPER: Final = "flipper"
 _SHARERS: Final = {"urgent": "high", "usual": "medium", "backup": "low"}
-_DEPTHS: Final = {"urgent": 64, "usual": 16, "backup": 8}
-"""Each always has I/O waiting. The first would run out within a moment without the CPU if it had less; of
-the last the kernel lets half of what waits through at once, so that with more it comes in crowds."""
+_SHARERS_DEPTH: Final = 64
+"""An eighth of a second of the volume: who comes late to ask for more does not saturate."""
 _RESOURCES: Final[Mapping[str, Mapping[str, JsonValue]]] = {
     # Guaranteed, burstable, best effort: shares must hold wherever a pod sits.
     "urgent": {"requests": {"cpu": "1", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
@@ -279,12 +278,22 @@ def _device_speed(session: Session) -> float:
 def _flowing_lp(session: Session, claim: str = workloads.DATA_CLAIM) -> tuple[str, float]:
     """Start the batch job; return its cgroup's name and when its first I/O was seen."""
     lp = session.start_lp(claim)
-    deadline_s = time.monotonic() + FIRST_IO_TIMEOUT_S
-    while (first_io_s := figures.first_io_s(session.looks(), lp)) is None:
-        if time.monotonic() > deadline_s:
-            raise TwinError(f"the batch job did no I/O within {FIRST_IO_TIMEOUT_S:.0f} s")
-        time.sleep(0.5)
+    first_io_s = figures.first_io_s(_looks_when_moved(session, lp, 1), lp)
+    if first_io_s is None:
+        raise AssertionError("a byte was seen")
     return lp, first_io_s
+
+
+def _looks_when_moved(session: Session, cgroup: str, size_bytes: int) -> list[Look]:
+    """Wait until a pod has read and written so much; return everything seen until then."""
+    deadline_s = time.monotonic() + FIRST_IO_TIMEOUT_S
+    while True:
+        looks = session.looks()
+        if looks and looks[-1].pods.get(cgroup, 0) >= size_bytes:
+            return looks
+        if time.monotonic() > deadline_s:
+            raise TwinError(f"{cgroup} did not move {size_bytes} bytes within {FIRST_IO_TIMEOUT_S:.0f} s")
+        time.sleep(0.5)
 
 
 def _lp_starts(session: Session) -> tuple[list[tuple[float, float]], list[Request]]:
@@ -401,19 +410,19 @@ def _or_none(value: float | None) -> float | None:
 def _shares(session: Session) -> dict[str, float] | None:
     """Let pods of three classes in three QoS classes saturate the volume together."""
     session.mark("three classes in three QoS classes saturate the volume")
-    for name, priority in _SHARERS.items():
+    names = {}
+    for name in reversed(_SHARERS):  # the lightest first: beside the others its file would take a minute
         manifest = workloads.saturating(
             name,
-            priority,
+            _SHARERS[name],
             resources=_RESOURCES[name],
-            depth=_DEPTHS[name],
+            depth=_SHARERS_DEPTH,
             namespace=NAMESPACE,
             node=NODE_NAME,
         )
         session.twin.create_pod(manifest)
-    for name in _SHARERS:
-        session.twin.wait_ready(name, timeout_s=READY_TIMEOUT_S)
-    names = {name: cgroup_of(session.twin, name).name for name in _SHARERS}
+        names[name] = cgroup_of(session.twin, name).name
+        _looks_when_moved(session, names[name], 2 * workloads.SATURATING_FILE_BYTES)
     begun_s = session.wait(SETTLE_S * 2)
     ended_s = session.wait(SHARE_FOR_S)
     weights = {names[name]: DEFAULT_CLASSES[priority].weight for name, priority in _SHARERS.items()}

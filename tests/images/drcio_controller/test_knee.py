@@ -321,7 +321,7 @@ def test_knee_that_is_too_high_is_right_after_the_second_queue() -> None:
     ]
     assert len(queues) <= 3
     settled = len(run.outcomes)
-    run.run(10)
+    run.run(LAW.quiet_s / 2)
     assert all(outcome.state.mode is Mode.HOLD for outcome in run.outcomes[settled:])
     assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.9 * 125
 

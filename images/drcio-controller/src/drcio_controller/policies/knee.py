@@ -52,7 +52,7 @@ class Law:
     margin: float = 0.95
     """How much of the capacity is let out. The rest empties what bursts leave behind, and keeps credit in
     the volume's burst bucket (measured: 0.98 gives low priority 3% more and doubles the fetch's p95)."""
-    quiet_s: float = 15.0
+    quiet_s: float = 12.0
     """After a queue was seen, no probing for this long."""
     probe_growth: float = 0.02
     """Per second, near a knee that was measured. A slow probe meets a small queue: what comes in over the
@@ -186,8 +186,8 @@ class State:
     knee_request_bytes: float = 0.0
     """Of the mix that it was measured for; 0 while it is only promised."""
     knee_sure: bool = False
-    """Promised by a known profile, or more than one look's word: two queues gave it, a probe agreed with
-    it, or the device was full for as long as anybody looked."""
+    """Promised by a known profile, or more than one late I/O's word: it was met by a search as a deep queue
+    that stayed, two queues gave it, a probe agreed with it, or the device was full for some time."""
     best: float = PLAUSIBLE_CAPACITY
     """The highest knee lately believed in, or what was delivered without any queue."""
     doubted: bool = False
@@ -275,7 +275,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     elif not seen.protected_active:
         state, reason = _open(state, seen, law, queueing=queueing)
     elif confirmed:
-        state, reason = _back_off(state, seen, law, severe=severe)
+        state, reason = _back_off(state, seen, law, limit_ms=limit_ms, severe=severe)
     elif state.mode in (Mode.DRAIN, Mode.OPEN, Mode.ALONE, Mode.IDLE):
         state, reason = _settle(state, seen, law)
     elif queueing:
@@ -451,7 +451,7 @@ def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[Sta
     return replace(state, budget=max(budget, state.budget)), "protected pods are idle"
 
 
-def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[State, str]:
+def _back_off(state: State, seen: Signals, law: Law, *, limit_ms: float, severe: bool) -> tuple[State, str]:
     """Say what the capacity is, and let the queue run empty.
 
     A queue of D seconds is gone after one look of T seconds in which D/T less than the capacity
@@ -475,6 +475,8 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
     elif state.mode is not Mode.OPEN and _binding(state, seen, law):
         knee = law.rough * min(knee, state.written * state.efficiency)
     agreed = state.mode is Mode.PROBE and _agree(state.knee, knee, law)
+    # A late I/O of a busy host passes; a queue that a search ran into is deep, and still there.
+    found = severe and state.mode in (Mode.PROBE, Mode.SEEK) and seen.queued_s * 1000 > limit_ms
     if not (severe or answered or average is not None) and state.knee is not None:
         # A short queue means little too much; and it may be noise, so ask again sooner.
         knee = max(knee, law.short_queue * state.knee)
@@ -489,7 +491,7 @@ def _back_off(state: State, seen: Signals, law: Law, *, severe: bool) -> tuple[S
             best=best,
             doubted=doubted,
             knee_request_bytes=seen.yielding_request_bytes,
-            knee_sure=state.knee_sure or agreed or average is not None,
+            knee_sure=state.knee_sure or found or agreed or average is not None,
             budget=min(state.budget * 0.98, knee * let_in),
             queue_seen_s=queue_seen_s,
             mode=Mode.DRAIN,
