@@ -1,8 +1,8 @@
 """Who loads the machine and who measures on it, side by side without spoiling each other's work.
 
-Image builds, scanners and tests with a guest of their own load it; tests that share the one guest
-(group `guest` of pytest-xdist) run beside them, and those that measure come last and wait until
-nobody loads the machine any more.
+Image builds, scanners and tests with a guest of their own load it. The tests that share one guest run
+beside them on one worker, and those of them that measure come last and wait until nobody loads the
+machine any more.
 """
 
 import fcntl
@@ -10,19 +10,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 TURNS = Path(__file__).resolve().parents[1] / ".cache" / "turns.lock"
 LOADING = ("docker", "scanners", "own_guest")
 MEASURING = "measures"
 
 
-@pytest.hookimpl(tryfirst=True)
+class _SharedGuest(LoadFileScheduling):
+    """A file stays on one worker, and so does the folder whose files share a guest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        return str(file.parent if file.parent == Path("tests/twin") else file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return _SharedGuest(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("twin") and not item.get_closest_marker("own_guest"):
-            item.add_marker(pytest.mark.xdist_group("guest"))
-        elif any(map(item.get_closest_marker, LOADING)):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: item.get_closest_marker(MEASURING) is not None)
 
 

@@ -17,7 +17,7 @@ from tests.twin.conftest import CACHE
 
 pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 _OWNER = """
 import signal, sys
 from pathlib import Path
