@@ -105,7 +105,13 @@ def as_found(node: Node) -> bool:
 
 
 def eventually_acts(twin: Twin) -> None:
-    eventually(lambda: acts(twin), TAKES_S, lambda: (weights(twin), latest(twin)["qos"]))
+    """Wait until a sample begun from now on shows the engine on and both weights."""
+    before, _ = twin.samples_since(1 << 60)
+    eventually(
+        lambda: twin.samples_since(1 << 60)[0] > before + 1 and acts(twin),
+        TAKES_S,
+        lambda: (weights(twin), latest(twin)["qos"]),
+    )
 
 
 def effects(twin: Twin) -> set[str]:
