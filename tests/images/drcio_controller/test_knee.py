@@ -450,3 +450,13 @@ def test_busy_moment_under_a_raised_volume_costs_a_probe_seconds_and_not_its_who
     run.run(12)
 
     assert low_mib_s(run.simulation, lambda: run.run(5)) >= 0.8 * 250
+
+
+def test_drain_allows_for_what_is_let_out_over_the_budget() -> None:
+    exact, generous = (
+        step(replace(holding(), efficiency=ratio), signals(latency_ms=30.0, queued_s=0.05), LAW).state
+        for ratio in (1.0, 1.12)
+    )
+
+    assert exact.mode is generous.mode is Mode.DRAIN
+    assert generous.written * 1.12 == pytest.approx(exact.written, rel=0.02)

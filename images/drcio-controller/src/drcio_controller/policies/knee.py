@@ -483,7 +483,7 @@ def _back_off(state: State, seen: Signals, law: Law, *, limit_ms: float, severe:
         queue_seen_s = max(state.queue_seen_s, seen.now_s - _quiet_s(state, law) / 3)
     knee = max(knee, seen.floor * state.best)
     best, doubted = _belief(state, knee, law, sure=average is not None)
-    let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s)
+    let_in = max(law.drain_floor, law.margin - seen.queued_s / seen.span_s) / max(1.0, state.efficiency)
     return (
         replace(
             state,
