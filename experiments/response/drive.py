@@ -278,22 +278,17 @@ def _device_speed(session: Session) -> float:
 def _flowing_lp(session: Session, claim: str = workloads.DATA_CLAIM) -> tuple[str, float]:
     """Start the batch job; return its cgroup's name and when its first I/O was seen."""
     lp = session.start_lp(claim)
-    first_io_s = figures.first_io_s(_looks_when_moved(session, lp, 1), lp)
-    if first_io_s is None:
-        raise AssertionError("a byte was seen")
-    return lp, first_io_s
+    return lp, _wait_until_moved(session, lp, 1)
 
 
-def _looks_when_moved(session: Session, cgroup: str, size_bytes: int) -> list[Look]:
-    """Wait until a pod has read and written so much; return everything seen until then."""
+def _wait_until_moved(session: Session, cgroup: str, size_bytes: int) -> float:
+    """Wait until a pod has read and written so much; return when that was first seen."""
     deadline_s = time.monotonic() + FIRST_IO_TIMEOUT_S
-    while True:
-        looks = session.looks()
-        if looks and looks[-1].pods.get(cgroup, 0) >= size_bytes:
-            return looks
+    while (moved_s := figures.moved_at_s(session.looks(), cgroup, size_bytes)) is None:
         if time.monotonic() > deadline_s:
             raise TwinError(f"{cgroup} did not move {size_bytes} bytes within {FIRST_IO_TIMEOUT_S:.0f} s")
         time.sleep(0.5)
+    return moved_s
 
 
 def _lp_starts(session: Session) -> tuple[list[tuple[float, float]], list[Request]]:
@@ -422,7 +417,7 @@ def _shares(session: Session) -> dict[str, float] | None:
         )
         session.twin.create_pod(manifest)
         names[name] = cgroup_of(session.twin, name).name
-        _looks_when_moved(session, names[name], 2 * workloads.SATURATING_FILE_BYTES)
+        _wait_until_moved(session, names[name], 2 * workloads.SATURATING_FILE_BYTES)
     begun_s = session.wait(SETTLE_S * 2)
     ended_s = session.wait(SHARE_FOR_S)
     weights = {names[name]: DEFAULT_CLASSES[priority].weight for name, priority in _SHARERS.items()}

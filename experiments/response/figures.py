@@ -110,9 +110,9 @@ def _inside_after_s(
     return 0.0 if first == 0 else max(0.0, requests[first].sent_s - start_s)
 
 
-def first_io_s(looks: Sequence[Look], pod: str) -> float | None:
-    """Return when a pod's first I/O was seen; up to one look late."""
-    return next((look.t_s for look in looks if look.pods.get(pod, 0) > 0), None)
+def moved_at_s(looks: Sequence[Look], pod: str, size_bytes: int = 1) -> float | None:
+    """Return when a pod was first seen to have moved so much; up to one look late."""
+    return next((look.t_s for look in looks if look.pods.get(pod, 0) >= size_bytes), None)
 
 
 def mib_s(looks: Sequence[Look], pod: str, start_s: float, end_s: float) -> float | None:

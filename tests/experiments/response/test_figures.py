@@ -9,10 +9,10 @@ from experiments.response.figures import (
     Look,
     Request,
     Targets,
-    first_io_s,
     full_speed_after_s,
     inside_after_s,
     mib_s,
+    moved_at_s,
     percentile,
     settled_after_s,
     share_errors,
@@ -93,8 +93,8 @@ def test_from_the_figure_on_every_run_is_inside(latencies: list[float]) -> None:
 
 
 def test_first_io_is_the_first_look_with_bytes() -> None:
-    assert first_io_s(looks([0, 10]), "lp") == pytest.approx(1.1)
-    assert first_io_s(looks([0, 10]), "another") is None
+    assert moved_at_s(looks([0, 10]), "lp") == pytest.approx(1.1)
+    assert moved_at_s(looks([0, 10]), "another") is None
 
 
 def test_throughput_between_two_moments() -> None:

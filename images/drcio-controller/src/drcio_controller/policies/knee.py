@@ -427,14 +427,13 @@ def _open(state: State, seen: Signals, law: Law, *, queueing: bool) -> tuple[Sta
     if queueing:
         # Nobody suffers now, so the device's capacity may be measured as long as it is offered.
         achieved = seen.delivered * state.unit_ratio
-        again = state.knee is not None
         if state.knee is not None:
             achieved = state.knee + 0.3 * (achieved - state.knee)
         state = replace(
             state,
             knee=achieved,
             knee_request_bytes=seen.yielding_request_bytes,
-            knee_sure=again,
+            knee_sure=state.knee is not None,
             queue_seen_s=seen.now_s,
         )
     if state.mode is not Mode.OPEN:
@@ -514,9 +513,11 @@ def _average(state: State, seen: Signals, law: Law) -> float | None:
 
 def _probe_is_answered(state: State, law: Law) -> bool:
     """Say whether a probe met the queue about where the knee was measured: nothing to measure anew."""
-    if state.mode is not Mode.PROBE or state.knee is None or not state.knee_request_bytes:
+    if state.mode is not Mode.PROBE or not state.knee_sure:
         return False
-    return state.knee_sure and state.written * state.efficiency < law.probe_answered * state.knee
+    if state.knee is None or not state.knee_request_bytes:
+        return False
+    return state.written * state.efficiency < law.probe_answered * state.knee
 
 
 def _quiet_s(state: State, law: Law) -> float:
