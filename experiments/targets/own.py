@@ -117,9 +117,9 @@ class OwnTarget:
             for workload in loads:
                 self._twin.create_pod(workload.manifest)
                 started.append(workload)
-            first, _ = self._twin.samples_since(1 << 60)
+            first = self._twin.sample_count()
             self._measure(loads, progress)
-            _, samples = self._twin.samples_since(first)
+            samples = self._twin.samples_since(first)
             return {
                 "schema": SCHEMA,
                 "scenario": planned.scenario.name,

@@ -189,8 +189,7 @@ class TwinTarget:
             time.sleep(0.5)
 
     def _lp_bytes(self) -> int:
-        count, _ = self.twin.samples_since(1 << 60)
-        _, samples = self.twin.samples_since(max(count - 1, 0))
+        samples = self.twin.samples_since(max(self.twin.sample_count() - 1, 0))
         if not samples:
             return 0
         pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", samples[-1]["pods"])
@@ -205,7 +204,7 @@ class TwinTarget:
         notes: list[str],
         progress: Progress,
     ) -> RunRecord:
-        first_sample, _ = self.twin.samples_since(1 << 60)
+        first_sample = self.twin.sample_count()
         offset_s = self.twin.clock_offset_s()
         started_unix_s, started_s = time.time(), time.monotonic()
         total_s = self._spec.warmup_s + self._spec.duration_s
@@ -227,7 +226,7 @@ class TwinTarget:
         )
         load_began_s, load = time.monotonic(), generate(plan, on_progress=show).to_json()
         time.sleep(1.0)  # the sample that closes the window
-        _, samples = self.twin.samples_since(first_sample)
+        samples = self.twin.samples_since(first_sample)
         window_start_s = load_began_s + self._spec.warmup_s - offset_s
         pods = {
             name: {

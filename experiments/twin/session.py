@@ -178,9 +178,15 @@ class Twin:
     def environment(self) -> JsonObject:
         return self._call(self._control, "GET", "/environment")
 
-    def samples_since(self, index: int) -> tuple[int, list[JsonObject]]:
-        answer = self._call(self._control, "GET", "/samples", params={"since": str(index)})
-        return cast(int, answer["count"]), cast("list[JsonObject]", answer["samples"])
+    def sample_count(self) -> int:
+        """Return how many samples were taken until now: the index of the next one."""
+        return cast(int, self._samples(1 << 60)["count"])
+
+    def samples_since(self, index: int) -> list[JsonObject]:
+        return cast("list[JsonObject]", self._samples(index)["samples"])
+
+    def _samples(self, since: int) -> JsonObject:
+        return self._call(self._control, "GET", "/samples", params={"since": str(since)})
 
     def clock_offset_s(self) -> float:
         """Return host monotonic minus guest monotonic, from the quickest of five round trips."""

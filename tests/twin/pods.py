@@ -69,9 +69,7 @@ def in_guest(twin: Twin, script: str) -> str:
 
 
 def latest(twin: Twin) -> JsonObject:
-    count, _ = twin.samples_since(1 << 60)
-    _, samples = twin.samples_since(max(count - 1, 0))
-    return samples[-1]
+    return twin.samples_since(max(twin.sample_count() - 1, 0))[-1]
 
 
 def weights(twin: Twin) -> dict[str, object]:
@@ -106,9 +104,9 @@ def as_found(node: Node) -> bool:
 
 def eventually_acts(twin: Twin) -> None:
     """Wait until a sample begun from now on shows the engine on and both weights."""
-    before, _ = twin.samples_since(1 << 60)
+    before = twin.sample_count()
     eventually(
-        lambda: twin.samples_since(1 << 60)[0] > before + 1 and acts(twin),
+        lambda: twin.sample_count() > before + 1 and acts(twin),
         TAKES_S,
         lambda: (weights(twin), latest(twin)["qos"]),
     )
