@@ -7,9 +7,9 @@ DEMO_OUTPUT ?= results/demo
 
 # qemu: the twin. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
 # prometheus (promtool too): rules and dashboards are tested against the real one.
-# docker.io, debootstrap: the images are really built and run, on a base made here. procps: pkill.
+# docker.io, mmdebstrap: the images are really built and run, on a base made here. procps: pkill.
 APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linux python3-venv
-APT_DEV := fio prometheus docker.io debootstrap procps
+APT_DEV := fio prometheus docker.io mmdebstrap procps
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check setup setup-dev format clean render bench-service bench-batch bench-controller
@@ -56,14 +56,13 @@ PYPROJECTS := $(wildcard images/*/pyproject.toml)
 $(VENV)/.run-stamp: requirements.txt $(PYPROJECTS)
 	@tools/apt-install $(APT_RUN)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	images/hp-service/install-torch $(BIN)/python
-	@echo "installing what requirements.txt pins (a minute or two)"
-	$(BIN)/python -m pip install -q -r requirements.txt
+	images/hp-service/install-torch --no-compile $(BIN)/python
+	tools/install-requirements $(BIN)/python requirements.txt
 	@touch $@
 
 $(VENV)/.dev-stamp: $(VENV)/.run-stamp requirements-dev.txt
 	@tools/apt-install $(APT_DEV)
-	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	tools/install-requirements $(BIN)/python requirements-dev.txt
 	@touch $@
 
 clean:  ## remove everything that was installed, cached or produced here

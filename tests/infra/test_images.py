@@ -1,6 +1,6 @@
 """The Dockerfiles, really built and really run on an engine started for the test.
 
-The base image is made by debootstrap and stands under the base's name, because the test must not
+The base image is made by mmdebstrap and stands under the base's name, because the test must not
 depend on an image registry; packages come from the registries that this machine's pip is set up for.
 """
 
@@ -123,14 +123,14 @@ def base(engine: Engine) -> str:
 
 
 def _make_base(archive: Path) -> None:
-    program = shutil.which("debootstrap", path=SEARCH)
+    program = shutil.which("mmdebstrap", path=SEARCH)
     if program is None:
-        pytest.fail("debootstrap is not installed; hint: apt-get install debootstrap")
+        pytest.fail("mmdebstrap is not installed; hint: apt-get install mmdebstrap")
     root = CACHE / "root"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    command = [program, "--variant=minbase", f"--include={BASE_PACKAGES}", "bookworm", str(root)]
-    subprocess.run(command, check=True, timeout=900, stdout=subprocess.DEVNULL)
+    options = ["--quiet", "--variant=minbase", f"--include={BASE_PACKAGES}"]
+    subprocess.run([program, *options, "bookworm", str(root)], check=True, timeout=900)
     # The real base has python and pip of its own and lets pip write.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()

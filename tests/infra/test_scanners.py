@@ -67,8 +67,8 @@ def scanners() -> Path:
     wanted = REQUIREMENTS.read_text()
     if not marker.is_file() or marker.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True, timeout=120)
-        pip = [str(ENVIRONMENT / "bin" / "pip"), "install", "--quiet", "-r", str(REQUIREMENTS)]
-        subprocess.run(pip, check=True, timeout=600)
+        install = ["tools/install-requirements", str(ENVIRONMENT / "bin" / "python"), str(REQUIREMENTS)]
+        subprocess.run(install, cwd=ROOT, check=True, timeout=600)
         marker.write_text(wanted)
     return ENVIRONMENT / "bin"
 

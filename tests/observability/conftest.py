@@ -1,4 +1,4 @@
-"""The small stack and the Prometheus that scrapes it, each once per session."""
+"""The small stack and the Prometheus that scrapes it, no longer alive than the module that asks for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTLE_S = 15.0
 """So much is scraped before anything is asked: rates need several samples."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rules_text() -> str:
     experiment = experiment_group(
         OWNER, scenario="drcio", verdict="pass", p95_s="0.031", lp_bytes_per_s="119000000"
@@ -28,13 +28,13 @@ def rules_text() -> str:
     return yaml.safe_dump(as_spec(groups), sort_keys=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running(tmp_path_factory.mktemp("stack")) as addresses:
         yield addresses
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(
     stack: Stack, rules_text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, Path]]:

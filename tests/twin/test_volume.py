@@ -11,14 +11,14 @@ from experiments.workloads import DATA_CLAIM, OTHER_CLAIM
 
 pytestmark = [pytest.mark.twin, pytest.mark.measures]
 
-_FIO_S = 6
+_FIO_S = 4
 
 
 def fio(twin: Twin, *options: str, claim: str = OTHER_CLAIM) -> tuple[float, float]:
     """Run fio as a pod on a volume; return IOPS and MiB/s."""
     command = [
         *("fio", "--name=probe", "--filename=/data/probe", "--size=256M", "--direct=1", "--ioengine=libaio"),
-        *("--time_based", f"--runtime={_FIO_S}", "--ramp_time=2", "--output-format=json", *options),
+        *("--time_based", f"--runtime={_FIO_S}", "--ramp_time=1", "--output-format=json", *options),
     ]
     twin.create_pod(
         {
