@@ -48,14 +48,18 @@ async def states(probe: Probe, run_command: ExecRunner) -> AsyncGenerator[ProbeS
 
 
 async def ask(probe: Probe, run_command: ExecRunner) -> bool:
-    """Ask once; every way of not answering well is a no."""
+    """Ask once; every way of not answering well is a no.
+
+    With asyncio.timeout, for wait_for of Python 3.11 loses a cancellation that comes with the answer.
+    """
     try:
         match probe.action:
             case HttpGet(host, port, path):
-                status = await asyncio.wait_for(_http_status(host, port, path), probe.timeout_s)
-                return 200 <= status < 400
+                async with asyncio.timeout(probe.timeout_s):
+                    return 200 <= await _http_status(host, port, path) < 400
             case TcpSocket(host, port):
-                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), probe.timeout_s)
+                async with asyncio.timeout(probe.timeout_s):
+                    _, writer = await asyncio.open_connection(host, port)
                 writer.close()
                 return True
             case ExecAction(command):

@@ -98,7 +98,8 @@ class Runtime:
         """
         process = await self._begin("exec", "exec", command)
         try:
-            return await asyncio.wait_for(asyncio.shield(process.exited), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(process.exited)
         finally:
             self.signal(process, signal.SIGKILL)
 

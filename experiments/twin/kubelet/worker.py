@@ -128,7 +128,8 @@ class PodWorker:
                 record.state = Waiting("CrashLoopBackOff", message)
                 self._report()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), delay_s)
+                    async with asyncio.timeout(delay_s):
+                        await self._stopping.wait()
                     record.state = ended
                     return ended.exit_code
             record.restart_count += 1

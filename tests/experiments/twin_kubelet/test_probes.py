@@ -1,13 +1,15 @@
 """Probes: thresholds count answers in a row; no answer is a no."""
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import Sequence
 
 import pytest
 
+from experiments.twin.kubelet import probes
 from experiments.twin.kubelet.manifest import ExecAction, HttpGet, Probe, TcpSocket
-from experiments.twin.kubelet.probes import ProbeState, ask, patient
+from experiments.twin.kubelet.probes import ProbeState, ask, patient, states
 
 
 def probe(action: HttpGet | TcpSocket | ExecAction, *, successes: int = 1, failures: int = 3) -> Probe:
@@ -87,3 +89,32 @@ def test_closed_port_is_a_no() -> None:
 
 def test_command_that_takes_too_long_is_a_no() -> None:
     assert not asyncio.run(ask(COMMAND, _never))
+
+
+async def _ends_when_cancelled_after(turns: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Cancel who probes so many turns of the event loop after the answer came; return whether it ended."""
+    answered = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(probes, "_http_status", lambda *_: answered)
+
+    async def for_ever() -> None:
+        asking = dataclasses.replace(probe(HttpGet("127.0.0.1", 1, "/")), period_s=3600)
+        async for _ in states(asking, _never):
+            pass
+
+    probing = asyncio.create_task(for_ever())
+    await asyncio.sleep(0.01)
+    answered.set_result(200)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    probing.cancel()
+    done, _ = await asyncio.wait({probing}, timeout=1)
+    probing.cancel()
+    return bool(done)
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_cancelling_is_not_lost_when_the_answer_comes_with_it(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A container that ends answers its last probe just then; its pod would be ending for ever.
+    assert asyncio.run(_ends_when_cancelled_after(turns, monkeypatch))

@@ -246,7 +246,8 @@ class _Api:
                 version = max(version, head)
                 wait_s = min(ends_s - now_s, self._options.bookmark_interval_s)
                 try:
-                    await asyncio.wait_for(changed.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await changed.wait()
                 except TimeoutError:
                     if query.bookmarks:
                         yield _bookmark(resource, version)
