@@ -24,6 +24,8 @@ _LABEL_STEP: Final = 0.055
 _HEADROOM: Final = 0.35
 """Room for labels above the worst policy, as a fraction of the panel below."""
 _LOWEST_RATIO: Final = 0.75
+_BELOW_LOWEST: Final = 0.9
+"""The panel's lower edge, of the lowest ratio that is drawn."""
 _LABEL_WIDTH: Final = 0.25
 _LABEL_LEFT_FROM: Final = 0.3
 
@@ -78,8 +80,9 @@ def _draw(axes: Axes, title: str, read: _Read, policies: Sequence[PolicyResult],
         if centre is not None and result.lp_share is not None
     ]
     highest = max([2.0, *(point.ratio for point in points)])
+    lowest = min([_LOWEST_RATIO, *(_BELOW_LOWEST * point.lowest for point in points)])
     axes.set_yscale("log")
-    axes.set_ylim(_LOWEST_RATIO, highest * (highest / _LOWEST_RATIO) ** _HEADROOM)
+    axes.set_ylim(lowest, highest * (highest / lowest) ** _HEADROOM)
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if highest < 100 else (1.0,)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -99,6 +102,11 @@ class _Point:
     lp_share: float
     ratio: float
     pairs: Paired | None
+
+    @property
+    def lowest(self) -> float:
+        """Return the lowest ratio that is drawn for it."""
+        return self.ratio if self.pairs is None else min(self.ratio, self.pairs.min)
 
 
 def _draw_point(axes: Axes, point: _Point, label_height: float, palette: Palette) -> None:
