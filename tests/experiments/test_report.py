@@ -16,6 +16,7 @@ from experiments.errors import RecordError
 from experiments.record import RunRecord, write_run
 from experiments.report import Report, build_report, print_summary, write_spec
 from experiments.report.page import page
+from experiments.report.palette import LIGHT
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.report.scales import milliseconds, nines, ratio, span
@@ -211,6 +212,17 @@ def test_compared_policies_get_a_table_and_a_picture() -> None:
     assert "iomax-10" in html
     assert "Policies compared" in html
     assert "bfq r1: 2 of 300 high-priority requests failed" in html
+
+
+def test_policy_better_than_alone_lies_inside_its_picture() -> None:
+    spec = build_spec(arms=policy_scenarios(["none", "drcio"]), repeats=2)
+    records = build_records(spec, {"drcio": replace(DRCIO_BEHAVIOUR, p95_ms=1, fetch_p95_ms=0.5)})
+    policies = compare_policies(study(records, spec))
+    figure = pareto(policies).draw(LIGHT)
+    (ours,) = (policy for policy in policies.policies if policy.policy == "drcio")
+    for axes, drawn in zip(figure.axes, (ours.p95_ratio, ours.fetch_p95_ratio), strict=True):
+        assert drawn is not None
+        assert axes.get_ylim()[0] < drawn < 0.75
 
 
 def test_folder_of_something_else_is_refused_with_a_hint(tmp_path: Path) -> None:

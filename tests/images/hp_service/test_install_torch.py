@@ -51,3 +51,25 @@ def test_plan_without_cuda_packages_is_left_to_pip(script: ModuleType, tmp_path:
 def test_installed_cpu_build_is_left_alone() -> None:
     done = subprocess.run([SCRIPT, sys.executable], capture_output=True, text=True, check=True)
     assert "is there already" in done.stdout
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("way", ["pip", "uv"])
+def test_bytecode_is_made_unless_somebody_else_does(
+    script: ModuleType, way: str, compiled: bool, tmp_path: Path
+) -> None:
+    log, uv, python = tmp_path / "log", tmp_path / "uv", tmp_path / "python"
+    uv.write_text(f'#!/bin/sh\necho "uv $@" >> {log}\n')
+    # `pip install --quiet --target DIR uv` installs the uv above.
+    python.write_text(
+        f'#!/bin/sh\necho "pip $@" >> {log}\n[ "$5" != --target ] || install -D {uv} "$6/bin/uv"\n'
+    )
+    python.chmod(0o755)
+
+    install = script.install_with_pip if way == "pip" else script.install_with_uv
+    assert install(str(python), "torch==2.13.0", compiled=compiled) == 0
+
+    command = log.read_text().splitlines()[-1]
+    assert command.startswith(way)
+    assert command.endswith("torch==2.13.0")
+    assert ("--no-compile" not in command if way == "pip" else "--compile-bytecode" in command) is compiled
