@@ -189,10 +189,10 @@ class TwinTarget:
             time.sleep(0.5)
 
     def _lp_bytes(self) -> int:
-        samples = self.twin.samples_since(max(self.twin.sample_count() - 1, 0))
-        if not samples:
+        sample = self.twin.latest_sample()
+        if sample is None:
             return 0
-        pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", samples[-1]["pods"])
+        pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", sample["pods"])
         io = pods.get(workloads.LP_POD, {}).get("io", {})
         return sum(counters["rbytes"] + counters["wbytes"] for counters in io.values())
 

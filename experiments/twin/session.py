@@ -182,6 +182,11 @@ class Twin:
         """Return how many samples were taken until now: the index of the next one."""
         return cast(int, self._samples(1 << 60)["count"])
 
+    def latest_sample(self) -> JsonObject | None:
+        """Return the last sample taken, or nothing before the first."""
+        samples = self.samples_since(max(self.sample_count() - 1, 0))
+        return samples[-1] if samples else None
+
     def samples_since(self, index: int) -> list[JsonObject]:
         return cast("list[JsonObject]", self._samples(index)["samples"])
 

@@ -69,7 +69,9 @@ def in_guest(twin: Twin, script: str) -> str:
 
 
 def latest(twin: Twin) -> JsonObject:
-    return twin.samples_since(max(twin.sample_count() - 1, 0))[-1]
+    sample = twin.latest_sample()
+    assert sample is not None, "the sampler has not begun"
+    return sample
 
 
 def weights(twin: Twin) -> dict[str, object]:

@@ -174,7 +174,8 @@ class Phase:
         pacer.start()
         while not paced.is_set():
             try:
-                await asyncio.wait_for(paced.wait(), _PROGRESS_INTERVAL_S)
+                async with asyncio.timeout(_PROGRESS_INTERVAL_S):
+                    await paced.wait()
             except TimeoutError:
                 self._report(self._name, self.elapsed_us() / 1e6, self._duration_s)
         pacer.join()
