@@ -8,11 +8,12 @@ DEMO_OUTPUT ?= results/demo
 # qemu: the twin. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
 # prometheus (promtool too): rules and dashboards are tested against the real one.
 # docker.io, mmdebstrap: the images are really built and run, on a base made here. procps: pkill.
+# openssl: the key of the test API server's accounts. curl: the engine's programs.
 APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linux python3-venv
-APT_DEV := fio prometheus docker.io mmdebstrap procps
+APT_DEV := fio prometheus docker.io mmdebstrap procps openssl curl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup setup-dev format clean render bench-service bench-batch bench-controller
+.PHONY: help demo test test-engine engine check setup setup-dev format clean render bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -22,6 +23,12 @@ demo: setup  ## run baseline, contention and drcio on a node twin and report
 
 test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners and the twin
 	tools/run-tests
+
+test-engine: setup-dev  ## run the Pulumi program on the real engine and a real API server
+	$(BIN)/python -m pytest tests/engine -q --durations=10
+
+engine:  ## fetch the programs that test-engine needs: pulumi, its Kubernetes provider, a control plane
+	tools/fetch-engine .cache/engine
 
 bench-service: setup-dev  ## a request's own cost: against the same reads by fio plus the model alone
 	$(BIN)/hp-service prepare --data .cache/volume/hp

@@ -1,0 +1,298 @@
+"""A cluster: the real control plane with stand-in nodes, volumes and load balancers."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from experiment_runner.manifest import APP as EXPERIMENT
+from lp_batch.manifest import APP as BATCH
+from tests.engine.charts import Operator
+from tests.engine.cloud.account import Account, Held, Properties
+from tests.engine.control_plane import ControlPlane
+from tests.engine.kube import Kube, Object, label, path_of
+from tests.engine.nodes import End, Life, Nodes
+from tests.engine.programs import Programs
+from tests.engine.runner import Runner
+from tests.engine.volumes import DRIVER, Volumes
+
+MEASURES_S: Final = 0.6
+"""How long the stand-in experiment measures."""
+DEFAULT_CLASS: Final = "standard"
+
+
+@dataclass
+class Cluster:
+    """What a kubeconfig leads to."""
+
+    plane: ControlPlane
+    account: Account
+    has_driver: bool = True
+    lives: dict[str, list[Life]] = field(default_factory=dict)
+    """What becomes of the next pods of an app, in turn; afterwards they live as usual."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.nodes = Nodes(self.kube, self._life_of)
+        self.volumes = Volumes(self.kube, self.account, self.nodes.zone_of, lambda: self.has_driver)
+        self.operator = Operator(self.kube)
+        self.runner = Runner(self.kube, lambda: [span.app for span in self.nodes.spans if span.ended is None])
+
+    @property
+    def kube(self) -> Kube:
+        return self.plane.kube
+
+    def start(self) -> None:
+        for part in (self.nodes, self.volumes, self.operator):
+            part.start()
+
+    def stop(self) -> None:
+        for part in (self.operator, self.volumes, self.nodes, self.plane):
+            part.stop()
+
+    def furnish(self) -> None:
+        """Make it a cluster that is already there: a node, the CSI driver, a default StorageClass."""
+        self.has_driver = True
+        self.nodes.add("node-1", zone=f"{self.account.region}a", labels={})
+        default = {"storageclass.kubernetes.io/is-default-class": "true"}
+        self.kube.create(
+            "/apis/storage.k8s.io/v1/storageclasses",
+            {
+                "metadata": {"name": DEFAULT_CLASS, "annotations": default},
+                "provisioner": DRIVER,
+                "volumeBindingMode": "WaitForFirstConsumer",
+                "allowVolumeExpansion": True,
+            },
+        )
+
+    def unfurnish(self) -> None:
+        for name in self.nodes.names:
+            self.nodes.remove(name)
+        self.kube.delete(f"/apis/storage.k8s.io/v1/storageclasses/{DEFAULT_CLASS}")
+
+    def leftovers(self) -> list[str]:
+        """Return what is on the API server beside its own, the furniture and Helm's definitions.
+
+        Helm never removes what a chart has under crds/ (Helm's documentation, "Custom Resource
+        Definitions").
+        """
+        return sorted(
+            name
+            for name in self.kube.objects()
+            if not name.startswith("CustomResourceDefinition ")
+            and name not in (f"StorageClass /{DEFAULT_CLASS}", f"CSIDriver /{DRIVER}")
+        )
+
+    def clear(self) -> None:
+        """Remove what a failed test left, finalizers or not."""
+        self.lives.clear()
+        for namespace in self.kube.items("/api/v1/namespaces"):
+            name = namespace["metadata"]["name"]
+            if name not in ("default", "kube-system", "kube-public", "kube-node-lease"):
+                self.kube.delete(path_of(namespace, "namespaces"))
+        for path in (
+            "/apis/scheduling.k8s.io/v1/priorityclasses",
+            "/apis/storage.k8s.io/v1/storageclasses",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            "/api/v1/persistentvolumes",
+        ):
+            kind = path.rpartition("/")[2]
+            for item in self.kube.items(path):
+                name = item["metadata"]["name"]
+                if re.match(r"drcio|pvc-|prometheus", name):
+                    self.kube.delete(f"{path}/{name}")
+                    if kind == "persistentvolumes":
+                        self.kube.patch(f"{path}/{name}", {"metadata": {"finalizers": None}})
+
+    def _life_of(self, pod: Object) -> Life:
+        app = label(pod, "app")
+        with self._lock:
+            told = self.lives.get(app)
+            if told:
+                return told.pop(0)
+        if any(not self._can_pull(container["image"]) for container in pod["spec"]["containers"]):
+            return Life(end=End.NO_IMAGE)
+        if app == EXPERIMENT:
+            return Life(end=End.SUCCEED, after_s=MEASURES_S, before_end=self.runner.publish)
+        if app == BATCH:
+            arguments = pod["spec"]["containers"][0].get("args", ())
+            bounded = any(argument.startswith("--num-operations=") for argument in arguments)
+            return Life(end=End.SUCCEED) if bounded else Life()
+        return Life(end=End.SUCCEED) if _of_job(pod) else Life()
+
+    def _can_pull(self, image: str) -> bool:
+        """Find an image where its name says that it is.
+
+        What ECR does not have it does not give; a bare name was never pushed, and no node has it by itself
+        (Kubernetes, "Images": without a registry's host Docker Hub is meant).
+        """
+        host = image.partition("/")[0]
+        if ".dkr.ecr." in host:
+            name, _, digest = image.partition("@")
+            return any(
+                image_name.rpartition(":")[0] == name and found == digest
+                for image_name, found in self.account.images.items()
+            )
+        return "." in host or ":" in host or "/" not in image
+
+
+@dataclass
+class Clusters:
+    """Every cluster of a session: one that is already there, and one control plane for each EKS cluster.
+
+    Control planes are kept and used again, for starting one takes seconds.
+    """
+
+    programs: Programs
+    folder: Path
+    account: Account
+    idle: list[Cluster] = field(default_factory=list)
+    by_name: dict[str, Cluster] = field(default_factory=dict)
+    leaked: list[str] = field(default_factory=list)
+    """What was still on an EKS cluster when it was deleted, though its program should have removed it."""
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        listener = self.account.listener
+        listener.cluster_created = self._created
+        listener.cluster_deleted = self._deleted
+        listener.group_changed = self._group_changed
+        listener.group_deleted = self._group_deleted
+
+    def take(self) -> Cluster:
+        """Return a cluster that nobody uses."""
+        if self.idle:
+            return self.idle.pop()
+        self._count += 1
+        plane = ControlPlane(self.programs, self.folder / f"cluster-{self._count}")
+        plane.start()
+        cluster = Cluster(plane, self.account)
+        cluster.start()
+        return cluster
+
+    def stop(self) -> None:
+        for cluster in [*self.idle, *self.by_name.values()]:
+            cluster.stop()
+
+    def _created(self, held: Held) -> Properties:
+        cluster = self.take()
+        cluster.has_driver = False
+        self.by_name[str(held.get("name"))] = cluster
+        authority = (cluster.plane.folder / "certs" / "apiserver.crt").read_bytes()
+        return {
+            "endpoint": cluster.plane.address,
+            "certificateAuthority": {"data": base64.b64encode(authority).decode()},
+        }
+
+    def _deleted(self, held: Held) -> None:
+        cluster = self.by_name.pop(str(held.get("name")))
+        self.leaked += cluster.leftovers()
+        cluster.clear()
+        self.idle.append(cluster)
+
+    def _group_changed(self, held: Held) -> None:
+        cluster = self.by_name.get(str(held.get("clusterName")))
+        if cluster is None:
+            return
+        if held.type.endswith(":Addon"):
+            if held.get("addonName") == "aws-ebs-csi-driver":
+                cluster.has_driver = True
+                cluster.volumes.retry()
+            return
+        _Group(cluster, held, self.account).settle()
+
+    def _group_deleted(self, held: Held) -> None:
+        cluster = self.by_name.get(str(held.get("clusterName")))
+        if cluster is None:
+            return
+        if held.type.endswith(":Addon"):
+            if held.get("addonName") == "aws-ebs-csi-driver":
+                cluster.has_driver = False
+            return
+        _Group(cluster, held, self.account).dissolve()
+
+
+@dataclass
+class _Group:
+    """A node group's instances, made to be what its properties say."""
+
+    cluster: Cluster
+    held: Held
+    account: Account
+
+    def settle(self) -> None:
+        """Add, change, replace or remove nodes.
+
+        Source: EKS API reference, UpdateNodegroupVersion (another version of Kubernetes or of the launch
+        template replaces the nodes, new ones first) and UpdateNodegroupConfig (labels, taints and sizes
+        in place).
+        """
+        template = self.held.get("launchTemplate") or {}
+        made_of = f"{self.held.get('version')}/{template.get('version')}"
+        mine = self._mine()
+        outdated = [name for name, it in mine.items() if label(it, "bench/made-of") != _label_value(made_of)]
+        for name in set(mine) - set(outdated):
+            self.cluster.nodes.change(name, labels=self._labels(made_of), taints=self._taints())
+        wanted = int(self.held.outputs["scalingConfig"]["desiredSize"])
+        kept = len(mine) - len(outdated)
+        for _ in range(wanted - kept):
+            self._add(made_of)
+        current = [name for name in mine if name not in outdated]
+        for name in [*outdated, *current[: max(0, kept - wanted)]]:
+            self.cluster.nodes.remove(name)
+
+    def dissolve(self) -> None:
+        for name in self._mine():
+            self.cluster.nodes.remove(name)
+
+    def _mine(self) -> dict[str, Object]:
+        group = str(self.held.get("nodeGroupName"))
+        return {
+            it["metadata"]["name"]: it
+            for it in self.cluster.kube.items("/api/v1/nodes")
+            if label(it, "eks.amazonaws.com/nodegroup") == group
+        }
+
+    def _add(self, made_of: str) -> None:
+        """Put a node into the zone that had the fewest of the group's so far, as EC2 Auto Scaling balances.
+
+        A group over several zones thus brings its next node up in another one.
+        """
+        subnets = [self.account.held[subnet] for subnet in self.held.outputs["subnetIds"]]
+        count = int(self.held.outputs.setdefault("__instances", 0))
+        self.held.outputs["__instances"] = count + 1
+        zone = str(subnets[count % len(subnets)].get("availabilityZone"))
+        name = self.account.new_id("i")
+        self.cluster.nodes.add(name, zone=zone, labels=self._labels(made_of), taints=self._taints())
+
+    def _labels(self, made_of: str) -> Mapping[str, str]:
+        return {
+            **(self.held.get("labels") or {}),
+            "eks.amazonaws.com/nodegroup": str(self.held.get("nodeGroupName")),
+            "bench/made-of": _label_value(made_of),
+        }
+
+    def _taints(self) -> list[Object]:
+        effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute"}
+        return [
+            {
+                "key": it["key"],
+                "value": it.get("value", ""),
+                "effect": effects.get(it["effect"], "PreferNoSchedule"),
+            }
+            for it in self.held.get("taints") or ()
+        ]
+
+
+def _of_job(pod: Object) -> bool:
+    return any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences", ()))
+
+
+def _label_value(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "_", text)

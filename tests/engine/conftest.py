@@ -1,0 +1,59 @@
+"""One bench for the session; every test leaves it as it found it, or fails."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.bench import Bench
+from tests.engine.cluster import Cluster
+from tests.engine.programs import find
+
+KEPT = Path(__file__).resolve().parents[2] / ".cache" / "engine-logs"
+"""Logs of the control planes of the last session that had a failure."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The Pulumi SDK leaves the event loops of its threads open (as stacks/dryrun.py knows, too).
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
+    config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    """The engine, an account and clusters; programs that are missing fail the tests, they skip nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="drcio-engine-"))
+    made = Bench(find(), folder)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+        if made.failed:
+            shutil.rmtree(KEPT, ignore_errors=True)
+            for log in folder.glob("*/*.log"):
+                (KEPT / log.parent.name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(log, KEPT / log.parent.name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def existing(bench: Bench) -> Cluster:
+    """A cluster that is already there."""
+    return bench.existing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Say what the account saw, and clear the bench, where a test failed."""
+    report = yield
+    made = item.funcargs.get("bench") if isinstance(item, pytest.Function) else None
+    if report.failed and isinstance(made, Bench):
+        report.sections.append(("the account's last entries", made.failure_report()))
+        made.failed = True
+        made.clear()
+    return report

@@ -1,0 +1,246 @@
+"""A stack of the program on the real engine: the program runs in this process, by the Automation API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import runpy
+import shutil
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pulumi.automation as auto
+import yaml
+from pulumi.automation import EngineEvent
+
+from tests.engine.programs import ROOT, Programs
+
+PROJECT: Final = "drcio-eks"
+OWN_PACKAGES: Final = ("stacks", "components")
+FOUND_ON_PATH: Final = "from $PATH at"
+"""The engine's warning about a plugin that is not its own installation's; here it is meant."""
+UNCHANGED: Final = ("same", "read", "refresh")
+
+
+class StackFailed(Exception):
+    """An operation ended with an error; the message is what the user sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What the engine did to one resource."""
+
+    op: str
+    """As the engine says it: create, update, delete, replace, create-replacement, delete-replaced, ..."""
+    type: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.type.rpartition(':')[2]} {self.name}"
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What an operation came to."""
+
+    steps: list[Step] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    """Diagnostics: errors and warnings."""
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def changes(self) -> list[Step]:
+        return [step for step in self.steps if step.op not in UNCHANGED]
+
+    @property
+    def changed(self) -> list[str]:
+        return sorted(map(str, self.changes))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(step.op for step in self.steps))
+
+    def ops_of(self, kind: str) -> set[str]:
+        """Return what happened to resources of a type, given by its last part."""
+        return {step.op for step in self.changes if step.type.rpartition(":")[2] == kind}
+
+
+@dataclass
+class Workspace:
+    """A copy of the project's files in which stacks live; the repository is never written."""
+
+    programs: Programs
+    folder: Path
+    environment: Mapping[str, str]
+    patches: Mapping[str, object] = field(default_factory=dict)
+    """`module.NAME` to a value that stands for the program's own: addresses of the world outside."""
+    source: Path = ROOT
+    """The checkout whose program runs."""
+
+    def __post_init__(self) -> None:
+        for part in ("work", "state", "home", "bin"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        # The Automation API wants a folder that has bin/pulumi.
+        (self.folder / "bin" / "pulumi").symlink_to(self.programs["pulumi"])
+        self.command = auto.PulumiCommand(root=str(self.folder))
+        project = yaml.safe_load((self.source / "Pulumi.yaml").read_text())
+        # The inline program is its own language host.
+        project["runtime"] = "python"
+        (self.folder / "work" / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
+        for file in self.source.glob("Pulumi.*.yaml"):
+            shutil.copy(file, self.folder / "work")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            **self.environment,
+            "PATH": self.programs.search_path,
+            "PULUMI_HOME": str(self.folder / "home"),
+            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "bench",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+
+    def stack(self, name: str, like: str | None = None, config: Mapping[str, object] | None = None) -> Stack:
+        """Make a stack, with the file of a stack that the repository has, and settings laid over it."""
+        made = Stack(self, name)
+        if like is not None:
+            made.file.write_text((self.source / f"Pulumi.{like}.yaml").read_text())
+        made.configure(config or {})
+        made.create()
+        return made
+
+    def program(self) -> None:
+        """Run the program as `pulumi up` would, in modules of its own."""
+        for module in [it for it in sys.modules if it.split(".")[0] in OWN_PACKAGES]:
+            del sys.modules[module]
+        with _first_on_path(self.source), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name, value in self.patches.items():
+                module, _, attribute = name.rpartition(".")
+                setattr(__import__(module, fromlist=["_"]), attribute, value)
+            runpy.run_path(str(self.source / "__main__.py"), run_name="__main__")
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+class Stack:
+    """One stack. Operations return their outcome; `up` and `destroy` raise where they fail."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.name = name
+        self._workspace = workspace
+        self._auto: auto.Stack | None = None
+
+    @property
+    def file(self) -> Path:
+        return self._workspace.folder / "work" / f"Pulumi.{self.name}.yaml"
+
+    def create(self) -> None:
+        workspace = auto.LocalWorkspace(
+            work_dir=str(self._workspace.folder / "work"),
+            env_vars=self._workspace.variables,
+            program=self._workspace.program,
+            pulumi_command=self._workspace.command,
+        )
+        self._auto = auto.Stack.create_or_select(self.name, workspace)
+
+    def configure(self, values: Mapping[str, object]) -> None:
+        """Set keys such as `drcio:storage.iops`, as `pulumi config set --path` would; None removes one."""
+        document = (yaml.safe_load(self.file.read_text()) if self.file.exists() else None) or {}
+        config = document.setdefault("config", {})
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            target = config
+            for part in parents:
+                target = target.setdefault(part, {})
+            if value is None:
+                target.pop(last, None)
+            else:
+                target[last] = value
+        self.file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def preview(self) -> Outcome:
+        return self._run("preview")
+
+    def up(self, *, fails: bool = False) -> Outcome:
+        return self._run("up", fails=fails)
+
+    def refresh(self) -> Outcome:
+        return self._run("refresh")
+
+    def destroy(self, *, fails: bool = False) -> Outcome:
+        return self._run("destroy", fails=fails)
+
+    def cancel(self) -> None:
+        """Give up the lock of an operation that was killed, as `pulumi cancel` does."""
+        self._stack.cancel()
+
+    def outputs(self) -> dict[str, Any]:
+        return {name: output.value for name, output in self._stack.outputs().items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the stack's state as `pulumi stack export` shows it."""
+        return json.loads(json.dumps(self._stack.export_stack().deployment))
+
+    @property
+    def _stack(self) -> auto.Stack:
+        assert self._auto is not None
+        return self._auto
+
+    def _run(self, operation: str, *, fails: bool = False) -> Outcome:
+        outcome, began = Outcome(), time.monotonic()
+        method: Callable[..., object] = getattr(self._stack, operation)
+        try:
+            method(on_event=_collector(outcome), color="never")
+        except auto.errors.CommandError as error:
+            outcome.error = _reason(outcome, str(error))
+        outcome.seconds = time.monotonic() - began
+        if os.environ.get("DRCIO_BENCH_LOG"):
+            print(f"{operation} {self.name}: {outcome.seconds:.1f} s {outcome.counts} {outcome.error[:200]}")
+        if bool(outcome.error) != fails:
+            raise StackFailed(
+                f"{operation} of {self.name} {'succeeded' if fails else 'failed'} after "
+                f"{outcome.seconds:.0f} s\n"
+                f"{outcome.error or outcome.changed}"
+            )
+        return outcome
+
+
+def _collector(outcome: Outcome) -> Callable[[EngineEvent], None]:
+    def collect(event: EngineEvent) -> None:
+        metadata = None
+        if event.res_outputs_event:
+            metadata = event.res_outputs_event.metadata
+        elif event.resource_pre_event and event.resource_pre_event.planning:
+            metadata = event.resource_pre_event.metadata
+        elif event.diagnostic_event and event.diagnostic_event.severity in ("error", "warning"):
+            message = f"{event.diagnostic_event.severity}: {event.diagnostic_event.message.strip()}"
+            if FOUND_ON_PATH not in message:
+                outcome.messages.append(message)
+        if metadata is not None and not metadata.type.startswith(("pulumi:pulumi", "pulumi:providers")):
+            name = metadata.urn.rpartition("::")[2]
+            outcome.steps.append(Step(op=metadata.op.value, type=metadata.type, name=name))
+
+    return collect
+
+
+def _reason(outcome: Outcome, whole: str) -> str:
+    errors = [message for message in outcome.messages if message.startswith("error:")]
+    return "\n".join(errors) or whole
