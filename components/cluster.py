@@ -5,21 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_eks as eks
 import pulumi_kubernetes as k8s
 
+from components import aws_facts
 from components.node_group import NodeGroup, NodeGroupArgs
-
-NODE_POLICIES: Final = (
-    "AmazonEKSWorkerNodePolicy",
-    "AmazonEC2ContainerRegistryPullOnly",
-    # The CNI runs before Pod Identity does, so its permissions come with the node.
-    "AmazonEKS_CNI_Policy",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +20,7 @@ class ClusterArgs:
     """What the cluster is."""
 
     cluster_name: str
+    region: str
     version: str
     vpc_id: pulumi.Input[str]
     control_plane_subnet_ids: Sequence[pulumi.Input[str]]
@@ -88,12 +82,12 @@ class Cluster(pulumi.ComponentResource):
             coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
             opts=self._child(),
         )
-        role, role_policies = self._role(f"{name}-node", "ec2.amazonaws.com", NODE_POLICIES)
+        role, role_policies = self._role(f"{name}-node", aws_facts.EC2_PRINCIPAL, aws_facts.NODE_POLICIES)
         network_addons = [
             # Without this option NetworkPolicy objects are accepted and ignored.
-            self._addon("vpc-cni", {"enableNetworkPolicy": "true"}),
-            self._addon("kube-proxy"),
-            self._addon("eks-pod-identity-agent"),
+            self._addon(aws_facts.VPC_CNI, {"enableNetworkPolicy": "true"}),
+            self._addon(aws_facts.KUBE_PROXY),
+            self._addon(aws_facts.POD_IDENTITY_AGENT),
         ]
         nodes = NodeGroup(
             name,
@@ -113,8 +107,8 @@ class Cluster(pulumi.ComponentResource):
             opts=self._child(),
         )
         workload_addons = [
-            self._addon("coredns", after=[nodes]),
-            self._addon("metrics-server", after=[nodes]),
+            self._addon(aws_facts.COREDNS, after=[nodes]),
+            self._addon(aws_facts.METRICS_SERVER, after=[nodes]),
             self._ebs_csi_driver(name, nodes),
         ]
         self.name = args.cluster_name
@@ -146,9 +140,9 @@ class Cluster(pulumi.ComponentResource):
         role = aws.iam.Role(name, assume_role_policy=json.dumps(trust), opts=self._child())
         attachments: list[pulumi.Resource] = [
             aws.iam.RolePolicyAttachment(
-                f"{name}-{policy.rpartition('/')[2]}",
+                f"{name}-{policy}",
                 role=role.name,
-                policy_arn=f"arn:aws:iam::aws:policy/{policy}",
+                policy_arn=aws_facts.managed_policy_arn(policy, self._args.region),
                 opts=self._child(),
             )
             for policy in policies
@@ -178,11 +172,11 @@ class Cluster(pulumi.ComponentResource):
     def _ebs_csi_driver(self, name: str, nodes: NodeGroup) -> aws.eks.Addon:
         role, policies = self._role(
             f"{name}-ebs-csi",
-            "pods.eks.amazonaws.com",
-            ["service-role/AmazonEBSCSIDriverPolicyV2"],
-            ["sts:AssumeRole", "sts:TagSession"],
+            aws_facts.POD_IDENTITY_PRINCIPAL,
+            [aws_facts.EBS_CSI_POLICY],
+            aws_facts.POD_IDENTITY_ACTIONS,
         )
         identity = aws.eks.AddonPodIdentityAssociationArgs(
-            service_account="ebs-csi-controller-sa", role_arn=role.arn
+            service_account=aws_facts.EBS_CSI_SERVICE_ACCOUNT, role_arn=role.arn
         )
-        return self._addon("aws-ebs-csi-driver", after=[nodes, *policies], identity=identity)
+        return self._addon(aws_facts.EBS_CSI_DRIVER, after=[nodes, *policies], identity=identity)

@@ -9,18 +9,13 @@ from typing import Final, Literal
 import pulumi
 import pulumi_aws as aws
 
+from components import aws_facts
 from components.errors import ArgumentError
 
 NatLayout = Literal["single", "per-az", "none"]
 
 SUBNETS_PER_KIND: Final = 8
 """The range is cut into sixteen: the first eight for public subnets, the last eight for private ones."""
-
-ZONES_WITHOUT_EKS: Final = ("use1-az3", "usw1-az2", "cac1-az3")
-"""Zone ids in which EKS has no control plane (EKS user guide, "Subnet requirements")."""
-
-INTERFACE_SERVICES: Final = ("ec2", "ecr.api", "ecr.dkr", "sts", "eks", "eks-auth", "logs")
-"""What nodes and add-ons call; S3, where ECR keeps layers, has a free gateway endpoint instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +63,9 @@ class Network(pulumi.ComponentResource):
         self.ready = []
         zones = aws.get_availability_zones_output(
             state="available",
-            exclude_zone_ids=list(ZONES_WITHOUT_EKS),
+            exclude_zone_ids=list(aws_facts.ZONES_WITHOUT_EKS),
+            # Otherwise Local Zones that the account opted into are listed beside the region's own.
+            filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=[aws_facts.NO_OPT_IN])],
             opts=pulumi.InvokeOutputOptions(parent=self),
         )
         self._zone_names = zones.names
@@ -166,7 +163,7 @@ class Network(pulumi.ComponentResource):
         aws.ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=self._vpc.id,
-            service_name=f"com.amazonaws.{self._args.region}.s3",
+            service_name=aws_facts.endpoint_service(self._args.region, "s3"),
             vpc_endpoint_type="Gateway",
             route_table_ids=[table.id for table in tables],
             opts=self._child(),
@@ -188,11 +185,11 @@ class Network(pulumi.ComponentResource):
             ],
             opts=self._child(),
         )
-        for service in INTERFACE_SERVICES:
+        for service in aws_facts.INTERFACE_SERVICES:
             aws.ec2.VpcEndpoint(
                 f"{self._name}-{service}",
                 vpc_id=self._vpc.id,
-                service_name=f"com.amazonaws.{self._args.region}.{service}",
+                service_name=aws_facts.endpoint_service(self._args.region, service),
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=[subnet.id for subnet in subnets],

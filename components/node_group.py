@@ -9,6 +9,7 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
+from components import aws_facts
 from components.errors import ArgumentError
 
 STACK_LABEL: Final = "drcio.io/stack"
@@ -54,7 +55,7 @@ class NodeGroup(pulumi.ComponentResource):
             ),
             block_device_mappings=[
                 aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
-                    device_name="/dev/xvda",
+                    device_name=aws_facts.ROOT_DEVICE,
                     ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                         volume_size=args.disk_gib,
                         volume_type="gp3",
@@ -72,7 +73,7 @@ class NodeGroup(pulumi.ComponentResource):
             cluster_name=args.cluster_name,
             node_role_arn=args.node_role_arn,
             subnet_ids=args.subnet_ids,
-            ami_type="AL2023_x86_64_STANDARD",
+            ami_type=aws_facts.NODE_AMI_TYPE,
             capacity_type="SPOT" if args.spot else "ON_DEMAND",
             instance_types=list(args.instance_types),
             scaling_config=aws.eks.NodeGroupScalingConfigArgs(

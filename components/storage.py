@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import aws_facts
 from components.errors import ArgumentError
 from components.kubernetes import SKIP_AWAIT, Destination, in_cluster
 
@@ -46,7 +47,7 @@ class Storage(pulumi.ComponentResource):
             k8s.storage.v1.StorageClass(
                 f"{name}-class",
                 metadata=k8s.meta.v1.ObjectMetaArgs(name=args.make_class),
-                provisioner="ebs.csi.aws.com",
+                provisioner=aws_facts.GP3_PROVISIONER,
                 parameters={
                     "type": "gp3",
                     "iops": str(args.iops),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from components.network import INTERFACE_SERVICES
+from components.aws_facts import INTERFACE_SERVICES
 from stacks import prices
 from stacks.settings import EKS, Settings
 

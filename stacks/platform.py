@@ -56,6 +56,7 @@ def _own(settings: Settings) -> Platform:
         settings.cluster.name,
         ClusterArgs(
             cluster_name=settings.cluster.name,
+            region=settings.region,
             version=settings.cluster.version,
             vpc_id=network.vpc_id,
             control_plane_subnet_ids=network.all_subnet_ids,

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.aws_facts import INTERFACE_SERVICES
 from components.errors import ArgumentError
 from components.image import source_hash
 from components.kubernetes import on_stack_node, sharing_volume, with_image
-from components.network import INTERFACE_SERVICES, NetworkArgs, subnet_cidrs
+from components.network import NetworkArgs, subnet_cidrs
 from components.node_group import NodeGroupArgs
 from components.storage import StorageArgs
 from stacks.testing import render
