@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.kubernetes import (
-    SKIP_AWAIT,
+    ONCE_STARTED,
     Destination,
     Tree,
     as_args,
@@ -20,6 +20,7 @@ from components.kubernetes import (
     sharing_volume,
     with_image,
 )
+from components.presence import Presence
 from lp_batch import manifest
 
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
@@ -44,10 +45,12 @@ class BatchJobArgs:
     """Per pod; 0 is no limit."""
     stack: str | None
     """Whose nodes to use; None leaves the choice to the scheduler."""
+    presence: Presence
+    """What the job goes with when the scenario has none."""
 
 
 class BatchJob(pulumi.ComponentResource):
-    """A Job that nobody waits for: it must run while other things happen."""
+    """A Job whose end nobody waits for: it must run while other things happen."""
 
     def __init__(
         self,
@@ -60,10 +63,10 @@ class BatchJob(pulumi.ComponentResource):
         self.job = k8s.batch.v1.Job(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=manifest.APP,
+                name=args.presence.tie(manifest.APP),
                 namespace=args.namespace,
                 labels={"app": manifest.APP},
-                annotations=SKIP_AWAIT,
+                annotations=ONCE_STARTED,
             ),
             spec=as_args(
                 k8s.batch.v1.JobSpecArgs,

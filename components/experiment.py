@@ -13,7 +13,15 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.experiment_results import OUTPUT_FIELDS, field_of
-from components.kubernetes import SKIP_AWAIT, Destination, Tree, as_args, in_cluster, on_stack_node
+from components.kubernetes import (
+    AGAIN_IF_FAILED,
+    SKIP_AWAIT,
+    Destination,
+    Tree,
+    as_args,
+    in_cluster,
+    on_stack_node,
+)
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_APP
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiment_runner.manifest import APP, RunnerOptions, pod_template
@@ -89,7 +97,9 @@ class Experiment(pulumi.ComponentResource):
         )
         job = k8s.batch.v1.Job(
             name,
-            metadata=metadata,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=job_name, namespace=args.namespace, labels={"app": APP}, annotations=AGAIN_IF_FAILED
+            ),
             spec=cast(pulumi.Output[k8s.batch.v1.JobSpecArgs], spec),
             # Another hash is another Job: the old one goes first, so that the two do not load at once.
             opts=in_cluster(

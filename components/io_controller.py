@@ -9,6 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
+from components.presence import Presence
 from drcio_controller import manifest
 from drcio_controller.config import Config, PolicyName, dump
 
@@ -27,6 +28,8 @@ class IoControllerArgs:
     """Ends the names of cluster-wide objects, so that several stacks fit into one cluster."""
     stack: str | None
     """Whose nodes to manage; None manages all of the cluster."""
+    presence: Presence
+    """What the agents go with when the scenario has none; each puts its node's knobs back as it ends."""
 
 
 class IoController(pulumi.ComponentResource):
@@ -57,7 +60,9 @@ class IoController(pulumi.ComponentResource):
         )
         daemon_set = k8s.apps.v1.DaemonSet(
             name,
-            metadata=metadata,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=args.presence.tie(APP), namespace=args.namespace, labels={"app": APP}
+            ),
             spec=as_args(
                 k8s.apps.v1.DaemonSetSpecArgs,
                 {

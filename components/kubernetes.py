@@ -14,6 +14,13 @@ from components.node_group import STACK_LABEL
 SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
 """For what is not done, bound or ready until something later happens."""
 
+ONCE_STARTED: Final = {"pulumi.com/waitFor": "jsonpath={.status.startTime}"}
+"""For a Job that must run while other things happen: made once it has started, and gone once its pods
+are; `skipAwait` would not wait for the deletion either (pulumi-kubernetes, metadata/overrides.go)."""
+
+AGAIN_IF_FAILED: Final = {"pulumi.com/replaceUnready": "true"}
+"""For a Job: the next update replaces one that failed; it would wait for it again otherwise."""
+
 VOLUME_LABEL: Final = "drcio.io/volume"
 """Pods with the same value share a ReadWriteOnce volume, hence a node."""
 

@@ -53,6 +53,8 @@ class Registration:
     """Paths of inputs that the engine would encrypt, such as `stringData.password`."""
     dependencies: frozenset[str]
     """URNs of what must exist first: through `depends_on`, inputs and the provider."""
+    from_outputs: Mapping[str, frozenset[str]]
+    """By input: URNs of the resources from whose outputs it is made."""
     is_component: bool
     is_read: bool
     """It is only looked at: another stack's outputs, an object that a Job fills."""
@@ -298,6 +300,9 @@ class _Recorder(mocks.MockMonitor):
                     inputs=cast(Inputs, plain),
                     secret_inputs=frozenset(secrets),
                     dependencies=frozenset(dependencies - {""}),
+                    from_outputs={
+                        name: frozenset(needed.urns) for name, needed in request.propertyDependencies.items()
+                    },
                     is_component=not request.custom and not request.remote,
                     is_read=False,
                     delete_before_replace=request.deleteBeforeReplace,
@@ -321,6 +326,7 @@ class _Recorder(mocks.MockMonitor):
                 inputs={"id": request.id},
                 secret_inputs=frozenset(),
                 dependencies=frozenset({*request.dependencies, _urn_of(request.provider)} - {""}),
+                from_outputs={},
                 is_component=False,
                 is_read=True,
                 delete_before_replace=False,

@@ -19,6 +19,7 @@ from components.monitors import Monitors, MonitorsArgs, Target
 from components.namespace import namespace
 from components.observability.resources import ExperimentRules, Rules, RulesArgs
 from components.observability.rules import Owner, rule_groups
+from components.presence import Presence, PresenceArgs
 from components.storage import Storage, StorageArgs
 from drcio_controller import config as controller_config
 from drcio_controller import manifest as controller_manifest
@@ -90,6 +91,17 @@ def build_workloads(
     monitored = here
     system = f"{space}-system"
     owner = Owner(namespace=space, system_namespace=system, whole_cluster=platform.node_stack is None)
+    agents = Presence(
+        "io-controller-presence",
+        PresenceArgs(app=controller_manifest.APP_LABEL, namespace=space, present=parts.controller),
+        here,
+    )
+    batch = Presence(
+        "lp-batch-presence",
+        PresenceArgs(app=batch_manifest.APP, namespace=space, present=parts.batch_job),
+        here,
+    )
+    measured += [agents, batch]
     if parts.controller:
         system_namespace = namespace(system, "privileged", platform.where)
         monitored = monitored.then(system_namespace)
@@ -101,6 +113,7 @@ def build_workloads(
                 config=controller_settings(settings),
                 suffix=suffix,
                 stack=platform.node_stack,
+                presence=agents,
             ),
             platform.where.then(system_namespace),
         )
@@ -123,6 +136,7 @@ def build_workloads(
                 file_size=settings.batch.file_size,
                 rate_mib_s=settings.batch.rate_mib_s,
                 stack=platform.node_stack,
+                presence=batch,
             ),
             # The service prepares its data undisturbed.
             with_volume.then(service),

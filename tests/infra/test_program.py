@@ -41,6 +41,8 @@ AWS_BASE = {
 }
 SERVICE = {
     "Namespace": 1,
+    # Of the batch job and the controller: whether they are there.
+    "ConfigMap": 2,
     "PersistentVolumeClaim": 1,
     "PriorityClass": 1,
     "Deployment": 1,
@@ -155,7 +157,9 @@ def test_changing_the_scenario_changes_only_its_part(before: str, after: str) ->
     old, new = ({item.urn: item.inputs for item in run.registrations} for run in runs)
     changed = {urn for urn in old if new.get(urn) != old[urn]}
     added = {urn.partition("::drcio-eks::")[2] for urn in set(new) - set(old)}
-    assert changed == set()
+    assert {urn.rpartition("::")[2] for urn in changed} == {
+        {"contention": "lp-batch-presence", "drcio": "io-controller-presence"}[after]
+    }
     assert added
     assert all(
         "BatchJob" in urn or "IoController" in urn or "-system" in urn or "monitors" in urn or "rules-" in urn
@@ -207,6 +211,20 @@ def test_workloads_wait_for_what_they_use() -> None:
     assert waits_for(run, agent, one(run, "ConfigMap", "io-controller-config"))
     assert waits_for(run, agent, one(run, "ClusterRoleBinding"))
     assert waits_for(run, one(run, "PodMonitor", "hp-gnn"), one(run, "Release"))
+
+
+@pytest.mark.parametrize(("kind", "marker"), [("Job", "lp-batch"), ("DaemonSet", "io-controller")])
+def test_what_a_scenario_drops_is_made_from_a_marker_that_is_always_there(kind: str, marker: str) -> None:
+    # What the engine makes of it is tested on the engine: tests/engine.
+    run = testing.render("drcio", GIVEN_IMAGES)
+    made = one(run, "ConfigMap", f"{marker}-presence")
+    part = next(item for item in run.registrations if item.type.endswith(f":{kind}") and item.name in marker)
+    assert made.urn in part.from_outputs["metadata"]
+    assert made.delete_before_replace
+    gone = testing.render("baseline", GIVEN_IMAGES)
+    left = one(gone, "ConfigMap", f"{marker}-presence")
+    assert left.inputs["metadata"]["name"] != made.inputs["metadata"]["name"]
+    assert waits_for(gone, one(gone, "Job", "experiment"), left)
 
 
 def test_nothing_waits_for_itself() -> None:
