@@ -13,6 +13,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.experiment_results import OUTPUT_FIELDS, field_of
+from components.experiment_rights import RightsArgs, experiment_rights
 from components.kubernetes import (
     AGAIN_IF_FAILED,
     SKIP_AWAIT,
@@ -51,6 +52,14 @@ class ExperimentArgs:
     """What the controller runs on: weights, policy, targets; empty where there is none."""
     service_url: str
     claim: str
+    workloads: Tree
+    """What the workloads are given beyond the spec, such as the service's CPU."""
+    expected_pods: Mapping[str, int]
+    """App label to how many of its pods run in the scenario."""
+    controller_digest: str | None
+    """Of the configuration that must be in force; None where there is no controller."""
+    suffix: str
+    """Ends the names of cluster-wide objects, so that several stacks fit into one cluster."""
     batch_job: bool
     controller_namespace: str | None
     """None where the scenario has no controller."""
@@ -90,7 +99,9 @@ class Experiment(pulumi.ComponentResource):
             spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
             opts=in_cluster(self, where),
         )
-        rights = self._rights(name, job_name, args.namespace, where)
+        rights = experiment_rights(
+            self, name, RightsArgs(namespace=args.namespace, config_map=job_name, suffix=args.suffix), where
+        )
         sources = self._sources(name, args, where)
         spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
             lambda known: _job_spec(args, known["image"], known["job_name"], known["images"])
@@ -121,37 +132,6 @@ class Experiment(pulumi.ComponentResource):
         told = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])
         self.register_outputs({"verdict": told.apply(lambda known: _tell(self, *known))})
 
-    def _rights(
-        self, name: str, job_name: pulumi.Output[str], namespace: str, where: Destination
-    ) -> list[pulumi.Resource]:
-        """Return an account that may read and patch the one ConfigMap."""
-        child = in_cluster(self, where)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=namespace, labels={"app": APP})
-        account = k8s.core.v1.ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child
-        )
-        role = k8s.rbac.v1.Role(
-            f"{name}-role",
-            metadata=metadata,
-            rules=[
-                k8s.rbac.v1.PolicyRuleArgs(
-                    api_groups=[""],
-                    resources=["configmaps"],
-                    resource_names=[job_name],
-                    verbs=["get", "patch"],
-                )
-            ],
-            opts=child,
-        )
-        binding = k8s.rbac.v1.RoleBinding(
-            f"{name}-binding",
-            metadata=metadata,
-            role_ref=k8s.rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=APP),
-            subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=APP, namespace=namespace)],
-            opts=in_cluster(self, where, role),
-        )
-        return [account, binding]
-
     def _sources(self, name: str, args: ExperimentArgs, where: Destination) -> list[pulumi.Resource]:
         """Return headless Services, by which the Job finds the pods without a right to list them."""
         wanted = [(SERVICE_APP, args.namespace, SERVICE_PORT)]
@@ -178,7 +158,15 @@ class Experiment(pulumi.ComponentResource):
 
 def named(args: ExperimentArgs, images: Mapping[str, str]) -> str:
     """Return the Job's name: twelve hex digits over everything that is measured, and with what."""
-    measured = [args.spec, args.run, args.pods, args.controller_config, dict(images)]
+    measured = [
+        args.spec,
+        args.workloads,
+        args.expected_pods,
+        args.run,
+        args.pods,
+        args.controller_config,
+        dict(images),
+    ]
     text = json.dumps(measured, sort_keys=True)
     return f"{APP}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -223,6 +211,8 @@ def _job_spec(args: ExperimentArgs, image: str, job_name: str, images: Mapping[s
             lp_metrics=_address(BATCH_APP, args.namespace, BATCH_PORT) if args.batch_job else None,
             controller=None if agents is None else _address(CONTROLLER_APP, agents, CONTROLLER_PORT),
             claim=args.claim,
+            expected_pods=args.expected_pods,
+            controller_config=args.controller_digest,
             facts={"images": dict(images)},
             pods=args.pods,
         )

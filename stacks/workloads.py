@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -152,7 +153,7 @@ def build_workloads(
         Rules("rules", RulesArgs(owner=owner, groups=groups), monitored)
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
-        args = _experiment(settings, parts, service.url, images, platform.node_stack)
+        args = _experiment(settings, parts, service.url, images, platform.node_stack, suffix)
         results = Experiment("experiment", args, with_volume.then(*measured)).outputs
         if settings.monitoring.enabled:
             ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
@@ -169,8 +170,10 @@ def _experiment(
     service_url: str,
     images: Mapping[str, pulumi.Input[str]],
     stack: str | None,
+    suffix: str,
 ) -> ExperimentArgs:
     experiment = settings.experiment
+    controller = controller_settings(settings) if parts.controller else None
     return ExperimentArgs(
         namespace=settings.workload_namespace,
         image=images[EXPERIMENT],
@@ -179,7 +182,16 @@ def _experiment(
         run=experiment.run,
         # Only what runs in the scenario: an image that is built and unused changes no result.
         images={name: images[name] for name in needed(parts)},
-        controller_config=controller_config.dump(controller_settings(settings)) if parts.controller else "",
+        controller_config=controller_config.dump(controller) if controller else "",
+        controller_digest=controller_config.digest(controller) if controller else None,
+        workloads=_given_to_workloads(settings, parts),
+        expected_pods={
+            service_manifest.NAME: settings.service.replicas,
+            **({batch_manifest.APP: settings.batch.parallelism} if parts.batch_job else {}),
+            # One agent on the service's node.
+            **({controller_manifest.APP_LABEL: 1} if parts.controller else {}),
+        },
+        suffix=suffix,
         service_url=service_url,
         claim=CLAIM,
         batch_job=parts.batch_job,
@@ -188,6 +200,14 @@ def _experiment(
         pods=experiment.pods,
         stack=stack,
     )
+
+
+def _given_to_workloads(settings: Settings, parts: Parts) -> dict[str, object]:
+    """Return what the workloads are told beyond the spec, in so far as the scenario has them."""
+    batch = dataclasses.asdict(settings.batch) if parts.batch_job else None
+    # How the service is exposed does not reach its pods.
+    service = {k: v for k, v in dataclasses.asdict(settings.service).items() if k != "load_balancer"}
+    return {"batch": batch, "service": service}
 
 
 def experiment_spec(settings: Settings, parts: Parts) -> dict[str, object]:

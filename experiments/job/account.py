@@ -34,11 +34,18 @@ def cut(status: JsonObject, *, namespace: str, apps: Sequence[str]) -> JsonObjec
         return None
     return {
         "policy": status.get("policy"),
+        "config_digest": status.get("config_digest"),
         "devices": [
             {name: entry.get(name) for name in _DEVICE_FIELDS} for entry in _objects(status.get("devices"))
         ],
         "pods": pods,
     }
+
+
+def config_of(account: JsonObject) -> str | None:
+    """Return the digest of the configuration that the controller runs on."""
+    digest = account.get("config_digest")
+    return digest if isinstance(digest, str) and digest else None
 
 
 def app_of(pod_name: JsonValue, apps: Sequence[str]) -> str | None:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from drcio_controller.kube.endpoint import Endpoint, at_url, in_cluster
 from drcio_controller.kube.errors import EndpointError
 from experiments.errors import ExperimentError, SpecError
+from experiments.job.api import Api
 from experiments.job.configmap import ConfigMap
 from experiments.job.errors import NotPublished
 from experiments.job.measure import Measurement, measure
@@ -28,6 +29,7 @@ from experiments.job.observer import PodWeb, Sources
 from experiments.job.peers import Crew
 from experiments.job.publish import Published
 from experiments.job.recording import Place
+from experiments.job.scene import Scene
 from experiments.jsonfields import Field, JsonObject, JsonValue, parse_document
 from experiments.spec import NO_POLICY, SPEC_SCHEMA, Spec, load_spec, plan_runs
 
@@ -49,8 +51,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     signal.signal(signal.SIGTERM, ask)
     try:
         wanted = _measurement(options)
-        config_map = ConfigMap(_endpoint(options, given), options.namespace, options.config_map)
-        published = measure(wanted, config_map, PodWeb(), stop=stop, say=_say)
+        api = Api(_endpoint(options, given))
+        config_map = ConfigMap(api, options.namespace, options.config_map)
+        published = measure(wanted, config_map, PodWeb(), api, stop=stop, say=_say)
     except (ExperimentError, EndpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
@@ -81,9 +84,31 @@ def _measurement(options: argparse.Namespace) -> Measurement:
         ),
         place=Place(hp_app=options.hp_app, lp_app=options.lp_app, claim=options.claim),
         crew=crew,
+        scene=_scene(options),
+        controller_config=options.controller_config,
         facts=_object(options.facts, "--facts"),
         ready_timeout_s=options.ready_timeout,
         flowing_timeout_s=options.flowing_timeout,
+        alone_timeout_s=options.alone_timeout,
+    )
+
+
+def _scene(options: argparse.Namespace) -> Scene | None:
+    if options.expected_pods is None:
+        return None
+    given = _object(options.expected_pods, "--expected-pods")
+    expected = {
+        app: Field(count, app, "--expected-pods", "a number of pods by app label").count()
+        for app, count in given.items()
+    }
+    return Scene(
+        namespace=options.namespace,
+        service=options.hp_app,
+        batch_job=options.lp_app,
+        controller=options.controller_app,
+        experiment=options.own_app,
+        job_uid=options.token,
+        expected=expected,
     )
 
 
@@ -145,11 +170,22 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--controller", metavar="HOST:PORT", help="the controller's pods' /status")
     parser.add_argument("--hp-app", default="hp-gnn-service", metavar="NAME", help="what its pods are named")
     parser.add_argument("--lp-app", default="lp-batch", metavar="NAME", help="likewise of the batch job")
+    parser.add_argument("--controller-app", default="drcio-controller", metavar="NAME", help="likewise")
+    parser.add_argument("--own-app", default="drcio-experiment", metavar="NAME", help="likewise of this Job")
     parser.add_argument("--claim", default="shared-data", metavar="NAME", help="claim of the shared volume")
     parser.add_argument("--config-map", required=True, metavar="NAME", help="where the results go")
     parser.add_argument("--namespace", required=True, metavar="NAME", help="of ConfigMap and workloads")
     parser.add_argument("--api-server", metavar="URL", help="instead of the one that a pod is told of")
     parser.add_argument("--facts", default="{}", metavar="JSON", help="added to the record's environment")
+    parser.add_argument(
+        "--expected-pods", metavar="JSON", help="app label to pods that may run; others are waited out"
+    )
+    parser.add_argument(
+        "--controller-config", metavar="DIGEST", help="of the configuration that must be in force"
+    )
+    parser.add_argument(
+        "--alone-timeout", type=float, default=300.0, metavar="S", help="for other pods to be gone"
+    )
     parser.add_argument(
         "--ready-timeout", type=float, default=900.0, metavar="S", help="for the service to be ready"
     )

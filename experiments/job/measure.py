@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from experiments.job import account
+from experiments.job.api import Api
 from experiments.job.configmap import ConfigMap
 from experiments.job.counters import Io
-from experiments.job.errors import JobError, NotPublished, ScrapeError, WorkloadNotReady
+from experiments.job.errors import JobError, NotPublished, NotYet, ScrapeError, WorkloadNotReady
 from experiments.job.observer import Observer, Sources, Web
 from experiments.job.peers import Crew, Peers
 from experiments.job.publish import Published, publish_failure, publish_run
 from experiments.job.recording import Place, Restarts, run_record
+from experiments.job.scene import Scene, strangers, told
 from experiments.jsonfields import Field, JsonObject, JsonValue
 from experiments.record import load_load
 from experiments.spec import NO_POLICY, Spec, plan_runs
@@ -29,8 +32,9 @@ from load_generator.schedule import Arrivals
 
 FLOWING_BYTES: Final = 8 << 20
 """What the batch job moves before it counts as doing I/O; its first requests may be of its set-up."""
-CONTROLLER_TIMEOUT_S: Final = 120.0
-"""The controller is deployed before; it has only to see the pods."""
+CONTROLLER_TIMEOUT_S: Final = 300.0
+"""The controller is deployed before; it has only to see the pods and, after a change, its ConfigMap, which
+kubelet brings within two minutes (its sync period and its cache's, a minute each)."""
 REQUEST_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 1.0
 _PROGRESS_EVERY_S: Final = 10.0
@@ -50,10 +54,15 @@ class Measurement:
     sources: Sources
     place: Place
     crew: Crew
+    scene: Scene | None
+    """Who may run meanwhile; None where there is nobody to ask."""
+    controller_config: str | None
+    """Digest of the configuration that is measured; None takes whatever the controller runs on."""
     facts: JsonObject
     """What else the record is to say of its environment, such as the images."""
     ready_timeout_s: float
     flowing_timeout_s: float
+    alone_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +74,13 @@ class _Service:
 
 
 def measure(
-    wanted: Measurement, config_map: ConfigMap, web: Web, *, stop: threading.Event, say: Say
+    wanted: Measurement, config_map: ConfigMap, web: Web, api: Api, *, stop: threading.Event, say: Say
 ) -> Published | None:
     """Measure once and publish; nothing for a generator that only hands its part over.
 
     What keeps it from measuring becomes an invalid result that says so. Raises NotPublished alone.
     """
-    job = _Job(wanted, config_map, web, stop, say)
+    job = _Job(wanted, config_map, web, api, stop, say)
     try:
         if wanted.crew.leads:
             return job.lead()
@@ -90,12 +99,19 @@ class _Job:
     """One generator's part."""
 
     def __init__(
-        self, wanted: Measurement, config_map: ConfigMap, web: Web, stop: threading.Event, say: Say
+        self,
+        wanted: Measurement,
+        config_map: ConfigMap,
+        web: Web,
+        api: Api,
+        stop: threading.Event,
+        say: Say,
     ) -> None:
         self.peers = Peers(wanted.crew, config_map)
         self._wanted = wanted
         self._config_map = config_map
         self._web = web
+        self._api = api
         self._stop = stop
         self._say = say
         (self._planned,) = plan_runs(wanted.spec)
@@ -112,6 +128,7 @@ class _Job:
         observer = Observer(wanted.sources, self._web)
         service = self._wait_for_service()
         self._wait_for_batch_job(observer)
+        self._wait_until_alone()
         self._wait_for_controller(observer)
         self.peers.start_together()
         started_unix_s, began_s = time.time(), time.monotonic()
@@ -178,9 +195,32 @@ class _Job:
         what = f"the batch job at {self._wanted.sources.lp} to do I/O"
         self._wait(flowing, self._wanted.flowing_timeout_s, what)
 
+    def _wait_until_alone(self) -> None:
+        """Wait until nothing runs that is no part of the scenario."""
+        scene = self._wanted.scene
+        if scene is None:
+            return
+
+        def alone() -> bool:
+            if found := strangers(self._api, scene):
+                raise NotYet(told(found))
+            return True
+
+        self._wait(alone, self._wanted.alone_timeout_s, "what is no part of the scenario to be gone")
+
     def _wait_for_controller(self, observer: Observer) -> None:
-        """Wait until the controller knows the workloads; without one the verdict will say what is missing."""
+        """Wait until the controller knows the workloads, and runs on the configuration that is measured.
+
+        Where no configuration is named, the verdict will say what is missing.
+        """
         if self._planned.scenario.policy == NO_POLICY:
+            return
+        if (config := self._wanted.controller_config) is not None:
+            self._wait(
+                lambda: _in_force(observer, config),
+                CONTROLLER_TIMEOUT_S,
+                f"the controller to run on the configuration {config}",
+            )
             return
         try:
             self._wait(
@@ -196,7 +236,7 @@ class _Job:
             try:
                 found = look()
                 problem = "not yet"
-            except ScrapeError as error:
+            except (ScrapeError, NotYet) as error:
                 found, problem = None, str(error)
             if found is not None:
                 return found
@@ -228,6 +268,16 @@ class _Job:
         if self._wanted.crew.size > 1 and sum(part.count for part in load.intervals) < load.completed:
             notes.append("the figures per second are of some of the load generators only")
         return notes
+
+
+def _in_force(observer: Observer, config: str) -> bool:
+    """Return True once the controller of the workloads' node runs on a configuration; raises NotYet."""
+    status = observer.look().account
+    if status is None:
+        raise NotYet("no controller reports the workloads")
+    if (found := account.config_of(status)) != config:
+        raise NotYet(f"it runs on {found or 'one that it does not name'}")
+    return True
 
 
 def _service(page: str) -> _Service:

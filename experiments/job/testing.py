@@ -31,6 +31,7 @@ class FakeNode:
     lp_answers: bool = True
     namespace: str = "drcio"
     engine: str = "iocost"
+    config_digest: str = "0123456789ab"
     effect: str = "effective"
     weights: Mapping[str, int] = field(default_factory=lambda: {"hp-gnn-service": 1000, "lp-batch": 10})
     lp_device: str = DEVICE
@@ -79,6 +80,7 @@ class FakeNode:
         return {
             "node": "node-1",
             "policy": "drcio",
+            "config_digest": self.config_digest,
             "devices": [device],
             "pods": [
                 self._pod("hp-gnn-service", "hp-gnn-service-6f7d-x2x4q", DEVICE, self.rows * 4096),

@@ -10,6 +10,7 @@ import pytest
 
 from components import experiment
 from components.experiment_results import summary
+from drcio_controller import config as controller_config
 from experiments.job import cli
 from stacks.dryrun import DryRun, Registration
 from stacks.testing import GIVEN_IMAGES, render
@@ -53,7 +54,7 @@ def test_job_waits_for_everything_that_it_measures(scenario: str) -> None:
     assert needed >= expected[scenario]
 
 
-def test_its_rights_are_one_config_map() -> None:
+def test_its_rights_are_one_config_map_and_to_see_who_else_runs() -> None:
     run = render("drcio", ON)
     (role,) = [item for item in run.registrations if item.name == "experiment-role"]
     assert role.inputs["rules"] == [
@@ -64,6 +65,26 @@ def test_its_rights_are_one_config_map() -> None:
             "verbs": ["get", "patch"],
         }
     ]
+    (looking,) = [item for item in run.registrations if item.name == "experiment-looking"]
+    assert looking.inputs["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_job_knows_who_may_run_and_on_what_configuration(scenario: str) -> None:
+    spec = job(render(scenario, {**ON, "drcio:service.replicas": "2"})).inputs["spec"]
+    (container,) = spec["template"]["spec"]["containers"]  # type: ignore[index,call-overload]
+    wanted = cli._measurement(cli._parser({}).parse_args(container["args"]))
+    parts = {"baseline": {}, "contention": {"lp-batch": 2}, "drcio": {"lp-batch": 2, "drcio-controller": 1}}
+    assert wanted.scene is not None
+    assert wanted.scene.expected == {"hp-gnn-service": 2, **parts[scenario]}
+    if scenario != "drcio":
+        assert wanted.controller_config is None
+        return
+    (config_map,) = [
+        item for item in render(scenario, ON).registrations if item.name == "io-controller-config"
+    ]
+    text = config_map.inputs["data"]["config.yaml"]  # type: ignore[index,call-overload]
+    assert wanted.controller_config == controller_config.digest(controller_config.parse(text))
 
 
 def test_a_weight_that_nobody_applies_changes_no_name() -> None:
@@ -131,6 +152,11 @@ def test_results_are_read_from_the_object_that_the_job_fills() -> None:
         {"drcio:controller.policy": "step"},
         {"drcio:images.experiment": f"registry.example/experiment@sha256:{'1' * 64}"},
         {"drcio:storage.iops": "6000"},
+        {"drcio:batch.rateMibps": "50"},
+        {"drcio:batch.operations": "1000"},
+        {"drcio:service.memory": "3Gi"},
+        {"drcio:service.replicas": "2"},
+        {"drcio:service.priority": "medium"},
     ],
 )
 def test_what_is_measured_changes_the_name(change: dict[str, str]) -> None:
@@ -144,6 +170,7 @@ def test_what_is_measured_changes_the_name(change: dict[str, str]) -> None:
         {"drcio:monitoring.enabled": "false"},
         {"drcio:monitoring.retentionDays": "30"},
         {"drcio:cluster.publicAccessCidrs": "192.0.2.0/24"},
+        {"drcio:service.loadBalancer": "true"},
     ],
 )
 def test_nothing_else_changes_the_name(change: dict[str, str]) -> None:

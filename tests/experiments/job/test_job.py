@@ -19,7 +19,7 @@ from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.server import serving as api_serving
 from drcio_controller.testing.store import PodStore, Resource
-from experiments.job import cli
+from experiments.job import cli, measure
 from experiments.job.publish import unpack
 from experiments.job.testing import DEVICE, FakeNode, Served, serving
 from experiments.record import RunRecord
@@ -199,6 +199,57 @@ def test_several_generators_share_the_load_and_make_one_record() -> None:
     assert 130 < record.load.sent < 240
     assert results(server)["environment"]["load_generators"] == 3
     assert codes(results(server)) == {"scenarios-missing"}
+
+
+def leftover(app: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{app}-left", "namespace": NAMESPACE, "labels": {"app": app}},
+        "spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "x"}]},
+    }
+
+
+def test_leftovers_of_another_scenario_are_waited_out() -> None:
+    more = ['--expected-pods={"hp-gnn-service": 1}', "--alone-timeout=20"]
+    with serving(FakeNode(lp_answers=False)) as served, api() as server:
+        server.store.create(Resource.PODS, NAMESPACE, leftover("lp-batch"))
+        timer = threading.Timer(2.0, lambda: server.store.delete(Resource.PODS, NAMESPACE, "lp-batch-left"))
+        timer.start()
+        assert cli.main(arguments(spec_of("baseline"), served, server, *more), {}) == 0
+        assert timer.finished.is_set()
+        assert record_of(server).load.sent > 0
+
+
+def test_leftovers_that_stay_make_it_invalid_and_are_named() -> None:
+    more = ['--expected-pods={"hp-gnn-service": 1}', "--alone-timeout=0"]
+    with serving(FakeNode(lp_answers=False)) as served, api() as server:
+        server.store.create(Resource.PODS, NAMESPACE, leftover("lp-batch"))
+        assert cli.main(arguments(spec_of("baseline"), served, server, *more), {}) == 0
+        document = results(server)
+        assert not written(server).get("binaryData"), "nothing was measured"
+    assert document["verdict"] == "invalid"
+    assert "no part of the scenario to be gone: drcio/lp-batch-left" in document["reasons"][0]
+
+
+def test_measures_once_the_controller_runs_on_the_configuration_that_is_to_be_measured() -> None:
+    node = FakeNode(config_digest="older")
+    timer = threading.Timer(2.0, lambda: setattr(node, "config_digest", "wanted"))
+    timer.start()
+    document, record = run("drcio", node, "--controller-config=wanted")
+    assert timer.finished.is_set()
+    assert record.load.sent > 0
+    assert "not-measured" not in codes(document)
+
+
+def test_controller_that_keeps_another_configuration_makes_it_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure, "CONTROLLER_TIMEOUT_S", 0.0)
+    with serving(FakeNode(config_digest="older")) as served, api() as server:
+        more = arguments(spec_of("drcio"), served, server, "--controller-config=wanted")
+        assert cli.main(more, {}) == 0
+        document = results(server)
+    assert document["verdict"] == "invalid"
+    assert "to run on the configuration wanted: it runs on older" in document["reasons"][0]
 
 
 def test_same_seed_offers_the_same_requests() -> None:

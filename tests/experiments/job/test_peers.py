@@ -8,6 +8,7 @@ import pytest
 from drcio_controller.kube.endpoint import at_url
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
+from experiments.job.api import Api
 from experiments.job.configmap import ConfigMap
 from experiments.job.errors import PeersMissing
 from experiments.job.peers import Crew, Peers
@@ -23,7 +24,7 @@ def config_map() -> Iterator[ConfigMap]:
     store = PodStore()
     store.create(Resource.CONFIG_MAPS, NAMESPACE, {"metadata": {"name": NAME, "namespace": NAMESPACE}})
     with serving(store) as server:
-        yield ConfigMap(at_url(server.url), NAMESPACE, NAME)
+        yield ConfigMap(Api(at_url(server.url)), NAMESPACE, NAME)
 
 
 @pytest.fixture
@@ -118,7 +119,9 @@ def test_record_too_large_for_its_share_keeps_its_histograms(
 
 
 def test_generator_that_is_alone_asks_nobody() -> None:
-    alone = Peers(Crew(index=0, size=1, token=""), ConfigMap(at_url("http://127.0.0.1:1"), NAMESPACE, NAME))
+    alone = Peers(
+        Crew(index=0, size=1, token=""), ConfigMap(Api(at_url("http://127.0.0.1:1")), NAMESPACE, NAME)
+    )
     alone.start_together()
     assert alone.merged(own := load(1000, seed=1)) is own
 

@@ -13,6 +13,7 @@ import pytest
 import urllib3
 
 from drcio_controller.agent import Agent, Options
+from drcio_controller.config import digest, parse
 from drcio_controller.errors import NodeError
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import FILE_NAME
@@ -194,6 +195,18 @@ def test_bad_configuration_leaves_the_last_good_one_and_is_seen(rig: Rig) -> Non
     rig.config.write_text("interval_s: 0.1\nclasses: {high: 5000}\n")
 
     rig.expect_weight(cgroup, 5000)
+
+
+def test_status_names_the_configuration_in_force(rig: Rig) -> None:
+    def in_force() -> object:
+        return json.loads(rig.get("/status")[1])["config_digest"]
+
+    good = "interval_s: 0.1\nclasses: {high: 5000}\n"
+    rig.config.write_text(good)
+    eventually(lambda: in_force() == digest(parse(good)), "in force")
+    rig.config.write_text("classes: {high: ")
+    eventually(lambda: "drcio_config_valid 0.0" in rig.get("/metrics")[1], "refused")
+    assert in_force() == digest(parse(good))
 
 
 def test_metrics_of_the_contract_are_served(rig: Rig) -> None:

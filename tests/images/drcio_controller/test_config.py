@@ -19,6 +19,7 @@ from drcio_controller.config import (
     PolicyName,
     PriorityClass,
     VolumeProfile,
+    digest,
     dump,
     parse,
     parse_latency_target,
@@ -132,6 +133,12 @@ configs = st.builds(
 @given(configs)
 def test_dumped_configuration_is_read_back_equal(config: Config) -> None:
     assert parse(dump(config)) == config
+
+
+@given(configs, configs)
+def test_digest_is_of_the_meaning(one: Config, other: Config) -> None:
+    assert digest(parse(dump(one))) == digest(one)
+    assert (digest(one) == digest(other)) == (one == other)
 
 
 @pytest.mark.parametrize(

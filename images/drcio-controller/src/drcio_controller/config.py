@@ -7,6 +7,8 @@ ConfigMap with `dump` and the experiment asks it for the default classes.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -208,6 +210,12 @@ def dump(config: Config) -> str:
         "volumes": volumes,
     }
     return str(yaml.safe_dump(document, sort_keys=False))
+
+
+def digest(config: Config) -> str:
+    """Return twelve hex digits that two configurations share exactly when they mean the same."""
+    meaning = json.dumps(yaml.safe_load(dump(config)), sort_keys=True)
+    return hashlib.sha256(meaning.encode()).hexdigest()[:12]
 
 
 def _mapping(value: object, where: str) -> dict[str, object]:

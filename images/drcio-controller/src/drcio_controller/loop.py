@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId
-from drcio_controller.config import Config, Engine, PolicyName
+from drcio_controller.config import Config, Engine, PolicyName, digest
 from drcio_controller.devices import Device, describe
 from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
@@ -78,6 +78,7 @@ class Controller:
         self._roots = roots
         self._knobs = knobs
         self._config = config
+        self._config_digest = digest(config)
         self._latencies = latencies
         self.tally = tally or Tally()
         self._observer = Observer(roots)
@@ -103,6 +104,7 @@ class Controller:
             self._devices.clear()
             self._refused.clear()
         self._config = config
+        self._config_digest = digest(config)
         self.set_pods(self._kube_pods)
 
     def set_pods(self, pods: Mapping[str, Pod]) -> None:
@@ -177,6 +179,7 @@ class Controller:
             node=self._node_name,
             at_unix_s=at_unix_s,
             policy=self._config.policy_text,
+            config_digest=self._config_digest,
             synced=synced,
             config_error=config_error,
             cgroups=None if self._hierarchy is None else self._cgroups_of(self._hierarchy),

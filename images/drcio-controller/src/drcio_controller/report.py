@@ -58,6 +58,7 @@ def build_status(
     node: str,
     at_unix_s: float,
     policy: str,
+    config_digest: str,
     synced: bool,
     config_error: str,
     hierarchy: Hierarchy | None,
@@ -75,7 +76,7 @@ def build_status(
     if hierarchy is None or cgroups is None:
         problems.append("no kubepods cgroup was found: kubelet has not started a pod yet")
         return NodeStatus(
-            node=node, at_unix_s=at_unix_s, policy=policy, synced=synced,
+            node=node, at_unix_s=at_unix_s, policy=policy, config_digest=config_digest, synced=synced,
             config_error=config_error, problems=tuple(problems),
         )  # fmt: skip
     on_device = {
@@ -88,6 +89,7 @@ def build_status(
         node=node,
         at_unix_s=at_unix_s,
         policy=policy,
+        config_digest=config_digest,
         synced=synced,
         config_error=config_error,
         pods=tuple(

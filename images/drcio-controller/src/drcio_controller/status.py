@@ -83,6 +83,8 @@ class NodeStatus:
     node: str = ""
     at_unix_s: float = 0.0
     policy: str = ""
+    config_digest: str = ""
+    """Of the configuration in force (`config.digest`), by which others know what they measure."""
     synced: bool = False
     config_error: str = ""
     pods: tuple[PodStatus, ...] = ()

@@ -48,6 +48,10 @@ class RunnerOptions:
     lp_metrics: str | None = None
     controller: str | None = None
     claim: str
+    expected_pods: Mapping[str, int] | None = None
+    """App label to how many of its pods may run; everybody else is waited out. None looks at nobody."""
+    controller_config: str | None = None
+    """Digest of the configuration that the controller must run on; None takes what it has."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """Added to the record's environment, such as the images."""
     pods: int = 1
@@ -73,9 +77,12 @@ def pod_template(options: RunnerOptions) -> PodTemplate:
         f"--facts={_dump(options.facts)}",
         f"--pods={options.pods}",
     ]
+    if options.expected_pods is not None:
+        args.append(f"--expected-pods={_dump(options.expected_pods)}")
     for option, value in (
         ("--lp-metrics", options.lp_metrics),
         ("--controller", options.controller),
+        ("--controller-config", options.controller_config),
         ("--api-server", options.api_server),
     ):
         if value is not None:
