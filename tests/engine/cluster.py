@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +16,22 @@ from lp_batch.manifest import APP as BATCH
 from tests.engine.charts import Operator
 from tests.engine.cloud.account import Account, Held, Properties
 from tests.engine.control_plane import ControlPlane
-from tests.engine.kube import Kube, Object, label, path_of
+from tests.engine.kube import BUILT_IN, Kube, Object, is_built_in_role, label, path_of
 from tests.engine.nodes import End, Life, Nodes
 from tests.engine.programs import Programs
 from tests.engine.runner import Runner
 from tests.engine.volumes import DRIVER, Volumes
 
-MEASURES_S: Final = 0.6
-"""How long the stand-in experiment measures."""
 DEFAULT_CLASS: Final = "standard"
+RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+CLEARED: Final = (
+    "/api/v1/namespaces",
+    "/apis/scheduling.k8s.io/v1/priorityclasses",
+    "/apis/storage.k8s.io/v1/storageclasses",
+    "/apis/storage.k8s.io/v1/volumeattributesclasses",
+    "/api/v1/persistentvolumes",
+)
+"""Where a stack's objects begin; those of a namespace go with it."""
 
 
 @dataclass
@@ -41,7 +49,7 @@ class Cluster:
         self.nodes = Nodes(self.kube, self._life_of)
         self.volumes = Volumes(self.kube, self.account, self.nodes.zone_of, lambda: self.has_driver)
         self.operator = Operator(self.kube)
-        self.runner = Runner(self.kube, lambda: [span.app for span in self.nodes.spans if span.ended is None])
+        self.runner = Runner(self.kube, self.nodes.ran_since)
 
     @property
     def kube(self) -> Kube:
@@ -88,27 +96,32 @@ class Cluster:
             and name not in (f"StorageClass /{DEFAULT_CLASS}", f"CSIDriver /{DRIVER}")
         )
 
-    def clear(self) -> None:
-        """Remove what a failed test left, finalizers or not."""
+    def clear(self, within_s: float = 30.0) -> None:
+        """Remove what a failed test left, and return when it is gone."""
         self.lives.clear()
-        for namespace in self.kube.items("/api/v1/namespaces"):
-            name = namespace["metadata"]["name"]
-            if name not in ("default", "kube-system", "kube-public", "kube-node-lease"):
-                self.kube.delete(path_of(namespace, "namespaces"))
-        for path in (
-            "/apis/scheduling.k8s.io/v1/priorityclasses",
-            "/apis/storage.k8s.io/v1/storageclasses",
-            "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-            "/api/v1/persistentvolumes",
-        ):
-            kind = path.rpartition("/")[2]
-            for item in self.kube.items(path):
-                name = item["metadata"]["name"]
-                if re.match(r"drcio|pvc-|prometheus", name):
-                    self.kube.delete(f"{path}/{name}")
-                    if kind == "persistentvolumes":
-                        self.kube.patch(f"{path}/{name}", {"metadata": {"finalizers": None}})
+        deadline = time.monotonic() + within_s
+        while self.leftovers() and time.monotonic() < deadline:
+            for path in CLEARED:
+                for item in self.kube.items(path):
+                    self._remove(f"{path}/{item['metadata']['name']}", item)
+            for kind in ("clusterroles", "clusterrolebindings"):
+                for item in self.kube.items(f"{RBAC}/{kind}"):
+                    if not is_built_in_role(item["metadata"]["name"]):
+                        self.kube.delete(f"{RBAC}/{kind}/{item['metadata']['name']}")
+            for pod in self.kube.items("/api/v1/pods"):
+                if pod["metadata"]["namespace"] not in BUILT_IN:
+                    self.kube.delete(path_of(pod, "pods"), {"gracePeriodSeconds": 0})
+            time.sleep(0.3)
+
+    def _remove(self, path: str, item: Object) -> None:
+        metadata = item["metadata"]
+        keeps = (*BUILT_IN, DEFAULT_CLASS, DRIVER)
+        if metadata["name"] in keeps or metadata["name"].startswith("system-"):
+            return
+        if "deletionTimestamp" not in metadata:
+            self.kube.delete(path)
+        elif metadata.get("finalizers"):
+            self.kube.patch(path, {"metadata": {"finalizers": None}})
 
     def _life_of(self, pod: Object) -> Life:
         app = label(pod, "app")
@@ -119,7 +132,7 @@ class Cluster:
         if any(not self._can_pull(container["image"]) for container in pod["spec"]["containers"]):
             return Life(end=End.NO_IMAGE)
         if app == EXPERIMENT:
-            return Life(end=End.SUCCEED, after_s=MEASURES_S, before_end=self.runner.publish)
+            return Life(end=End.SUCCEED, before_end=self.runner.publish)
         if app == BATCH:
             arguments = pod["spec"]["containers"][0].get("args", ())
             bounded = any(argument.startswith("--num-operations=") for argument in arguments)

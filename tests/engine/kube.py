@@ -182,9 +182,11 @@ def _own_of_control_plane(kind: str, space: str, name: str) -> bool:
         return True
     if kind == "PriorityClass" and name.startswith("system-"):
         return True
-    return kind in ("ClusterRole", "ClusterRoleBinding") and (
-        name.startswith(("system:", "kubeadm:")) or name in ("admin", "edit", "view", "cluster-admin")
-    )
+    return kind in ("ClusterRole", "ClusterRoleBinding") and is_built_in_role(name)
+
+
+def is_built_in_role(name: str) -> bool:
+    return name.startswith("system:") or name in ("admin", "edit", "view", "cluster-admin")
 
 
 def label(item: Mapping[str, Any], name: str) -> str:

@@ -148,6 +148,10 @@ class Nodes:
         for pod in self._pods_on(name):
             self.kube.delete(path_of(pod, "pods"), {"gracePeriodSeconds": 0})
 
+    def ran_since(self, moment: float) -> set[str]:
+        """Return the apps of the pods that ran at any time since a moment of the monotonic clock."""
+        return {span.app for span in self.spans if span.app and (span.ended is None or span.ended > moment)}
+
     @property
     def names(self) -> list[str]:
         return sorted(self._names)

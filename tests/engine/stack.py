@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import runpy
 import shutil
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
@@ -26,6 +29,8 @@ PROJECT: Final = "drcio-eks"
 OWN_PACKAGES: Final = ("stacks", "components")
 FOUND_ON_PATH: Final = "from $PATH at"
 """The engine's warning about a plugin that is not its own installation's; here it is meant."""
+HUNG_S: Final = 150.0
+"""After this long an operation on the bench waits for what will not come; its engine is then killed."""
 UNCHANGED: Final = ("same", "read", "refresh")
 
 
@@ -55,6 +60,8 @@ class Outcome:
     """Diagnostics: errors and warnings."""
     error: str = ""
     seconds: float = 0.0
+    hung: bool = False
+    """Whether it waited for something until the bench's patience was at its end."""
 
     @property
     def changes(self) -> list[Step]:
@@ -127,7 +134,9 @@ class Workspace:
             warnings.simplefilter("ignore")
             for name, value in self.patches.items():
                 module, _, attribute = name.rpartition(".")
-                setattr(__import__(module, fromlist=["_"]), attribute, value)
+                owner = importlib.import_module(module)
+                assert hasattr(owner, attribute), f"the bench stands in for {name}, which is no more"
+                setattr(owner, attribute, value)
             runpy.run_path(str(self.source / "__main__.py"), run_name="__main__")
 
 
@@ -179,13 +188,14 @@ class Stack:
     def preview(self) -> Outcome:
         return self._run("preview")
 
-    def up(self, *, fails: bool = False) -> Outcome:
+    def up(self, *, fails: bool | None = False) -> Outcome:
+        """Update; `fails` is whether it is expected to, None where either will do."""
         return self._run("up", fails=fails)
 
     def refresh(self) -> Outcome:
         return self._run("refresh")
 
-    def destroy(self, *, fails: bool = False) -> Outcome:
+    def destroy(self, *, fails: bool | None = False) -> Outcome:
         return self._run("destroy", fails=fails)
 
     def cancel(self) -> None:
@@ -204,23 +214,42 @@ class Stack:
         assert self._auto is not None
         return self._auto
 
-    def _run(self, operation: str, *, fails: bool = False) -> Outcome:
+    def _run(self, operation: str, *, fails: bool | None = False) -> Outcome:
         outcome, began = Outcome(), time.monotonic()
         method: Callable[..., object] = getattr(self._stack, operation)
+        watchdog = threading.Timer(HUNG_S, kill_engine, (self.name,))
+        watchdog.start()
         try:
             method(on_event=_collector(outcome), color="never")
         except auto.errors.CommandError as error:
             outcome.error = _reason(outcome, str(error))
+        finally:
+            watchdog.cancel()
         outcome.seconds = time.monotonic() - began
+        if outcome.seconds > HUNG_S:
+            outcome.hung = True
+            outcome.error = f"{operation} still waited after {HUNG_S:.0f} s\n{outcome.error}"
         if os.environ.get("DRCIO_BENCH_LOG"):
             print(f"{operation} {self.name}: {outcome.seconds:.1f} s {outcome.counts} {outcome.error[:200]}")
-        if bool(outcome.error) != fails:
+        if fails is not None and bool(outcome.error) != fails:
             raise StackFailed(
                 f"{operation} of {self.name} {'succeeded' if fails else 'failed'} after "
                 f"{outcome.seconds:.0f} s\n"
                 f"{outcome.error or outcome.changed}"
             )
         return outcome
+
+
+def kill_engine(stack: str) -> None:
+    """Kill the engine that works on a stack, as a machine that goes down would."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes().split(b"\0")
+            parent = int(status.rpartition(")")[2].split()[1])
+            if parent == os.getpid() and command[0].endswith(b"pulumi") and stack.encode() in command:
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _collector(outcome: Outcome) -> Callable[[EngineEvent], None]:
