@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
@@ -13,6 +14,8 @@ import pulumi_kubernetes as k8s
 
 from components import aws_facts
 from components.node_group import NodeGroup, NodeGroupArgs
+
+LOG_RETENTION_DAYS: Final = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class ClusterArgs:
     vpc_id: pulumi.Input[str]
     control_plane_subnet_ids: Sequence[pulumi.Input[str]]
     node_subnet_ids: Sequence[pulumi.Input[str]]
+    addon_versions: Mapping[str, str]
+    """Add-ons that keep a version; others get the default one of the cluster's version."""
     nodes_after: Sequence[pulumi.Resource]
     """What must stand before the first node boots: the network's routes."""
     public_access: bool
@@ -57,6 +62,13 @@ class Cluster(pulumi.ComponentResource):
             deletion_window_in_days=7,
             opts=self._child(),
         )
+        # EKS would make the group itself, without an end to what it keeps, and leave it behind.
+        logs = aws.cloudwatch.LogGroup(
+            f"{name}-logs",
+            name=aws_facts.control_plane_log_group(args.cluster_name),
+            retention_in_days=LOG_RETENTION_DAYS,
+            opts=self._child(),
+        )
         self._eks = eks.Cluster(
             f"{name}-eks",
             # A name of our own: the component's children are unknown to a dry run.
@@ -80,7 +92,7 @@ class Cluster(pulumi.ComponentResource):
             use_default_vpc_cni=True,
             kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(enabled=False),
             coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
-            opts=self._child(),
+            opts=self._child(logs),
         )
         role, role_policies = self._role(f"{name}-node", aws_facts.EC2_PRINCIPAL, aws_facts.NODE_POLICIES)
         network_addons = [
@@ -102,6 +114,7 @@ class Cluster(pulumi.ComponentResource):
                 disk_gib=args.disk_gib,
                 stack=args.stack,
                 dedicated=False,
+                version=args.version,
             ),
             # Nodes stay NotReady without routes, rights or the CNI, and EKS then gives the group up.
             opts=self._child(),
@@ -157,9 +170,16 @@ class Cluster(pulumi.ComponentResource):
         after: Sequence[pulumi.Resource] = (),
         identity: aws.eks.AddonPodIdentityAssociationArgs | None = None,
     ) -> aws.eks.Addon:
+        kept = self._args.addon_versions.get(addon)
+        default = aws.eks.get_addon_version_output(
+            addon_name=addon,
+            kubernetes_version=self._args.version,
+            opts=pulumi.InvokeOutputOptions(parent=self),
+        ).version
         return aws.eks.Addon(
             addon,
             addon_name=addon,
+            addon_version=kept or default,
             cluster_name=self._args.cluster_name,
             configuration_values=json.dumps(configuration) if configuration else None,
             pod_identity_associations=[identity] if identity else None,

@@ -52,8 +52,10 @@ class Network(pulumi.ComponentResource):
 
     vpc_id: pulumi.Output[str]
     node_subnet_ids: list[pulumi.Output[str]]
-    """Where nodes go: the private subnets, or the public ones without NAT."""
-    all_subnet_ids: list[pulumi.Output[str]]
+    """Where nodes go, by zone: the private subnets, or the public ones without NAT."""
+    control_plane_subnet_ids: list[pulumi.Output[str]]
+    """Public ones of the first two zones, whatever else there is, so that neither another way out nor
+    another zone touches the control plane. Its interfaces have no public addresses."""
     ready: list[pulumi.Resource]
     """What a node waits for: without its routes it cannot reach the cluster, and EKS gives it up."""
 
@@ -87,7 +89,7 @@ class Network(pulumi.ComponentResource):
 
         self.vpc_id = self._vpc.id
         self.node_subnet_ids = [subnet.id for subnet in private or public]
-        self.all_subnet_ids = [subnet.id for subnet in public + private]
+        self.control_plane_subnet_ids = [subnet.id for subnet in public[:2]]
         self.register_outputs({"vpc_id": self.vpc_id, "node_subnet_ids": self.node_subnet_ids})
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -108,14 +110,22 @@ class Network(pulumi.ComponentResource):
                     role: "1",
                     f"kubernetes.io/cluster/{self._args.cluster_name}": "shared",
                 },
-                opts=self._child(),
+                # A subnet stays where it is, though a zone be added to the region or missing for a day.
+                opts=pulumi.ResourceOptions.merge(
+                    self._child(), pulumi.ResourceOptions(ignore_changes=["availabilityZone"])
+                ),
             )
             for index, cidr in enumerate(cidrs)
         ]
 
     def _route_table(
-        self, name: str, subnets: list[aws.ec2.Subnet], route: aws.ec2.RouteTableRouteArgs
+        self, name: str, subnets: dict[str, aws.ec2.Subnet], route: aws.ec2.RouteTableRouteArgs
     ) -> aws.ec2.RouteTable:
+        """Make a table and give it to subnets, by their names.
+
+        An association is named by its subnet, which has only one: another table is then an update in
+        place, where a new association beside the old would be refused (Resource.AlreadyAssociated).
+        """
         table = aws.ec2.RouteTable(
             f"{self._name}-{name}",
             vpc_id=self._vpc.id,
@@ -125,19 +135,19 @@ class Network(pulumi.ComponentResource):
         )
         self.ready += [
             aws.ec2.RouteTableAssociation(
-                f"{self._name}-{name}-{index}",
+                f"{self._name}-{subnet_name}",
                 route_table_id=table.id,
                 subnet_id=subnet.id,
                 opts=self._child(),
             )
-            for index, subnet in enumerate(subnets)
+            for subnet_name, subnet in subnets.items()
         ]
         return table
 
     def _public_routes(self, public: list[aws.ec2.Subnet]) -> aws.ec2.RouteTable:
         self._gateway = aws.ec2.InternetGateway(f"{self._name}-igw", vpc_id=self._vpc.id, opts=self._child())
         route = aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", gateway_id=self._gateway.id)
-        return self._route_table("public", public, route)
+        return self._route_table("public", _by_name("public", public), route)
 
     def _private_routes(
         self, public: list[aws.ec2.Subnet], private: list[aws.ec2.Subnet]
@@ -145,7 +155,8 @@ class Network(pulumi.ComponentResource):
         """Give each zone its own NAT gateway, or all of them one."""
         if not private:
             return []
-        groups = [[subnet] for subnet in private] if self._args.nat == "per-az" else [private]
+        by_name = _by_name("private", private)
+        groups = [{name: by_name[name]} for name in by_name] if self._args.nat == "per-az" else [by_name]
         tables = []
         for index, group in enumerate(groups):
             address = aws.ec2.Eip(f"{self._name}-nat-{index}", domain="vpc", opts=self._child(self._gateway))
@@ -196,3 +207,7 @@ class Network(pulumi.ComponentResource):
                 security_group_ids=[group.id],
                 opts=self._child(),
             )
+
+
+def _by_name(kind: str, subnets: list[aws.ec2.Subnet]) -> dict[str, aws.ec2.Subnet]:
+    return {f"{kind}-{index}": subnet for index, subnet in enumerate(subnets)}

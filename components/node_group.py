@@ -32,6 +32,8 @@ class NodeGroupArgs:
     stack: str
     dedicated: bool
     """Keep every pod off that does not tolerate the stack's taint: for nodes in a shared cluster."""
+    version: pulumi.Input[str | None]
+    """Of Kubernetes: a group keeps the one that it was made with until it is told another."""
 
     def __post_init__(self) -> None:
         if self.nodes < 1:
@@ -71,6 +73,7 @@ class NodeGroup(pulumi.ComponentResource):
         self.node_group = aws.eks.NodeGroup(
             f"{name}-nodes",
             cluster_name=args.cluster_name,
+            version=args.version,
             node_role_arn=args.node_role_arn,
             subnet_ids=args.subnet_ids,
             ami_type=aws_facts.NODE_AMI_TYPE,

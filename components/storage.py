@@ -38,13 +38,15 @@ class Storage(pulumi.ComponentResource):
     """One ReadWriteOnce claim: all its users run on one node."""
 
     claim_name: str
+    classes: tuple[pulumi.Resource, ...] = ()
+    """The StorageClass, where one is made: what others that use it wait for, and not for the claim."""
 
     def __init__(
         self, name: str, args: StorageArgs, where: Destination, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("drcio:storage:Storage", name, {}, opts)
         if args.make_class is not None:
-            k8s.storage.v1.StorageClass(
+            made = k8s.storage.v1.StorageClass(
                 f"{name}-class",
                 metadata=k8s.meta.v1.ObjectMetaArgs(name=args.make_class),
                 provisioner=aws_facts.GP3_PROVISIONER,
@@ -62,6 +64,7 @@ class Storage(pulumi.ComponentResource):
                 # A StorageClass's parameters cannot change, and its name is fixed.
                 opts=in_cluster(self, where, replace_first=True),
             )
+            self.classes = (made,)
         k8s.core.v1.PersistentVolumeClaim(
             f"{name}-claim",
             metadata=k8s.meta.v1.ObjectMetaArgs(
@@ -77,7 +80,7 @@ class Storage(pulumi.ComponentResource):
                     requests={"storage": f"{args.size_gib}Gi"}
                 ),
             ),
-            opts=in_cluster(self, where, replace_first=True),
+            opts=in_cluster(self, where, *self.classes, replace_first=True),
         )
         self.claim_name = args.claim
         self.register_outputs({"claim_name": self.claim_name})

@@ -35,6 +35,14 @@ def dns_label(text: str) -> str | None:
     return "at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit"
 
 
+def short_dns_label(longest: int) -> Callable[[str], str | None]:
+    """Return a check for a DNS label to which something is added."""
+    expected = (
+        f"at most {longest} lower-case letters, digits and '-', starting and ending with a letter or digit"
+    )
+    return lambda text: None if dns_label(text) is None and len(text) <= longest else expected
+
+
 def latency_target(text: str) -> str | None:
     """Accept what the controller accepts as a target."""
     if text == "":

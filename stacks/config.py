@@ -6,6 +6,7 @@ The only module that reads `pulumi.Config`.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -18,10 +19,14 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from stacks import checks
 from stacks.errors import ConfigError
 from stacks.keys import NAMESPACE, Key, Value, camel, keys_of
+from stacks.kubeconfig import current_context
 from stacks.scenario import parts_of
 from stacks.settings import EKS, EXISTING, Settings
 
 DEFAULT_REGION: Final = "us-east-1"
+"""Where neither the stack nor the environment names one; the AWS provider then has none either."""
+REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+"""Where the AWS provider looks when the stack names no region, in its order."""
 REFERENCE: Final = "docs/reference/configuration.md"
 
 SERVICE_DATA_GIB: Final = 2
@@ -44,10 +49,21 @@ def load() -> Settings:
         name.removeprefix(f"{NAMESPACE}:") for name in everything if name.startswith(f"{NAMESPACE}:")
     )
     given = {name: ours.require(name) for name in names}
-    return parse(given, stack=pulumi.get_stack(), region=pulumi.Config("aws").get("region") or DEFAULT_REGION)
+    return parse(
+        given,
+        stack=pulumi.get_stack(),
+        region=_region(pulumi.Config("aws").get("region"), os.environ),
+        current_context=current_context(os.environ),
+    )
 
 
-def parse(given: Mapping[str, str], *, stack: str, region: str) -> Settings:
+def _region(configured: str | None, environ: Mapping[str, str]) -> str:
+    """Return the region that the AWS provider takes: the stack's own comes before the environment's."""
+    found = (environ.get(name) for name in REGION_VARIABLES)
+    return configured or next((name for name in found if name), DEFAULT_REGION)
+
+
+def parse(given: Mapping[str, str], *, stack: str, region: str, current_context: str = "") -> Settings:
     """Return the settings for a stack's texts as Pulumi hands them over.
 
     `given` has one entry per top-level key, without namespace; structured values are JSON.
@@ -64,7 +80,8 @@ def parse(given: Mapping[str, str], *, stack: str, region: str) -> Settings:
             )
     tree = {name: _decode(name, text) for name, text in given.items()}
     _refuse_unknown(tree, tops, "")
-    settings = _section(Settings, tree, "", {"stack": stack, "region": region})
+    fixed = {"stack": stack, "region": region, "current_context": current_context}
+    settings = _section(Settings, tree, "", fixed)
     _check_together(settings)
     return settings
 

@@ -217,6 +217,11 @@ class _Cloud(mocks.Mocks):
         match args.token:
             case "aws:index/getAvailabilityZones:getAvailabilityZones":
                 return {"names": [f"{self.region}{letter}" for letter in "abcdef"]}, []
+            case "aws:eks/getAddonVersion:getAddonVersion":
+                return {"version": PLACEHOLDER}, []
+            case "pulumi:pulumi:readStackResourceOutputs":
+                # A dry run is of a stack that is not there yet.
+                return {"outputs": {}}, []
             case "aws:ecr/getAuthorizationToken:getAuthorizationToken":
                 return {"userName": "AWS", "password": PLACEHOLDER}, []
         raise RenderError(
@@ -259,6 +264,7 @@ class _Cloud(mocks.Mocks):
             "kubeconfig": PLACEHOLDER,
             "nodeRoleArn": f"arn:aws:iam::{ACCOUNT}:role/node",
             "nodeSubnetIds": ["subnet-0", "subnet-1"],
+            "kubernetesVersion": "1.35",
             "images": {image: f"{registry}/{image}@sha256:{placeholder_digest(image)}" for image in images},
         }
 

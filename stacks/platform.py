@@ -13,6 +13,8 @@ from components.cluster import Cluster, ClusterArgs
 from components.kubernetes import Destination
 from components.network import NatLayout, Network, NetworkArgs
 from components.node_group import NodeGroup, NodeGroupArgs
+from stacks.deployed import Deployed
+from stacks.names import zone_index
 from stacks.settings import EXISTING, Settings
 
 
@@ -31,16 +33,21 @@ class Platform:
     """Outputs by which another stack can use this platform."""
 
 
-def build_platform(settings: Settings) -> Platform:
+def build_platform(settings: Settings, deployed: Deployed) -> Platform:
     """Build or find the cluster that the settings ask for."""
     if settings.platform == EXISTING:
         return _existing(settings)
     if settings.platform_stack:
         return _shared(settings)
-    return _own(settings)
+    return _own(settings, deployed)
 
 
-def _own(settings: Settings) -> Platform:
+def _addons_to_keep(settings: Settings, deployed: Deployed) -> Mapping[str, str]:
+    """Return the add-ons' versions where the cluster's stays, so that AWS's new defaults change nothing."""
+    return deployed.addons if deployed.cluster_version == settings.cluster.version else {}
+
+
+def _own(settings: Settings, deployed: Deployed) -> Platform:
     network = Network(
         settings.cluster.name,
         NetworkArgs(
@@ -59,8 +66,9 @@ def _own(settings: Settings) -> Platform:
             region=settings.region,
             version=settings.cluster.version,
             vpc_id=network.vpc_id,
-            control_plane_subnet_ids=network.all_subnet_ids,
-            node_subnet_ids=network.node_subnet_ids,
+            control_plane_subnet_ids=network.control_plane_subnet_ids,
+            node_subnet_ids=network.node_subnet_ids[:1],
+            addon_versions=_addons_to_keep(settings, deployed),
             nodes_after=network.ready,
             public_access=settings.cluster.public_access,
             public_access_cidrs=settings.cluster.public_access_cidrs,
@@ -69,15 +77,19 @@ def _own(settings: Settings) -> Platform:
             nodes=settings.cluster.nodes,
             spot=settings.cluster.spot,
             disk_gib=settings.cluster.disk_gib,
-            stack=settings.stack,
+            stack=settings.slug,
         ),
     )
     return Platform(
         where=Destination(provider=cluster.provider, after=tuple(cluster.ready)),
         cluster_name=cluster.name,
         kubeconfig=cluster.kubeconfig,
-        node_stack=settings.stack,
-        for_sharing={"nodeRoleArn": cluster.node_role_arn, "nodeSubnetIds": network.node_subnet_ids},
+        node_stack=settings.slug,
+        for_sharing={
+            "nodeRoleArn": cluster.node_role_arn,
+            "nodeSubnetIds": network.node_subnet_ids,
+            "kubernetesVersion": settings.cluster.version,
+        },
     )
 
 
@@ -86,21 +98,22 @@ def _shared(settings: Settings) -> Platform:
     other = pulumi.StackReference(settings.platform_stack)
     cluster_name = cast(pulumi.Output[str], other.require_output("clusterName"))
     kubeconfig: pulumi.Output[str] = pulumi.Output.secret(other.require_output("kubeconfig"))
+    subnets = cast(pulumi.Output[Sequence[str]], other.require_output("nodeSubnetIds"))
     nodes = NodeGroup(
-        f"{settings.stack}-nodes",
+        f"{settings.slug}-nodes",
         NodeGroupArgs(
             cluster_name=cluster_name,
             node_role_arn=cast(pulumi.Output[str], other.require_output("nodeRoleArn")),
-            subnet_ids=cast(
-                pulumi.Output[Sequence[pulumi.Input[str]]], other.require_output("nodeSubnetIds")
-            ),
+            subnet_ids=subnets.apply(lambda ids: [ids[zone_index(settings.stack)]]),
             instance_types=settings.cluster.instance_types,
             nodes=settings.cluster.nodes,
             spot=settings.cluster.spot,
             disk_gib=settings.cluster.disk_gib,
             after=[],
-            stack=settings.stack,
+            stack=settings.slug,
             dedicated=True,
+            # Nodes follow the control plane, which the platform's stack upgrades.
+            version=cast(pulumi.Output[str | None], other.get_output("kubernetesVersion")),
         ),
     )
     provider = k8s.Provider("kubernetes", kubeconfig=kubeconfig, enable_config_map_mutable=True)
@@ -108,18 +121,21 @@ def _shared(settings: Settings) -> Platform:
         where=Destination(provider=provider, after=(nodes,)),
         cluster_name=cluster_name,
         kubeconfig=kubeconfig,
-        node_stack=settings.stack,
+        node_stack=settings.slug,
         shared_images=cast(pulumi.Output[Mapping[str, str]], other.require_output("images")),
     )
 
 
 def _existing(settings: Settings) -> Platform:
-    provider = k8s.Provider(
-        "kubernetes", context=settings.kube_context or None, enable_config_map_mutable=True
-    )
+    if not settings.kube_context and settings.context:
+        pulumi.log.info(
+            f"drcio:kubeContext is empty: this stack is deployed into the current context {settings.context}"
+        )
+    # By name, so that the state keeps it: another current context is then a change, and is refused.
+    provider = k8s.Provider("kubernetes", context=settings.context or None, enable_config_map_mutable=True)
     return Platform(
         where=Destination(provider=provider),
-        cluster_name=settings.kube_context or "current context",
+        cluster_name=settings.context or "current context",
         kubeconfig=None,
         node_stack=None,
     )

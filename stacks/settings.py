@@ -14,6 +14,7 @@ from typing import Final
 from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
 from stacks import checks
 from stacks.keys import key
+from stacks.names import slug
 
 BASELINE: Final = "baseline"
 CONTENTION: Final = "contention"
@@ -71,7 +72,9 @@ class Controller:
 class Cluster:
     """The EKS cluster (platform eks) and the nodes of this stack."""
 
-    name: str = key("drcio-demo", "Name of the EKS cluster.", check=checks.dns_label)
+    # The longest name that is made of it is the control plane's role, NAME-eks-eksRole-role and eight more
+    # characters, of the 64 that IAM allows.
+    name: str = key("drcio-demo", "Name of the EKS cluster.", check=checks.short_dns_label(39))
     version: str = key(
         "1.35",
         "Kubernetes version; choose one in standard support, extended support costs six times as much.",
@@ -249,6 +252,8 @@ class Settings:
 
     stack: str
     region: str
+    current_context: str = ""
+    """Of the kubeconfig that the environment names, for a platform that exists."""
     scenario: str = key(
         DRCIO,
         "baseline is the service alone, contention adds the batch job, drcio adds the controller.",
@@ -273,7 +278,7 @@ class Settings:
     namespace: str = key(
         "",
         "Namespace of the workloads; empty is drcio, or drcio-STACK where platformStack is given.",
-        check=checks.optional(checks.dns_label),
+        check=checks.optional(checks.short_dns_label(63 - len("-system"))),
     )
     io_weights: Mapping[str, int] = key(
         MappingProxyType({name: entry.weight for name, entry in DEFAULT_CLASSES.items()}),
@@ -292,5 +297,32 @@ class Settings:
     experiment: Experiment = field(default_factory=Experiment)
 
     @property
+    def slug(self) -> str:
+        """The stack's name where Kubernetes or EKS allows less than Pulumi does."""
+        return slug(self.stack)
+
+    @property
     def workload_namespace(self) -> str:
-        return self.namespace or (f"drcio-{self.stack}" if self.platform_stack else "drcio")
+        return self.namespace or (f"drcio-{self.slug}" if self.platform_stack else "drcio")
+
+    @property
+    def suffix(self) -> str:
+        """End of the names of cluster-wide objects, so that several stacks fit into one cluster."""
+        space = self.workload_namespace
+        return "" if space == "drcio" else f"-{space.removeprefix('drcio-')}"
+
+    @property
+    def own_class(self) -> str | None:
+        """Name of the StorageClass that the stack makes; None where it uses one that is there."""
+        made = self.platform == EKS and not self.storage.class_name
+        return f"drcio-gp3{self.suffix}" if made else None
+
+    @property
+    def volume_class(self) -> str | None:
+        """Name of the claims' StorageClass; None is the cluster's default."""
+        return self.own_class or self.storage.class_name or None
+
+    @property
+    def context(self) -> str:
+        """The kubeconfig's context into which an existing platform is deployed; empty where there is none."""
+        return self.kube_context or self.current_context

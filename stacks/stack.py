@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
+from stacks.changes import refuse_impossible
+from stacks.deployed import read_deployed
 from stacks.images import resolve_images
 from stacks.outputs import outputs_of
 from stacks.platform import build_platform
@@ -13,9 +15,15 @@ from stacks.workloads import build_workloads
 
 
 def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
-    """Declare every resource of a stack and return its outputs."""
+    """Declare every resource of a stack and return its outputs.
+
+    Raises:
+        ConfigError: the settings ask for a change that a running stack cannot make.
+    """
+    deployed = read_deployed(settings.stack)
+    refuse_impossible(settings, deployed)
     parts = parts_of(settings)
-    platform = build_platform(settings)
+    platform = build_platform(settings, deployed)
     images = resolve_images(settings, parts, platform.shared_images)
     workloads = build_workloads(settings, parts, platform, images)
     return outputs_of(settings, platform, images, workloads)

@@ -52,9 +52,8 @@ def build_workloads(
 ) -> Workloads:
     """Put the stack's workloads onto its platform."""
     space = settings.workload_namespace
-    suffix = "" if space == "drcio" else f"-{space.removeprefix('drcio-')}"
+    suffix = settings.suffix
     here = platform.where.then(namespace(space, "restricted", platform.where))
-    gp3_class = f"drcio-gp3{suffix}" if settings.platform == EKS and not settings.storage.class_name else None
     storage = Storage(
         "storage",
         StorageArgs(
@@ -63,14 +62,14 @@ def build_workloads(
             size_gib=settings.storage.size_gib,
             iops=settings.storage.iops,
             throughput_mib_s=settings.storage.throughput_mib_s,
-            make_class=gp3_class,
+            make_class=settings.own_class,
             use_class=settings.storage.class_name,
         ),
         here,
     )
     with_volume = here.then(storage)
     measured: list[pulumi.Resource] = []
-    monitoring = _monitoring(settings, platform.where.then(storage), gp3_class or settings.storage.class_name)
+    monitoring = _monitoring(settings, platform.where.then(*storage.classes))
     service = FraudService(
         "hp-service",
         FraudServiceArgs(
@@ -277,7 +276,7 @@ def _volume_profiles(settings: Settings) -> tuple[controller_config.VolumeProfil
     )
 
 
-def _monitoring(settings: Settings, where: Destination, storage_class: str) -> Monitoring | None:
+def _monitoring(settings: Settings, where: Destination) -> Monitoring | None:
     """Deploy the chart, unless it is off or the platform's stack has it already."""
     if not settings.monitoring.enabled or settings.platform_stack:
         return None
@@ -288,7 +287,7 @@ def _monitoring(settings: Settings, where: Destination, storage_class: str) -> M
             chart_version=settings.monitoring.chart_version,
             retention_days=settings.monitoring.retention_days,
             storage_gib=settings.monitoring.storage_gib,
-            storage_class=storage_class,
+            storage_class=settings.volume_class or "",
             scaled_to_zero=settings.monitoring.scaled_to_zero,
             load_balancer=settings.monitoring.load_balancer,
         ),

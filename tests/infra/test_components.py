@@ -127,6 +127,7 @@ def test_wrong_arguments_are_refused_with_what_was_expected() -> None:
             after=[],
             stack="s",
             dedicated=False,
+            version="1.35",
         )
     with pytest.raises(ArgumentError, match="expected only one of them"):
         StorageArgs(

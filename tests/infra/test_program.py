@@ -30,6 +30,7 @@ AWS_BASE = {
     "aws:ec2/vpcEndpoint:VpcEndpoint": 1,
     "aws:kms/key:Key": 1,
     "eks:index:Cluster": 1,
+    "aws:cloudwatch/logGroup:LogGroup": 1,
     "aws:iam/role:Role": 2,
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": 4,
     "aws:ec2/launchTemplate:LaunchTemplate": 1,

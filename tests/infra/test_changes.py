@@ -1,0 +1,158 @@
+"""What a running stack cannot become is refused by what its own state says; the rest is let through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import pytest
+
+from components.kubernetes import Tree
+from stacks import dryrun
+from stacks.changes import impossible, refuse_impossible
+from stacks.config import parse
+from stacks.deployed import Deployed, deployed_of
+from stacks.dryrun import DryRun, Registration, dry_run, stack_config
+from stacks.errors import ConfigError
+from stacks.settings import Settings
+from stacks.testing import GIVEN_IMAGES, render
+
+SHARED = {"drcio:platformStack": "acme/drcio-eks/dev"}
+EXISTING = {"drcio:platform": "existing", "drcio:kubeContext": "lab", **GIVEN_IMAGES}
+
+
+def state_of(run: DryRun) -> Mapping[str, Tree]:
+    """Return a dry run as the engine would show it of a stack that is up."""
+    return {item.urn: {"type": _type(item), "outputs": _outputs(item)} for item in run.registrations}
+
+
+def _type(item: Registration) -> str:
+    # The component's child, which a dry run does not make.
+    return "aws:eks/cluster:Cluster" if item.type == "eks:index:Cluster" else item.type
+
+
+def _outputs(item: Registration) -> Tree:
+    inputs = cast(Tree, item.inputs)
+    return {**inputs, "__inputs": inputs} if item.type.startswith("kubernetes:core") else inputs
+
+
+def deployed(overrides: Mapping[str, str] | None = None, stack: str = "drcio") -> Deployed:
+    return deployed_of(state_of(render(stack, dict(overrides or {}))))
+
+
+def settings(overrides: Mapping[str, str] | None = None, **more: str) -> Settings:
+    config = stack_config(dryrun.ROOT, "drcio", dict(overrides or {}))
+    given = {key.removeprefix("drcio:"): text for key, text in config.items() if key.startswith("drcio:")}
+    return parse(given, stack="drcio", region=more.pop("region", "us-east-1"), **more)
+
+
+def keys(wanted: Settings, present: Deployed) -> list[str]:
+    return [found.key for found in impossible(wanted, present)]
+
+
+@pytest.mark.parametrize("overrides", [{}, SHARED, EXISTING])
+def test_a_stack_that_stays_as_it_is_is_let_through(overrides: dict[str, str]) -> None:
+    present = deployed(overrides)
+    assert present.volume is not None
+    assert keys(settings(overrides), present) == []
+
+
+def test_a_stack_that_is_not_there_yet_may_be_anything() -> None:
+    assert deployed_of({}) == Deployed()
+    assert keys(settings({"drcio:storage.iops": "9000"}), Deployed()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"drcio:storage.className": "fast"}, "drcio:storage.className"),
+        ({"drcio:storage.sizeGib": "49"}, "drcio:storage.sizeGib"),
+        ({"drcio:storage.iops": "6000"}, "drcio:storage.iops"),
+        ({"drcio:storage.throughputMibps": "250"}, "drcio:storage.throughputMibps"),
+        ({"drcio:monitoring.storageGib": "40"}, "drcio:monitoring.storageGib"),
+        ({"drcio:cluster.name": "other"}, "drcio:cluster.name"),
+        ({"drcio:network.cidr": "10.1.0.0/16"}, "drcio:network.cidr"),
+        ({"drcio:cluster.version": "1.34"}, "drcio:cluster.version"),
+        ({"drcio:cluster.version": "1.37"}, "drcio:cluster.version"),
+        ({"drcio:namespace": "elsewhere"}, "drcio:namespace"),
+        (SHARED, "drcio:platformStack"),
+        (EXISTING, "drcio:platform"),
+    ],
+)
+def test_what_a_running_stack_cannot_become_is_refused(change: dict[str, str], key: str) -> None:
+    assert key in keys(settings(change), deployed())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"drcio:storage.sizeGib": "51"},
+        {"drcio:cluster.version": "1.36"},
+        {"drcio:network.nat": "per-az"},
+        {"drcio:network.availabilityZones": "3"},
+        {"drcio:scenario": "baseline"},
+        {"drcio:monitoring.enabled": "false"},
+        {"drcio:monitoring.retentionDays": "9"},
+        {"drcio:ioWeights.high": "800"},
+    ],
+)
+def test_what_it_can_become_is_not(change: dict[str, str]) -> None:
+    assert keys(settings(change), deployed()) == []
+
+
+def test_another_region_is_refused() -> None:
+    assert keys(settings(region="eu-west-1"), deployed()) == ["aws:region"]
+
+
+def test_refusal_says_what_is_there_and_what_to_do_instead() -> None:
+    with pytest.raises(ConfigError) as raised:
+        refuse_impossible(
+            settings({"drcio:cluster.version": "1.33"}), deployed({"drcio:cluster.version": "1.30"})
+        )
+    message = str(raised.value)
+    assert "drcio:cluster.version is 1.33 and the running stack has 1.30" in message
+    assert (
+        "hint: set it back to 1.30; or, to go up: pulumi config set --path 'drcio:cluster.version' 1.31"
+        in message
+    )
+
+
+def test_size_is_compared_in_whatever_unit_the_state_has_it() -> None:
+    run = render("drcio")
+    state = dict(state_of(run))
+    (urn,) = [item.urn for item in run.registrations if item.name == "storage-claim"]
+    claim = cast(dict[str, object], state[urn]["outputs"])
+    spec = {"storageClassName": "drcio-gp3", "resources": {"requests": {"storage": "51200Mi"}}}
+    asked = {"metadata": {"namespace": "drcio"}, "spec": spec}
+    state[urn] = {**state[urn], "outputs": {**claim, "__inputs": asked}}
+    present = deployed_of(state)
+    assert present.volume is not None
+    assert present.volume.size_gib == 50
+    assert keys(settings(), present) == []
+
+
+def test_current_context_that_moved_away_is_refused_and_a_named_one_is_not() -> None:
+    unnamed = {**EXISTING, "drcio:kubeContext": ""}
+    present = deployed(EXISTING)
+    assert present.context == "lab"
+    assert keys(settings(unnamed, current_context="lab"), present) == []
+    assert keys(settings(unnamed, current_context="production"), present) == [
+        "the kubeconfig's current context"
+    ]
+    assert keys(settings(EXISTING, current_context="production"), present) == []
+    assert keys(settings({**EXISTING, "drcio:kubeContext": "other"}), present) == ["drcio:kubeContext"]
+
+
+def test_program_asks_the_engine_for_its_own_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = state_of(render("drcio"))
+    answered = dryrun._Cloud.call
+
+    def call(self: dryrun._Cloud, args: object) -> object:
+        if getattr(args, "token", "") == "pulumi:pulumi:readStackResourceOutputs":
+            return {"outputs": state}, []
+        return answered(self, args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dryrun._Cloud, "call", call)
+    dry_run("drcio", stack_config(dryrun.ROOT, "drcio", {}))
+    with pytest.raises(ConfigError, match=r"drcio:storage\.iops is 6000 and the running stack has 3000"):
+        dry_run("drcio", stack_config(dryrun.ROOT, "drcio", {"drcio:storage.iops": "6000"}))
