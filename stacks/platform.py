@@ -13,6 +13,7 @@ from components.cluster import Cluster, ClusterArgs
 from components.kubernetes import Destination
 from components.network import NatLayout, Network, NetworkArgs
 from components.node_group import NodeGroup, NodeGroupArgs
+from components.sharing import PlatformUser, PlatformUserArgs
 from stacks.deployed import Deployed
 from stacks.names import zone_index
 from stacks.settings import EXISTING, Settings
@@ -29,6 +30,8 @@ class Platform:
     """Whose nodes the workloads go to; None leaves the choice to the scheduler."""
     shared_images: pulumi.Output[Mapping[str, str]] | None = None
     """The platform stack's images, where there is such a stack."""
+    owned: bool = False
+    """The cluster is this stack's own, and others may use it."""
     for_sharing: Mapping[str, pulumi.Input[object]] = field(default_factory=dict)
     """Outputs by which another stack can use this platform."""
 
@@ -85,6 +88,7 @@ def _own(settings: Settings, deployed: Deployed) -> Platform:
         cluster_name=cluster.name,
         kubeconfig=cluster.kubeconfig,
         node_stack=settings.slug,
+        owned=True,
         for_sharing={
             "nodeRoleArn": cluster.node_role_arn,
             "nodeSubnetIds": network.node_subnet_ids,
@@ -98,6 +102,12 @@ def _shared(settings: Settings) -> Platform:
     other = pulumi.StackReference(settings.platform_stack)
     cluster_name = cast(pulumi.Output[str], other.require_output("clusterName"))
     kubeconfig: pulumi.Output[str] = pulumi.Output.secret(other.require_output("kubeconfig"))
+    provider = k8s.Provider("kubernetes", kubeconfig=kubeconfig, enable_config_map_mutable=True)
+    user = PlatformUser(
+        "platform-user",
+        PlatformUserArgs(stack=settings.stack, suffix=settings.suffix),
+        Destination(provider=provider),
+    )
     subnets = cast(pulumi.Output[Sequence[str]], other.require_output("nodeSubnetIds"))
     nodes = NodeGroup(
         f"{settings.slug}-nodes",
@@ -109,16 +119,15 @@ def _shared(settings: Settings) -> Platform:
             nodes=settings.cluster.nodes,
             spot=settings.cluster.spot,
             disk_gib=settings.cluster.disk_gib,
-            after=[],
+            after=[user],
             stack=settings.slug,
             dedicated=True,
             # Nodes follow the control plane, which the platform's stack upgrades.
             version=cast(pulumi.Output[str | None], other.get_output("kubernetesVersion")),
         ),
     )
-    provider = k8s.Provider("kubernetes", kubeconfig=kubeconfig, enable_config_map_mutable=True)
     return Platform(
-        where=Destination(provider=provider, after=(nodes,)),
+        where=Destination(provider=provider, after=(user, nodes)),
         cluster_name=cluster_name,
         kubeconfig=kubeconfig,
         node_stack=settings.slug,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
+from components.sharing import PlatformMark
 from stacks.changes import refuse_impossible
 from stacks.deployed import read_deployed
 from stacks.images import resolve_images
@@ -22,8 +23,12 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     """
     deployed = read_deployed(settings.stack)
     refuse_impossible(settings, deployed)
+    made: list[pulumi.Resource] = []
+    pulumi.runtime.register_stack_transformation(lambda args: made.append(args.resource))
     parts = parts_of(settings)
     platform = build_platform(settings, deployed)
     images = resolve_images(settings, parts, platform.shared_images)
     workloads = build_workloads(settings, parts, platform, images)
+    if platform.owned:
+        PlatformMark("platform-mark", settings.workload_namespace, platform.where, tuple(made))
     return outputs_of(settings, platform, images, workloads)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import pulumi.automation as auto
 import yaml
@@ -130,7 +131,9 @@ class Workspace:
         """Run the program as `pulumi up` would, in modules of its own."""
         for module in [it for it in sys.modules if it.split(".")[0] in OWN_PACKAGES]:
             del sys.modules[module]
-        with _first_on_path(self.source), warnings.catch_warnings():
+        # The engine's process starts the program, which so has its environment.
+        environment = mock.patch.dict(os.environ, self.environment)
+        with environment, _first_on_path(self.source), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, value in self.patches.items():
                 module, _, attribute = name.rpartition(".")

@@ -120,7 +120,8 @@ def waits_for(run: DryRun, later: Registration, earlier: Registration) -> bool:
 def test_own_cluster_has_exactly_the_scenarios_resources(scenario: str) -> None:
     run = render(scenario)
     assert aws_types(run) == Counter(AWS_BASE)
-    assert kinds(run) == expected_kinds(scenario, MONITORING, {"StorageClass": 1})
+    # The mark by which others keep the cluster.
+    assert kinds(run) == expected_kinds(scenario, MONITORING, {"StorageClass": 1, "ConfigMap": 1})
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -136,7 +137,8 @@ def test_shared_cluster_adds_a_namespace_and_a_node_of_its_own(scenario: str) ->
     assert aws_types(run) == Counter(
         {"aws:eks/nodeGroup:NodeGroup": 1, "aws:ec2/launchTemplate:LaunchTemplate": 1}
     )
-    assert kinds(run) == expected_kinds(scenario, {"StorageClass": 1})
+    objection = {"ValidatingAdmissionPolicy": 1, "ValidatingAdmissionPolicyBinding": 1}
+    assert kinds(run) == expected_kinds(scenario, {"StorageClass": 1}, objection)
     taint = {"key": "drcio.io/stack", "value": scenario, "effect": "NO_SCHEDULE"}
     assert one(run, "NodeGroup").inputs["taints"] == [taint]
     spec = one(run, "Deployment").inputs["spec"]["template"]["spec"]
@@ -426,3 +428,36 @@ def test_stack_file_overrides_project_values_and_the_command_line_overrides_both
     config = stack_config(ROOT, "dev", {"drcio:cluster.nodes": "3"})
     cluster = yaml.safe_load(config["drcio:cluster"])
     assert (cluster["spot"], cluster["nodes"], cluster["version"]) == (True, "3", "1.35")
+
+
+def test_owners_mark_is_made_last_and_so_destroyed_first() -> None:
+    run = testing.render("drcio", {})
+    mark = one(run, "ConfigMap", "platform-mark")
+    after = {item.urn for item in run.registrations} - {mark.urn, mark.parent}
+    missing = {urn for urn in after if urn not in _reached(run, mark) and "StackReference" not in urn}
+    assert {urn.rpartition("::")[2] for urn in missing} == set()
+
+
+def _reached(run: DryRun, start: Registration) -> set[str]:
+    by_urn = {item.urn: item for item in run.registrations}
+    seen: set[str] = set()
+    pending = [*start.dependencies]
+    while pending:
+        urn = pending.pop()
+        if urn in seen:
+            continue
+        seen.add(urn)
+        if urn in by_urn:
+            pending += [*by_urn[urn].dependencies, by_urn[urn].parent]
+    return seen
+
+
+def test_a_stack_that_shares_forbids_to_destroy_the_platform() -> None:
+    run = render("drcio", SHARED)
+    policy = one(run, "ValidatingAdmissionPolicy").inputs["spec"]
+    (rule,) = policy["matchConstraints"]["resourceRules"]
+    mark = one(render("dev"), "ConfigMap", "platform-mark").inputs["metadata"]["name"]
+    assert rule["resourceNames"] == [mark]
+    assert "pulumi destroy --stack drcio first" in policy["validations"][0]["message"]
+    binding = one(run, "ValidatingAdmissionPolicyBinding")
+    assert waits_for(run, one(run, "NodeGroup"), binding), "it objects until its nodes are gone"
