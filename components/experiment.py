@@ -12,10 +12,10 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.experiment_results import OUTPUT_FIELDS, field_of
+from components.experiment_results import OUTPUT_FIELDS, failure_of, field_of
 from components.experiment_rights import RightsArgs, experiment_rights
 from components.kubernetes import (
-    AGAIN_IF_FAILED,
+    ONCE_ENDED,
     SKIP_AWAIT,
     Destination,
     Tree,
@@ -33,6 +33,8 @@ from lp_batch.manifest import METRICS_PORT as BATCH_PORT
 
 SLACK_S: Final = 1800
 """Beyond the load itself: the service becomes ready, the batch job writes its files, the judging."""
+ENDING_S: Final = 120
+"""From the Job's deadline to the condition that says so: its pods are stopped first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ class Experiment(pulumi.ComponentResource):
         job = k8s.batch.v1.Job(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=job_name, namespace=args.namespace, labels={"app": APP}, annotations=AGAIN_IF_FAILED
+                name=job_name, namespace=args.namespace, labels={"app": APP}, annotations=ONCE_ENDED
             ),
             spec=cast(pulumi.Output[k8s.batch.v1.JobSpecArgs], spec),
             # Another hash is another Job: the old one goes first, so that the two do not load at once.
@@ -120,13 +122,17 @@ class Experiment(pulumi.ComponentResource):
                 *rights,
                 *sources,
                 replace_first=True,
-                timeout=f"{args.run_s + SLACK_S}s",
+                # Beyond the Job's own deadline, whose end is a result.
+                timeout=f"{args.run_s + SLACK_S + ENDING_S}s",
             ),
         )
         # The Job and the ConfigMap have one name, hence one id; the Job's is unknown until it has run.
         written = k8s.core.v1.ConfigMap.get(f"{name}-read", id=job.id, opts=in_cluster(self, where, job))
+        ended = pulumi.Output.all(data=written.data, status=job.status).apply(
+            lambda known: {"data": known["data"], "failure": failure_of(known["status"])}
+        )
         self.outputs = {
-            field: written.data.apply(partial(field_of, field=field, scenario=args.scenario))
+            field: ended.apply(partial(field_of, field=field, scenario=args.scenario))
             for field in OUTPUT_FIELDS
         }
         told = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])

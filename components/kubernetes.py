@@ -18,8 +18,12 @@ ONCE_STARTED: Final = {"pulumi.com/waitFor": "jsonpath={.status.startTime}"}
 """For a Job that must run while other things happen: made once it has started, and gone once its pods
 are; `skipAwait` would not wait for the deletion either (pulumi-kubernetes, metadata/overrides.go)."""
 
-AGAIN_IF_FAILED: Final = {"pulumi.com/replaceUnready": "true"}
-"""For a Job: the next update replaces one that failed; it would wait for it again otherwise."""
+ONCE_ENDED: Final = {
+    "pulumi.com/waitFor": "jsonpath={.status.conditions[0].type}",
+    "pulumi.com/replaceUnready": "true",
+}
+"""For a Job whose end is waited for, and whose failure is a result and does not fail the update: a Job has no
+condition before it ends (nor is ours suspended). The next update replaces one that failed."""
 
 VOLUME_LABEL: Final = "drcio.io/volume"
 """Pods with the same value share a ReadWriteOnce volume, hence a node."""

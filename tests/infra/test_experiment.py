@@ -8,7 +8,7 @@ from typing import cast
 import pulumi
 import pytest
 
-from components import experiment
+from components import experiment, experiment_results
 from components.experiment_results import summary
 from drcio_controller import config as controller_config
 from experiments.job import cli
@@ -187,6 +187,21 @@ def test_outputs_are_the_fields_of_the_results() -> None:
 def test_results_that_are_not_there_are_nothing_rather_than_an_error() -> None:
     assert set(summary(None, "drcio").values()) == {None}
     assert set(summary({}, "drcio").values()) == {None}
+
+
+def test_job_that_failed_without_results_is_an_invalid_experiment() -> None:
+    failed = {"conditions": [{"type": "FailureTarget", "reason": "DeadlineExceeded", "message": "too long"}]}
+    found = summary(None, "drcio", experiment_results.failure_of(failed))
+    assert found["verdict"] == "invalid"
+    assert found["reasons"] == ["the experiment's Job failed: DeadlineExceeded: too long"]
+    assert found["p95_ms"] is None
+
+
+def test_job_that_ended_well_or_left_results_has_no_failure() -> None:
+    done = {"conditions": [{"type": "SuccessCriteriaMet"}, {"type": "Complete"}]}
+    assert experiment_results.failure_of(done) is None
+    assert experiment_results.failure_of(None) is None
+    assert summary({"results.json": json.dumps(RESULTS)}, "drcio", "Evicted")["verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize(("verdict", "warned"), [("invalid", True), ("fail", True), ("inconclusive", False)])
