@@ -36,6 +36,8 @@ class MonitoringArgs:
     storage_gib: int
     storage_class: str
     """Empty is the cluster's default class."""
+    make_namespace: bool
+    """Else it is there, and is not ours."""
     scaled_to_zero: bool
     load_balancer: bool
 
@@ -62,6 +64,7 @@ def chart_values(args: MonitoringArgs) -> dict[str, Value]:
                 # Prometheus drops the oldest samples before its volume is full.
                 "retentionSize": f"{args.storage_gib * 9 // 10}GiB",
                 "storageSpec": {"volumeClaimTemplate": {"spec": claim}},
+                **_of_claim(args),
                 "resources": {"requests": {"cpu": "200m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
                 **sees_everything,
             }
@@ -90,6 +93,16 @@ def chart_values(args: MonitoringArgs) -> dict[str, Value]:
     }
 
 
+def _of_claim(args: MonitoringArgs) -> dict[str, Value]:
+    """Let the claim go with Prometheus where the namespace, which would take it, stays.
+
+    Not elsewhere: the operator makes a StatefulSet anew for some changes, and the samples would go with it.
+    """
+    if args.make_namespace:
+        return {}
+    return {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"}}
+
+
 class Monitoring(pulumi.ComponentResource):
     """The release, and the Secret that Grafana takes its administrator from."""
 
@@ -104,15 +117,17 @@ class Monitoring(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:monitoring:Monitoring", name, {}, opts)
-        namespace = k8s.core.v1.Namespace(
-            f"{name}-namespace",
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=NAMESPACE,
-                # The node exporter reads the host's /proc and /sys.
-                labels={"pod-security.kubernetes.io/enforce": "privileged"},
-            ),
-            opts=in_cluster(self, where),
-        )
+        if args.make_namespace:
+            namespace = k8s.core.v1.Namespace(
+                f"{name}-namespace",
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    name=NAMESPACE,
+                    # The node exporter reads the host's /proc and /sys.
+                    labels={"pod-security.kubernetes.io/enforce": "privileged"},
+                ),
+                opts=in_cluster(self, where),
+            )
+            where = where.then(namespace)
         password = random.RandomPassword(
             f"{name}-grafana", length=24, special=False, opts=pulumi.ResourceOptions(parent=self)
         )
@@ -121,7 +136,7 @@ class Monitoring(pulumi.ComponentResource):
             metadata=k8s.meta.v1.ObjectMetaArgs(name=ADMIN_SECRET, namespace=NAMESPACE),
             type="Opaque",
             string_data={"admin-user": ADMIN_USER, "admin-password": password.result},
-            opts=in_cluster(self, where, namespace),
+            opts=in_cluster(self, where),
         )
         # helm.v3.Release, not v4.Chart: the latter omits the hooks that make the webhook's certificate.
         self.release = k8s.helm.v3.Release(
@@ -138,7 +153,7 @@ class Monitoring(pulumi.ComponentResource):
         Dashboards(
             f"{name}-dashboards",
             NAMESPACE,
-            where.then(namespace),
+            where,
             pulumi.ResourceOptions(parent=self),
         )
         self.password = pulumi.Output.secret(password.result)

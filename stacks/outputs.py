@@ -49,7 +49,7 @@ def outputs_of(
         )
     if platform.kubeconfig is not None:
         outputs["kubeconfig"] = platform.kubeconfig
-    if settings.monitoring.enabled:
+    if workloads.charted:
         space = monitoring.NAMESPACE
         outputs["grafanaCommand"] = (
             f"kubectl -n {space} port-forward svc/{monitoring.GRAFANA_SERVICE} 3000:{monitoring.GRAFANA_PORT}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pulumi
 
+from components import monitoring
 from components.sharing import PlatformMark
 from stacks.changes import refuse_impossible
-from stacks.deployed import read_deployed
+from stacks.deployed import Deployed, read_deployed
+from stacks.existing import Found, look, refuse_hopeless
 from stacks.images import resolve_images
 from stacks.outputs import outputs_of
 from stacks.platform import build_platform
 from stacks.scenario import parts_of
 from stacks.settings import Settings
-from stacks.workloads import build_workloads
+from stacks.workloads import Chart, build_workloads
 
 
 def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
@@ -23,12 +25,34 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     """
     deployed = read_deployed(settings.stack)
     refuse_impossible(settings, deployed)
+    found = look(settings)
+    refuse_hopeless(settings, found, deployed.names)
     made: list[pulumi.Resource] = []
     pulumi.runtime.register_stack_transformation(lambda args: made.append(args.resource))
     parts = parts_of(settings)
     platform = build_platform(settings, deployed)
     images = resolve_images(settings, parts, platform.shared_images)
-    workloads = build_workloads(settings, parts, platform, images)
+    workloads = build_workloads(settings, parts, platform, images, chart_for(settings, found, deployed))
     if platform.owned:
         PlatformMark("platform-mark", settings.workload_namespace, platform.where, tuple(made))
     return outputs_of(settings, platform, images, workloads)
+
+
+def chart_for(settings: Settings, found: Found | None, deployed: Deployed) -> Chart:
+    """Say what is to be installed for monitoring: only what neither the cluster nor its owner has."""
+    own = deployed.names
+    if not settings.monitoring.enabled or settings.platform_stack:
+        return Chart(install=False)
+    if found is None:
+        # Nobody to ask: as it was, or, on the first update, all of it.
+        used = "monitors" in own and "monitoring-release" not in own
+        namespaced = "monitoring-release" in own and "monitoring-namespace" not in own
+        return Chart(install=not used, make_namespace=not namespaced)
+    if found.operator is not None and "monitoring-release" not in own:
+        pulumi.log.info(
+            f"the cluster has a Prometheus operator, {found.operator}: it is used, no chart is installed. "
+            "Its Prometheus must select monitors and rules without a label of its release"
+        )
+        return Chart(install=False)
+    taken = monitoring.NAMESPACE in found.namespaces and "monitoring-namespace" not in own
+    return Chart(install=True, make_namespace=not taken)

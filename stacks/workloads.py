@@ -38,17 +38,33 @@ CHART_REPOSITORY: Final = "https://prometheus-community.github.io/helm-charts"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chart:
+    """What is installed for monitoring."""
+
+    install: bool
+    """Else it is off, or an operator that is there already is used."""
+    make_namespace: bool = True
+    """Else the namespace is there, and stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workloads:
     """What the outputs speak of."""
 
     service_url: str
+    charted: bool
+    """Prometheus and Grafana are where the chart puts them, this stack's or the platform's."""
     grafana_password: pulumi.Output[str] | None
     experiment: Mapping[str, pulumi.Output[object]]
     """The experiment's results by output name; empty where there is no experiment."""
 
 
 def build_workloads(
-    settings: Settings, parts: Parts, platform: Platform, images: Mapping[str, pulumi.Input[str]]
+    settings: Settings,
+    parts: Parts,
+    platform: Platform,
+    images: Mapping[str, pulumi.Input[str]],
+    chart: Chart,
 ) -> Workloads:
     """Put the stack's workloads onto its platform."""
     space = settings.workload_namespace
@@ -69,7 +85,7 @@ def build_workloads(
     )
     with_volume = here.then(storage)
     measured: list[pulumi.Resource] = []
-    monitoring = _monitoring(settings, platform.where.then(*storage.classes))
+    monitoring = _monitoring(settings, chart, platform.where.then(*storage.classes))
     service = FraudService(
         "hp-service",
         FraudServiceArgs(
@@ -158,6 +174,7 @@ def build_workloads(
             ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
     return Workloads(
         service_url=service.url,
+        charted=chart.install or (settings.monitoring.enabled and bool(settings.platform_stack)),
         grafana_password=monitoring.password if monitoring else None,
         experiment=results,
     )
@@ -276,9 +293,9 @@ def _volume_profiles(settings: Settings) -> tuple[controller_config.VolumeProfil
     )
 
 
-def _monitoring(settings: Settings, where: Destination) -> Monitoring | None:
-    """Deploy the chart, unless it is off or the platform's stack has it already."""
-    if not settings.monitoring.enabled or settings.platform_stack:
+def _monitoring(settings: Settings, chart: Chart, where: Destination) -> Monitoring | None:
+    """Deploy the chart, unless it is off or somebody else has it already."""
+    if not chart.install:
         return None
     return Monitoring(
         "monitoring",
@@ -288,6 +305,7 @@ def _monitoring(settings: Settings, where: Destination) -> Monitoring | None:
             retention_days=settings.monitoring.retention_days,
             storage_gib=settings.monitoring.storage_gib,
             storage_class=settings.volume_class or "",
+            make_namespace=chart.make_namespace,
             scaled_to_zero=settings.monitoring.scaled_to_zero,
             load_balancer=settings.monitoring.load_balancer,
         ),

@@ -86,7 +86,8 @@ class Operator:
 
     Source: prometheus-operator, Documentation/platform/storage.md: the volume claim template becomes the
     StatefulSet's; where an update of that is forbidden the set is deleted and made again, and claims that
-    exist keep their size. They stay when the Prometheus goes.
+    exist keep their size. They stay when the Prometheus goes, unless its
+    persistentVolumeClaimRetentionPolicy, handed to the StatefulSet, says otherwise.
     """
 
     kube: Kube
@@ -148,6 +149,8 @@ def _stateful_set(prometheus: Object) -> Object:
         "spec": {
             "replicas": spec.get("replicas", 1),
             "serviceName": "prometheus-operated",
+            "persistentVolumeClaimRetentionPolicy": spec.get("persistentVolumeClaimRetentionPolicy")
+            or {"whenDeleted": "Retain", "whenScaled": "Retain"},
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
             "volumeClaimTemplates": [{"metadata": {"name": "db"}, **template}] if template else [],

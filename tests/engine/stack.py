@@ -132,7 +132,7 @@ class Workspace:
         for module in [it for it in sys.modules if it.split(".")[0] in OWN_PACKAGES]:
             del sys.modules[module]
         # The engine's process starts the program, which so has its environment.
-        environment = mock.patch.dict(os.environ, self.environment)
+        environment = mock.patch.dict(os.environ, self.variables)
         with environment, _first_on_path(self.source), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, value in self.patches.items():
