@@ -37,6 +37,9 @@ class Bench:
     programs: Programs
     folder: Path
     account: Account = field(default_factory=Account)
+    started: bool = False
+    cleared: int = 0
+    """How often everything was removed: stacks that were up before are no more."""
     failed: bool = False
     """Whether a test failed, so that logs are worth keeping."""
 
@@ -52,8 +55,10 @@ class Bench:
         self.charts.start()
         self.kubeconfig.write_text(json.dumps({"apiVersion": "v1", "kind": "Config"}))
         self.workspace = self.another_workspace("engine")
+        self.started = True
 
     def stop(self) -> None:
+        self.started = False
         self.clusters.stop()
         if self._existing is not None:
             self._existing.stop()
@@ -121,6 +126,7 @@ class Bench:
 
     def clear(self) -> None:
         """Forget what a failed test left."""
+        self.cleared += 1
         for name, cluster in list(self.clusters.by_name.items()):
             for node in cluster.nodes.names:
                 cluster.nodes.remove(node, drain_s=0)

@@ -96,6 +96,19 @@ class Cluster:
             and name not in (f"StorageClass /{DEFAULT_CLASS}", f"CSIDriver /{DRIVER}")
         )
 
+    def settle(self, within_s: float = 5.0) -> None:
+        """Return once no pod is about to start or to go, which an update need not have waited for."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            pods = [
+                pod for pod in self.kube.items("/api/v1/pods") if pod["metadata"]["namespace"] not in BUILT_IN
+            ]
+            if not any(
+                it["status"]["phase"] == "Pending" or "deletionTimestamp" in it["metadata"] for it in pods
+            ):
+                return
+            time.sleep(0.1)
+
     def clear(self, within_s: float = 30.0) -> None:
         """Remove what a failed test left, and return when it is gone."""
         self.lives.clear()

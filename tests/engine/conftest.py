@@ -49,10 +49,11 @@ def existing(bench: Bench) -> Cluster:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Say what the account saw, and clear the bench, where a test failed."""
+    """Say what the account saw, and clear the bench, where a test failed that had it to itself."""
     report = yield
-    made = item.funcargs.get("bench") if isinstance(item, pytest.Function) else None
-    if report.failed and isinstance(made, Bench):
+    given = item.funcargs.values() if isinstance(item, pytest.Function) else ()
+    made = next((it for it in given if isinstance(it, Bench)), None)
+    if report.failed and made is not None and made.started:
         report.sections.append(("the account's last entries", made.failure_report()))
         made.failed = True
         made.clear()

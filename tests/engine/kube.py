@@ -6,6 +6,7 @@ import json
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +47,10 @@ class Kube:
     def get(self, path: str) -> Object | None:
         """Return an object or a list; None where there is none."""
         response = self._client.get(path)
+        while response.status_code == 429:
+            # A kind that was defined a moment ago is not served yet.
+            time.sleep(0.2)
+            response = self._client.get(path)
         if response.status_code == 404:
             return None
         response.raise_for_status()

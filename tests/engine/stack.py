@@ -128,12 +128,10 @@ class Workspace:
         return made
 
     def program(self) -> None:
-        """Run the program as `pulumi up` would, in modules of its own."""
-        for module in [it for it in sys.modules if it.split(".")[0] in OWN_PACKAGES]:
-            del sys.modules[module]
+        """Run the program as `pulumi up` would; another checkout's in modules of its own."""
         # The engine's process starts the program, which so has its environment.
         environment = mock.patch.dict(os.environ, self.variables)
-        with environment, _first_on_path(self.source), warnings.catch_warnings():
+        with environment, _program_of(self.source), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, value in self.patches.items():
                 module, _, attribute = name.rpartition(".")
@@ -144,12 +142,22 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def _first_on_path(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
+def _program_of(source: Path) -> Iterator[None]:
+    """Import the program's packages from another checkout within the block; nothing where it is this one."""
+    if source == ROOT:
+        yield
+        return
+    ours = {name: it for name, it in sys.modules.items() if name.split(".")[0] in OWN_PACKAGES}
+    for name in ours:
+        del sys.modules[name]
+    sys.path.insert(0, str(source))
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path.remove(str(source))
+        for name in [it for it in sys.modules if it.split(".")[0] in OWN_PACKAGES]:
+            del sys.modules[name]
+        sys.modules.update(ours)
 
 
 class Stack:

@@ -1,4 +1,4 @@
-"""Every kind of stack goes up, is then unchanged, and comes down without leaving anything."""
+"""Every kind of stack is previewed, goes up, is then unchanged, and comes down without leaving anything."""
 
 from __future__ import annotations
 
@@ -7,28 +7,52 @@ from collections.abc import Mapping
 import pytest
 
 from tests.engine.bench import EXISTING, Bench
+from tests.engine.stack import Stack
 
 KINDS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "dev": ("dev", {}),
+    "baseline": ("baseline", {}),
+    "contention": ("contention", {}),
     "drcio": ("drcio", {}),
     "existing": ("drcio", EXISTING),
 }
 
 
+def goes_up_and_stays(stack: Stack) -> None:
+    """Preview, update twice, look, refresh: all that a user does with a stack that nobody disturbs."""
+    assert set(stack.preview().counts) <= {"create", "read"}
+    assert set(stack.up().counts) <= {"create", "read"}
+    assert stack.up().changed == []
+    outputs = stack.outputs()
+    assert outputs["serviceUrl"].startswith("http://")
+    if "verdict" in outputs:
+        assert (outputs["verdict"], outputs["p95_ms"]) == ("pass", 9.0)
+    assert stack.refresh().changed == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stack_goes_up_stays_as_it_is_and_comes_down_whole(bench: Bench, kind: str) -> None:
     like, config = KINDS[kind]
-    if kind == "existing":
-        assert bench.existing.leftovers() == []
     stack = bench.stack(f"life-{kind}", like, config)
 
-    first = stack.up()
-    assert set(first.counts) <= {"create", "read"}
-    assert stack.up().changed == []
-    outputs = stack.outputs()
-    assert outputs["scenario"] == "drcio"
-    if like == "drcio":
-        assert (outputs["verdict"], outputs["p95_ms"]) == ("pass", 9.0)
-    assert stack.refresh().changed == []
+    goes_up_and_stays(stack)
+
+    assert ("verdict" in stack.outputs()) == (kind != "dev")
     stack.destroy()
+    assert bench.leftovers() == []
+
+
+def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(bench: Bench) -> None:
+    platform = bench.stack("life-platform", "dev")
+    platform.up()
+    guest = bench.stack(
+        "life-guest", "drcio", {"drcio:platformStack": "organization/drcio-eks/life-platform"}
+    )
+
+    goes_up_and_stays(guest)
+
+    assert platform.up().changed == []
+    guest.destroy()
+    assert platform.up().changed == []
+    platform.destroy()
     assert bench.leftovers() == []

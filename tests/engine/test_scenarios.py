@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
 from tests.engine.bench import EXISTING, Bench
+from tests.engine.running import Running
 
-LEAN = {**EXISTING, "drcio:monitoring.enabled": False}
 PARTS = {
     "baseline": {"hp-gnn-service"},
     "contention": {"hp-gnn-service", "lp-batch"},
     "drcio": {"hp-gnn-service", "lp-batch", "drcio-controller"},
 }
+ROUND = ("baseline", "contention", "drcio", "baseline", "drcio", "contention", "baseline")
+"""Every switch from one scenario to another, once."""
 
 
-@pytest.mark.parametrize(("before", "after"), list(permutations(PARTS, 2)))
-def test_a_switch_in_place_measures_exactly_the_new_scenario(bench: Bench, before: str, after: str) -> None:
-    cluster = bench.existing
-    stack = bench.stack(f"switch-{before}-{after}", "drcio", {**LEAN, "drcio:scenario": before})
-    stack.up()
-    stack.configure({"drcio:scenario": after})
+@pytest.fixture(scope="module")
+def running(bench: Bench) -> Iterator[Running]:
+    config = {**EXISTING, "drcio:monitoring.enabled": False, "drcio:scenario": ROUND[0]}
+    running = Running(bench, "switch", "drcio", config)
+    yield running
+    assert running.end() == []
 
-    stack.up()
 
-    measured = cluster.runner.measurements[-1]
+@pytest.mark.xdist_group("scenarios")
+@pytest.mark.parametrize(("before", "after"), list(pairwise(ROUND)))
+def test_a_switch_in_place_measures_exactly_the_new_scenario(
+    running: Running, before: str, after: str
+) -> None:
+    stack = running.stack
+    if stack.outputs()["scenario"] != before:
+        running.up(scenario=before)
+
+    running.up(scenario=after)
+
+    measured = running.cluster.runner.measurements[-1]
     assert (measured.scenario, set(measured.beside)) == (after, PARTS[after])
     outputs = stack.outputs()
     assert (outputs["scenario"], outputs["verdict"]) == (after, "pass")
-    assert stack.up().changed == []
-    stack.destroy()
-    assert bench.leftovers() == []
+    running.is_unchanged()

@@ -1,0 +1,114 @@
+"""What goes wrong around a stack: after it, `pulumi up` brings what was asked for, and `destroy` leaves
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import yaml
+
+from drcio_controller.manifest import APP_LABEL as CONTROLLER
+from drcio_controller.manifest import CONFIG_FILE
+from tests.engine.bench import EXISTING, Bench
+from tests.engine.stack import Outcome, Stack, kill_engine
+
+LEAN = {**EXISTING, "drcio:monitoring.enabled": False}
+AWAY_S = 30.0
+
+
+class Update(threading.Thread):
+    """An update that runs while the test does something else."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self._stack = stack
+        self.outcome = Outcome()
+
+    def run(self) -> None:
+        self.outcome = self._stack.up(fails=None)
+
+
+def wait_for_pod(bench: Bench, app: str, within_s: float = 60.0) -> None:
+    """Return as soon as a pod of an app exists."""
+    deadline = time.monotonic() + within_s
+    while not bench.existing.kube.items(f"/api/v1/pods?labelSelector=app%3D{app}"):
+        assert time.monotonic() < deadline, f"no pod of {app} after {within_s:.0f} s"
+        time.sleep(0.05)
+
+
+def test_an_update_survives_an_api_server_that_is_away_for_half_a_minute(bench: Bench) -> None:
+    stack = bench.stack("fault-away", "drcio", LEAN)
+    update = Update(stack)
+    update.start()
+    wait_for_pod(bench, "hp-gnn-service")
+
+    with bench.existing.plane.api_server_away():
+        time.sleep(AWAY_S)
+    update.join()
+
+    assert not update.outcome.hung
+    stack.up()
+    assert stack.up().changed == []
+    assert stack.outputs()["verdict"] == "pass"
+    stack.destroy()
+    assert bench.leftovers() == []
+
+
+def test_an_update_whose_engine_was_killed_is_run_again(bench: Bench) -> None:
+    stack = bench.stack("fault-killed", "drcio", LEAN)
+    update = Update(stack)
+    update.start()
+    wait_for_pod(bench, "hp-gnn-service")
+
+    kill_engine(stack.name)
+    update.join()
+
+    assert update.outcome.error
+    # The lock of a machine that is gone; the engine's own message names the command.
+    stack.cancel()
+    stack.up()
+    assert stack.up().changed == []
+    assert stack.outputs()["verdict"] == "pass"
+    stack.destroy()
+    assert bench.leftovers() == []
+
+
+def test_a_weight_that_was_edited_by_hand_is_seen_by_refresh_and_put_back_by_up(bench: Bench) -> None:
+    stack = bench.stack("fault-edited", "drcio", LEAN)
+    stack.up()
+    kube = bench.existing.kube
+    path = f"/api/v1/namespaces/drcio-system/configmaps/{CONTROLLER}"
+    found = kube.get(path)
+    assert found is not None
+    wanted = found["data"][CONFIG_FILE]
+    edited = yaml.safe_load(wanted)
+    edited["classes"]["high"]["weight"] = 7
+    kube.patch(path, {"data": {CONFIG_FILE: json.dumps(edited)}})
+
+    assert stack.refresh().changed == ["update ConfigMap io-controller-config"]
+    stack.up()
+
+    back = kube.get(path)
+    assert back is not None
+    assert back["data"][CONFIG_FILE] == wanted
+    assert stack.up().changed == []
+    stack.destroy()
+    assert bench.leftovers() == []
+
+
+def test_a_platform_that_is_destroyed_before_its_guest_can_be_cleaned_up(bench: Bench) -> None:
+    platform = bench.stack("fault-platform", "dev")
+    platform.up()
+    guest = bench.stack(
+        "fault-guest", "contention", {"drcio:platformStack": "organization/drcio-eks/fault-platform"}
+    )
+    guest.up()
+
+    platform.destroy(fails=True)
+
+    guest.destroy()
+    platform.destroy()
+    assert bench.leftovers() == []
