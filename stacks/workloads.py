@@ -22,6 +22,7 @@ from components.observability.resources import ExperimentRules, Rules, RulesArgs
 from components.observability.rules import Owner, rule_groups
 from components.presence import Presence, PresenceArgs
 from components.storage import Storage, StorageArgs
+from components.volume_guard import VolumeGuard, VolumeGuardArgs
 from drcio_controller import config as controller_config
 from drcio_controller import manifest as controller_manifest
 from hp_service import manifest as service_manifest
@@ -70,6 +71,11 @@ def build_workloads(
     space = settings.workload_namespace
     suffix = settings.suffix
     here = platform.where.then(namespace(space, "restricted", platform.where))
+    claims_after: list[pulumi.Resource] = []
+    if platform.owned:
+        # The driver goes with this stack: not before the volumes.
+        guard = VolumeGuardArgs(namespace=space, image=images[HP_SERVICE], stack=platform.node_stack)
+        claims_after.append(VolumeGuard("volume-guard", guard, here))
     storage = Storage(
         "storage",
         StorageArgs(
@@ -81,11 +87,11 @@ def build_workloads(
             make_class=settings.own_class,
             use_class=settings.storage.class_name,
         ),
-        here,
+        here.then(*claims_after),
     )
     with_volume = here.then(storage)
     measured: list[pulumi.Resource] = []
-    monitoring = _monitoring(settings, chart, platform.where.then(*storage.classes))
+    monitoring = _monitoring(settings, chart, platform.where.then(*storage.classes, *claims_after))
     service = FraudService(
         "hp-service",
         FraudServiceArgs(

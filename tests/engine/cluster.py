@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from components.volume_guard import APP as GUARD
+from components.volumes_gone import SETTLE_S, given_up
 from experiment_runner.manifest import APP as EXPERIMENT
 from lp_batch.manifest import APP as BATCH
 from tests.engine.charts import Operator
@@ -43,10 +45,12 @@ class Cluster:
     has_driver: bool = True
     lives: dict[str, list[Life]] = field(default_factory=dict)
     """What becomes of the next pods of an app, in turn; afterwards they live as usual."""
+    _told_to_stop: dict[str, float] = field(default_factory=dict)
+    """The volume guard's pods, by uid, to when they were told."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.nodes = Nodes(self.kube, self._life_of)
+        self.nodes = Nodes(self.kube, self._life_of, self._holds)
         self.volumes = Volumes(self.kube, self.account, self.nodes.zone_of, lambda: self.has_driver)
         self.operator = Operator(self.kube)
         self.runner = Runner(self.kube, self.nodes.ran_since)
@@ -135,6 +139,14 @@ class Cluster:
             self.kube.delete(path)
         elif metadata.get("finalizers"):
             self.kube.patch(path, {"metadata": {"finalizers": None}})
+
+    def _holds(self, pod: Object) -> bool:
+        """Do what the volume guard's container does when it is told to stop."""
+        if label(pod, "app") != GUARD:
+            return False
+        told_at = self._told_to_stop.setdefault(pod["metadata"]["uid"], time.monotonic())
+        settling = time.monotonic() - told_at < SETTLE_S
+        return settling or bool(given_up(self.kube.items("/api/v1/persistentvolumes")))
 
     def _life_of(self, pod: Object) -> Life:
         app = label(pod, "app")

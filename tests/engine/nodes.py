@@ -72,6 +72,8 @@ class Nodes:
     kube: Kube
     life_of: Callable[[Object], Life] = lambda pod: Life()
     """Asked once for each pod, when it is about to start."""
+    holds: Callable[[Object], bool] = lambda pod: False
+    """Whether a pod that is told to stop goes on for now; asked until it does not, or its grace is over."""
     spans: list[Span] = field(default_factory=list)
     """Every pod that ran, in order."""
     stop_s: float = STOP_S
@@ -204,7 +206,8 @@ class Nodes:
             if self._seen.get(uid) != "stopping":
                 self._seen[uid] = "stopping"
                 grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-                self._at(min(self.stop_s, grace), lambda: self._remove(pod))
+                killed_at = time.monotonic() + grace
+                self._at(min(self.stop_s, grace), lambda: self._stopping(pod, killed_at))
         elif uid not in self._seen:
             self._seen[uid] = "starting"
             if pod["status"].get("phase") == "Pending":
@@ -240,6 +243,12 @@ class Nodes:
     def _finish(self, pod: Object, end: End) -> None:
         self._status(pod, _ended(pod, end))
         self._ended(pod)
+
+    def _stopping(self, pod: Object, killed_at: float) -> None:
+        if self.holds(pod) and time.monotonic() < killed_at:
+            self._at(0.2, lambda: self._stopping(pod, killed_at))
+        else:
+            self._remove(pod)
 
     def _remove(self, pod: Object) -> None:
         """Stop the containers, report it, and let the object go: as kubelets do."""

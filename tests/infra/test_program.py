@@ -53,6 +53,7 @@ SERVICE = {
     "PrometheusRule": 1,
 }
 MONITORING = {"Namespace": 1, "Secret": 1, "ConfigMap": 2}
+GUARD = {"ReplicaSet": 1, "ServiceAccount": 1, "ClusterRole": 1, "ClusterRoleBinding": 1}
 BATCH_JOB = {"Job": 1, "NetworkPolicy": 1, "PodMonitor": 1}
 CONTROLLER = {
     "Namespace": 1,
@@ -120,8 +121,9 @@ def waits_for(run: DryRun, later: Registration, earlier: Registration) -> bool:
 def test_own_cluster_has_exactly_the_scenarios_resources(scenario: str) -> None:
     run = render(scenario)
     assert aws_types(run) == Counter(AWS_BASE)
-    # The mark by which others keep the cluster.
-    assert kinds(run) == expected_kinds(scenario, MONITORING, {"StorageClass": 1, "ConfigMap": 1})
+    # The mark by which others keep the cluster, and the guard that keeps the driver.
+    own = {"StorageClass": 1, "ConfigMap": 1, **GUARD}
+    assert kinds(run) == expected_kinds(scenario, MONITORING, own)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -212,7 +214,7 @@ def test_workloads_wait_for_what_they_use() -> None:
     assert waits_for(run, job, claim)
     assert waits_for(run, job, service), "the service prepares its data undisturbed"
     assert waits_for(run, agent, one(run, "ConfigMap", "io-controller-config"))
-    assert waits_for(run, agent, one(run, "ClusterRoleBinding"))
+    assert waits_for(run, agent, one(run, "ClusterRoleBinding", "io-controller"))
     assert waits_for(run, one(run, "PodMonitor", "hp-gnn"), one(run, "Release"))
 
 
@@ -325,7 +327,7 @@ def test_controller_has_least_privilege() -> None:
     }
     assert "hostNetwork" not in spec
     assert spec["priorityClassName"] == "system-node-critical"
-    rules = one(run, "ClusterRole").inputs["rules"]
+    rules = one(run, "ClusterRole", "io-controller").inputs["rules"]
     assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "create", "patch"}
     assert [rule["resources"] for rule in rules] == [["pods"], ["events"]]
 
