@@ -27,6 +27,8 @@ from tests.engine.volumes import DRIVER, Volumes
 DEFAULT_CLASS: Final = "standard"
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 CLEARED: Final = (
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "/api/v1/namespaces",
     "/apis/scheduling.k8s.io/v1/priorityclasses",
     "/apis/storage.k8s.io/v1/storageclasses",

@@ -23,9 +23,12 @@ from unittest import mock
 import pulumi.automation as auto
 import yaml
 from pulumi.automation import EngineEvent
+from pulumi.automation.events import StepEventMetadata
 
 from tests.engine.programs import ROOT, Programs
 
+LOG_VARIABLE: Final = "DRCIO_BENCH_LOG"
+"""Names a file to which each operation's seconds, steps and error are appended."""
 PROJECT: Final = "drcio-eks"
 OWN_PACKAGES: Final = ("stacks", "components")
 FOUND_ON_PATH: Final = "from $PATH at"
@@ -160,13 +163,27 @@ def _program_of(source: Path) -> Iterator[None]:
         sys.modules.update(ours)
 
 
+class _Stack(auto.Stack):
+    """Asks for outputs and history only when told to: each is a run of the CLI, and half a second of key
+    derivation.
+    """
+
+    quiet = False
+
+    def outputs(self) -> auto.OutputMap:
+        return {} if self.quiet else super().outputs()
+
+    def info(self, show_secrets: bool = False) -> Any:
+        return object() if self.quiet else super().info(show_secrets)
+
+
 class Stack:
     """One stack. Operations return their outcome; `up` and `destroy` raise where they fail."""
 
     def __init__(self, workspace: Workspace, name: str) -> None:
         self.name = name
         self._workspace = workspace
-        self._auto: auto.Stack | None = None
+        self._auto: _Stack | None = None
 
     @property
     def file(self) -> Path:
@@ -179,7 +196,7 @@ class Stack:
             program=self._workspace.program,
             pulumi_command=self._workspace.command,
         )
-        self._auto = auto.Stack.create_or_select(self.name, workspace)
+        self._auto = _Stack(self.name, workspace, auto.StackInitMode.CREATE_OR_SELECT)
 
     def configure(self, values: Mapping[str, object]) -> None:
         """Set keys such as `drcio:storage.iops`, as `pulumi config set --path` would; None removes one."""
@@ -221,7 +238,7 @@ class Stack:
         return json.loads(json.dumps(self._stack.export_stack().deployment))
 
     @property
-    def _stack(self) -> auto.Stack:
+    def _stack(self) -> _Stack:
         assert self._auto is not None
         return self._auto
 
@@ -230,18 +247,22 @@ class Stack:
         method: Callable[..., object] = getattr(self._stack, operation)
         watchdog = threading.Timer(HUNG_S, kill_engine, (self.name,))
         watchdog.start()
+        self._stack.quiet = True
         try:
-            method(on_event=_collector(outcome), color="never")
+            method(on_event=_collector(operation, outcome), color="never")
         except auto.errors.CommandError as error:
             outcome.error = _reason(outcome, str(error))
         finally:
+            self._stack.quiet = False
             watchdog.cancel()
         outcome.seconds = time.monotonic() - began
         if outcome.seconds > HUNG_S:
             outcome.hung = True
             outcome.error = f"{operation} still waited after {HUNG_S:.0f} s\n{outcome.error}"
-        if os.environ.get("DRCIO_BENCH_LOG"):
-            print(f"{operation} {self.name}: {outcome.seconds:.1f} s {outcome.counts} {outcome.error[:200]}")
+        if log := os.environ.get(LOG_VARIABLE):
+            with Path(log).open("a") as file:
+                print(f"{operation} {self.name}: {outcome.seconds:.1f} s {outcome.counts}", file=file)
+                print(outcome.error, end="\n" * bool(outcome.error), file=file)
         if fails is not None and bool(outcome.error) != fails:
             raise StackFailed(
                 f"{operation} of {self.name} {'succeeded' if fails else 'failed'} after "
@@ -263,7 +284,7 @@ def kill_engine(stack: str) -> None:
                 os.kill(int(folder.name), signal.SIGKILL)
 
 
-def _collector(outcome: Outcome) -> Callable[[EngineEvent], None]:
+def _collector(operation: str, outcome: Outcome) -> Callable[[EngineEvent], None]:
     def collect(event: EngineEvent) -> None:
         metadata = None
         if event.res_outputs_event:
@@ -276,9 +297,26 @@ def _collector(outcome: Outcome) -> Callable[[EngineEvent], None]:
                 outcome.messages.append(message)
         if metadata is not None and not metadata.type.startswith(("pulumi:pulumi", "pulumi:providers")):
             name = metadata.urn.rpartition("::")[2]
-            outcome.steps.append(Step(op=metadata.op.value, type=metadata.type, name=name))
+            noted = operation == "refresh" and _is_bookkeeping(metadata)
+            op = "same" if noted else metadata.op.value
+            outcome.steps.append(Step(op=op, type=metadata.type, name=name))
 
     return collect
+
+
+def _is_bookkeeping(metadata: StepEventMetadata) -> bool:
+    """Return whether a refresh changes only what the provider notes for itself.
+
+    The Kubernetes provider notes the inputs of an object that is only read (`__inputs`) in another way
+    when it refreshes than when it reads; the object is the same.
+    """
+    if metadata.op.value != "update" or metadata.old is None or metadata.new is None:
+        return False
+    old, new = (
+        {name: value for name, value in (state.outputs or {}).items() if not name.startswith("__")}
+        for state in (metadata.old, metadata.new)
+    )
+    return old == new
 
 
 def _reason(outcome: Outcome, whole: str) -> str:

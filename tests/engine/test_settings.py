@@ -13,6 +13,7 @@ from stacks.settings import Settings
 from tests.engine.alternatives import alternative, current, settings_of
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.effects import Watch
+from tests.engine.operations import PAGE, row
 from tests.engine.running import Running
 
 KEYS: Mapping[str, Key] = {key.path: key for key in keys_of(Settings)}
@@ -32,7 +33,7 @@ def in_order(base: str) -> list[str]:
 
 
 CASES = [
-    pytest.param(path, id=path, marks=pytest.mark.xdist_group(f"settings-{base}"))
+    pytest.param(path, id=f"{base}-{path}", marks=pytest.mark.xdist_group(f"settings-{base}"))
     for base in ("eks", "existing")
     for path in in_order(base)
 ]
@@ -77,6 +78,9 @@ def test_a_setting_takes_effect_and_loses_nothing_or_is_refused_untouched(
             running.up(**{entry: _entry(before, entry, key)})
             running.broken = False
     effect.write()
+    assert row(effect) in PAGE.read_text(), (
+        "docs/operations.md says otherwise; see tests/engine/operations.py"
+    )
 
 
 def _entry(value: object, entry: str, key: Key) -> object:
