@@ -23,6 +23,7 @@ from unittest import mock
 import pulumi.automation as auto
 import yaml
 from pulumi.automation import EngineEvent
+from pulumi.automation._stack import StackInitMode
 from pulumi.automation.events import StepEventMetadata
 
 from tests.engine.programs import ROOT, Programs
@@ -196,7 +197,7 @@ class Stack:
             program=self._workspace.program,
             pulumi_command=self._workspace.command,
         )
-        self._auto = _Stack(self.name, workspace, auto.StackInitMode.CREATE_OR_SELECT)
+        self._auto = _Stack(self.name, workspace, StackInitMode.CREATE_OR_SELECT)
 
     def configure(self, values: Mapping[str, object]) -> None:
         """Set keys such as `drcio:storage.iops`, as `pulumi config set --path` would; None removes one."""
