@@ -71,6 +71,10 @@ class ExperimentArgs:
     """Whose nodes to use; None leaves the choice to the scheduler."""
 
 
+FILLED_BY: Final = "drcio.io/filled-by"
+"""Annotation of the results: the Job's uid."""
+
+
 class Experiment(pulumi.ComponentResource):
     """A Job whose name carries a hash of what it measures, so that only a change runs it again."""
 
@@ -126,8 +130,17 @@ class Experiment(pulumi.ComponentResource):
                 timeout=f"{args.run_s + SLACK_S + ENDING_S}s",
             ),
         )
-        # The Job and the ConfigMap have one name, hence one id; the Job's is unknown until it has run.
-        written = k8s.core.v1.ConfigMap.get(f"{name}-read", id=job.id, opts=in_cluster(self, where, job))
+        # A patch's outputs are the whole object's, read when the patch is made or changes, which is when
+        # another Job has run. (What is only read, with `ConfigMap.get`, changes at every first refresh.)
+        written = k8s.core.v1.ConfigMapPatch(
+            f"{name}-read",
+            metadata=k8s.meta.v1.ObjectMetaPatchArgs(
+                name=job_name,
+                namespace=args.namespace,
+                annotations={FILLED_BY: job.metadata.apply(lambda known: known.uid or "")},
+            ),
+            opts=in_cluster(self, where, job),
+        )
         ended = pulumi.Output.all(data=written.data, status=job.status).apply(
             lambda known: {"data": known["data"], "failure": failure_of(known["status"])}
         )

@@ -22,10 +22,10 @@ _RANKS: Final[Mapping[str, int]] = {
             ("PriorityClass", "StorageClass"),
             ("ServiceAccount", "ClusterRole", "Role"),
             ("ClusterRoleBinding", "RoleBinding"),
-            ("ConfigMap", "Secret"),
+            ("ConfigMap", "Secret", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
             ("PersistentVolumeClaim",),
             ("Service", "NetworkPolicy"),
-            ("DaemonSet",),
+            ("DaemonSet", "ReplicaSet"),
             ("Deployment",),
             ("Job",),
             # Their definitions come with kube-prometheus-stack.
@@ -55,8 +55,12 @@ def manifests(run: DryRun) -> list[Manifest]:
 
 
 def is_object(registration: Registration) -> bool:
-    """Say whether the program makes it as an object of the Kubernetes API (a Helm release is none)."""
-    if registration.is_read or registration.type in _NOT_OBJECTS:
+    """Say whether the program makes it as an object of the Kubernetes API.
+
+    A Helm release is none, and a patch is of an object that is there.
+    """
+    patches = registration.type.endswith("Patch")
+    if registration.is_read or patches or registration.type in _NOT_OBJECTS:
         return False
     return registration.type.startswith(_PREFIX)
 

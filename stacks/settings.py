@@ -306,6 +306,11 @@ class Settings:
         return self.namespace or (f"drcio-{self.slug}" if self.platform_stack else "drcio")
 
     @property
+    def system_namespace(self) -> str:
+        """The controller's: hostPath mounts are forbidden where the workloads run."""
+        return f"{self.workload_namespace}-system"
+
+    @property
     def suffix(self) -> str:
         """End of the names of cluster-wide objects, so that several stacks fit into one cluster."""
         space = self.workload_namespace

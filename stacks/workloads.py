@@ -69,102 +69,39 @@ def build_workloads(
 ) -> Workloads:
     """Put the stack's workloads onto its platform."""
     space = settings.workload_namespace
-    suffix = settings.suffix
     here = platform.where.then(namespace(space, "restricted", platform.where))
-    claims_after: list[pulumi.Resource] = []
-    if platform.owned:
-        # The driver goes with this stack: not before the volumes.
-        guard = VolumeGuardArgs(namespace=space, image=images[HP_SERVICE], stack=platform.node_stack)
-        claims_after.append(VolumeGuard("volume-guard", guard, here))
-    storage = Storage(
-        "storage",
-        StorageArgs(
-            namespace=space,
-            claim=CLAIM,
-            size_gib=settings.storage.size_gib,
-            iops=settings.storage.iops,
-            throughput_mib_s=settings.storage.throughput_mib_s,
-            make_class=settings.own_class,
-            use_class=settings.storage.class_name,
-        ),
-        here.then(*claims_after),
-    )
+    claims_after = _guards(settings, platform, images, here)
+    storage = _storage(settings, here.then(*claims_after))
     with_volume = here.then(storage)
-    measured: list[pulumi.Resource] = []
     monitoring = _monitoring(settings, chart, platform.where.then(*storage.classes, *claims_after))
-    service = FraudService(
-        "hp-service",
-        FraudServiceArgs(
-            namespace=space,
-            image=images[HP_SERVICE],
-            claim=CLAIM,
-            replicas=settings.service.replicas,
-            cpu=settings.service.cpu,
-            memory=settings.service.memory,
-            priority=settings.service.priority,
-            suffix=suffix,
-            load_balancer=settings.service.load_balancer,
-            stack=platform.node_stack,
-        ),
-        with_volume,
-    )
-    measured.append(service)
+    service = _service(settings, platform, images, with_volume)
+    measured: list[pulumi.Resource] = [service]
     targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
     monitored = here
-    system = f"{space}-system"
-    owner = Owner(namespace=space, system_namespace=system, whole_cluster=platform.node_stack is None)
-    agents = Presence(
-        "io-controller-presence",
-        PresenceArgs(app=controller_manifest.APP_LABEL, namespace=space, present=parts.controller),
-        here,
-    )
-    batch = Presence(
-        "lp-batch-presence",
-        PresenceArgs(app=batch_manifest.APP, namespace=space, present=parts.batch_job),
-        here,
-    )
+    agents = _presence("io-controller", controller_manifest.APP_LABEL, here, space, present=parts.controller)
+    batch = _presence("lp-batch", batch_manifest.APP, here, space, present=parts.batch_job)
     measured += [agents, batch]
     if parts.controller:
-        system_namespace = namespace(system, "privileged", platform.where)
-        monitored = monitored.then(system_namespace)
-        controller = IoController(
-            "io-controller",
-            IoControllerArgs(
-                namespace=system,
-                image=images[CONTROLLER],
-                config=controller_settings(settings),
-                suffix=suffix,
-                stack=platform.node_stack,
-                presence=agents,
-            ),
-            platform.where.then(system_namespace),
-        )
-        measured.append(controller)
+        system = namespace(settings.system_namespace, "privileged", platform.where)
+        monitored = monitored.then(system)
+        measured.append(_controller(settings, platform, images, agents, platform.where.then(system)))
         targets.append(
-            Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics", own_labels=True)
+            Target(
+                app=controller_manifest.APP_LABEL,
+                namespace=settings.system_namespace,
+                port="metrics",
+                own_labels=True,
+            )
         )
     if parts.batch_job:
-        batch_job = BatchJob(
-            "lp-batch",
-            BatchJobArgs(
-                namespace=space,
-                image=images[LP_BATCH],
-                claim=CLAIM,
-                pattern=settings.batch.pattern,
-                block_size=settings.batch.block_size,
-                workers=settings.batch.workers,
-                parallelism=settings.batch.parallelism,
-                operations=settings.batch.operations,
-                file_size=settings.batch.file_size,
-                rate_mib_s=settings.batch.rate_mib_s,
-                stack=platform.node_stack,
-                presence=batch,
-            ),
-            # The service prepares its data undisturbed.
-            with_volume.then(service),
-        )
-        measured.append(batch_job)
+        # The service prepares its data undisturbed.
+        measured.append(_batch_job(settings, platform, images, batch, with_volume.then(service)))
         targets.append(Target(app=batch_manifest.APP, namespace=space, port="metrics"))
+    owner = Owner(
+        namespace=space,
+        system_namespace=settings.system_namespace,
+        whole_cluster=platform.node_stack is None,
+    )
     if settings.monitoring.enabled:
         if monitoring is not None:
             # Their definitions come with the chart.
@@ -174,7 +111,7 @@ def build_workloads(
         Rules("rules", RulesArgs(owner=owner, groups=groups), monitored)
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
-        args = _experiment(settings, parts, service.url, images, platform.node_stack, suffix)
+        args = _experiment(settings, parts, service.url, images, platform.node_stack)
         results = Experiment("experiment", args, with_volume.then(*measured)).outputs
         if settings.monitoring.enabled:
             ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
@@ -186,13 +123,113 @@ def build_workloads(
     )
 
 
+def _guards(
+    settings: Settings, platform: Platform, images: Mapping[str, pulumi.Input[str]], here: Destination
+) -> list[pulumi.Resource]:
+    """Return what claims wait for: where the driver goes with this stack, who keeps it for the volumes."""
+    if not platform.owned:
+        return []
+    args = VolumeGuardArgs(
+        namespace=settings.workload_namespace, image=images[HP_SERVICE], stack=platform.node_stack
+    )
+    return [VolumeGuard("volume-guard", args, here)]
+
+
+def _storage(settings: Settings, where: Destination) -> Storage:
+    return Storage(
+        "storage",
+        StorageArgs(
+            namespace=settings.workload_namespace,
+            claim=CLAIM,
+            size_gib=settings.storage.size_gib,
+            iops=settings.storage.iops,
+            throughput_mib_s=settings.storage.throughput_mib_s,
+            make_class=settings.own_class,
+            use_class=settings.storage.class_name,
+        ),
+        where,
+    )
+
+
+def _presence(name: str, app: str, where: Destination, space: str, *, present: bool) -> Presence:
+    return Presence(f"{name}-presence", PresenceArgs(app=app, namespace=space, present=present), where)
+
+
+def _service(
+    settings: Settings, platform: Platform, images: Mapping[str, pulumi.Input[str]], where: Destination
+) -> FraudService:
+    return FraudService(
+        "hp-service",
+        FraudServiceArgs(
+            namespace=settings.workload_namespace,
+            image=images[HP_SERVICE],
+            claim=CLAIM,
+            replicas=settings.service.replicas,
+            cpu=settings.service.cpu,
+            memory=settings.service.memory,
+            priority=settings.service.priority,
+            suffix=settings.suffix,
+            load_balancer=settings.service.load_balancer,
+            stack=platform.node_stack,
+        ),
+        where,
+    )
+
+
+def _controller(
+    settings: Settings,
+    platform: Platform,
+    images: Mapping[str, pulumi.Input[str]],
+    presence: Presence,
+    where: Destination,
+) -> IoController:
+    return IoController(
+        "io-controller",
+        IoControllerArgs(
+            namespace=settings.system_namespace,
+            image=images[CONTROLLER],
+            config=controller_settings(settings),
+            suffix=settings.suffix,
+            stack=platform.node_stack,
+            presence=presence,
+        ),
+        where,
+    )
+
+
+def _batch_job(
+    settings: Settings,
+    platform: Platform,
+    images: Mapping[str, pulumi.Input[str]],
+    presence: Presence,
+    where: Destination,
+) -> BatchJob:
+    return BatchJob(
+        "lp-batch",
+        BatchJobArgs(
+            namespace=settings.workload_namespace,
+            image=images[LP_BATCH],
+            claim=CLAIM,
+            pattern=settings.batch.pattern,
+            block_size=settings.batch.block_size,
+            workers=settings.batch.workers,
+            parallelism=settings.batch.parallelism,
+            operations=settings.batch.operations,
+            file_size=settings.batch.file_size,
+            rate_mib_s=settings.batch.rate_mib_s,
+            stack=platform.node_stack,
+            presence=presence,
+        ),
+        where,
+    )
+
+
 def _experiment(
     settings: Settings,
     parts: Parts,
     service_url: str,
     images: Mapping[str, pulumi.Input[str]],
     stack: str | None,
-    suffix: str,
 ) -> ExperimentArgs:
     experiment = settings.experiment
     controller = controller_settings(settings) if parts.controller else None
@@ -213,11 +250,11 @@ def _experiment(
             # One agent on the service's node.
             **({controller_manifest.APP_LABEL: 1} if parts.controller else {}),
         },
-        suffix=suffix,
+        suffix=settings.suffix,
         service_url=service_url,
         claim=CLAIM,
         batch_job=parts.batch_job,
-        controller_namespace=f"{settings.workload_namespace}-system" if parts.controller else None,
+        controller_namespace=settings.system_namespace if parts.controller else None,
         run_s=settings.duration_seconds + experiment.warmup_seconds,
         pods=experiment.pods,
         stack=stack,

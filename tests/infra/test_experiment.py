@@ -131,9 +131,9 @@ def test_job_is_hardened_and_runs_once() -> None:
 
 def test_results_are_read_from_the_object_that_the_job_fills() -> None:
     run = render("drcio", ON)
-    (read,) = [item for item in run.registrations if item.is_read]
-    assert read.type == "kubernetes:core/v1:ConfigMap"
-    assert job(run).urn in read.dependencies
+    (read,) = [item for item in run.registrations if item.type == "kubernetes:core/v1:ConfigMapPatch"]
+    assert read.inputs["metadata"]["name"] == job_name({})  # type: ignore[index,call-overload]
+    assert job(run).urn in read.from_outputs["metadata"], "another Job's results are read anew"
     (made,) = [item for item in run.registrations if item.name == "experiment-results"]
     assert made.inputs["metadata"]["name"] == job_name({})
 
