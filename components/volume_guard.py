@@ -68,6 +68,21 @@ class VolumeGuard(pulumi.ComponentResource):
             subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=APP, namespace=args.namespace)],
             opts=in_cluster(self, where, role),
         )
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-network",
+            metadata=metadata,
+            # Nothing in; out to the API server, whose address no selector fixes.
+            spec=as_args(
+                k8s.networking.v1.NetworkPolicySpecArgs,
+                {
+                    "podSelector": {"matchLabels": {"app": APP}},
+                    "policyTypes": ["Ingress", "Egress"],
+                    "ingress": [],
+                    "egress": [{"ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]}],
+                },
+            ),
+            opts=child,
+        )
         # A ReplicaSet, there being nothing to roll: an idle pod serves as well as a newer one.
         guard = k8s.apps.v1.ReplicaSet(
             name,

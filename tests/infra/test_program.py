@@ -53,7 +53,7 @@ SERVICE = {
     "PrometheusRule": 1,
 }
 MONITORING = {"Namespace": 1, "Secret": 1, "ConfigMap": 2}
-GUARD = {"ReplicaSet": 1, "ServiceAccount": 1, "ClusterRole": 1, "ClusterRoleBinding": 1}
+GUARD = {"ReplicaSet": 1, "NetworkPolicy": 1, "ServiceAccount": 1, "ClusterRole": 1, "ClusterRoleBinding": 1}
 BATCH_JOB = {"Job": 1, "NetworkPolicy": 1, "PodMonitor": 1}
 CONTROLLER = {
     "Namespace": 1,

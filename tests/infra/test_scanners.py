@@ -33,6 +33,9 @@ KUBERNETES_EXCEPTIONS = {
     ("CKV_K8S_23", "DaemonSet.drcio-system.drcio-controller"): "cgroup files belong to root",
     ("CKV_K8S_40", "DaemonSet.drcio-system.drcio-controller"): "cgroup files belong to root",
     ("CKV_K8S_38", "DaemonSet.drcio-system.drcio-controller"): "it watches pods, hence its token",
+    ("CKV_K8S_38", "ReplicaSet.drcio.drcio-volume-guard"): "it lists volumes, hence its token",
+    ("CKV_K8S_8", "ReplicaSet.drcio.drcio-volume-guard"): "it serves nothing until it is told to stop",
+    ("CKV_K8S_9", "ReplicaSet.drcio.drcio-volume-guard"): "it serves nothing until it is told to stop",
     ("CKV_K8S_38", "Job.drcio.drcio-experiment"): "it fills its one ConfigMap, hence its token",
 }
 DOCKER_EXCEPTIONS = {
