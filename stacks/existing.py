@@ -17,7 +17,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from stacks.errors import ConfigError
-from stacks.settings import EXISTING, Settings
+from stacks.settings import EKS, EXISTING, Settings
 
 OPERATOR_IMAGE: Final = "prometheus-operator"
 """Last part of its image's name, wherever the image was copied to."""
@@ -100,6 +100,12 @@ def refuse_hopeless(settings: Settings, found: Found | None, own: frozenset[str]
     Raises:
         ConfigError: it would collide with somebody else's, or could never run.
     """
+    if settings.platform == EKS and not settings.platform_stack and _not_pushed(settings):
+        raise ConfigError(
+            "drcio:images.push is false and drcio:platform is eks; expected true: "
+            "its nodes see no local engine",
+            hint="pulumi config set --path 'drcio:images.push' true",
+        )
     if found is None:
         return
     space = settings.workload_namespace
@@ -109,7 +115,7 @@ def refuse_hopeless(settings: Settings, found: Found | None, own: frozenset[str]
             "expected one of its own",
             hint="pulumi config set drcio:namespace NAME",
         )
-    if settings.images.push or not settings.images.built:
+    if not _not_pushed(settings):
         return
     for node in found.nodes:
         missing = [
@@ -122,6 +128,10 @@ def refuse_hopeless(settings: Settings, found: Found | None, own: frozenset[str]
                 "or the images on its nodes",
                 hint="pulumi config set --path 'drcio:images.registry' REGISTRY/PATH, and push true",
             )
+
+
+def _not_pushed(settings: Settings) -> bool:
+    return bool(settings.images.built) and not settings.images.push
 
 
 def _operators(deployments: Sequence[Tree]) -> Iterator[str]:

@@ -69,6 +69,13 @@ def test_images_that_no_node_can_have_are_refused_at_once() -> None:
     refuse_hopeless(settings(images='{"build": "none"}'), far, frozenset())
 
 
+def test_images_that_are_not_pushed_are_refused_on_eks_and_not_where_they_are_anothers() -> None:
+    with pytest.raises(ConfigError, match="its nodes see no local engine"):
+        refuse_hopeless(settings(platform="eks", kubeContext="", **NOT_PUSHED), None, frozenset())
+    shared = settings(platform="eks", kubeContext="", platformStack="a/b/c", **NOT_PUSHED)
+    refuse_hopeless(shared, None, frozenset())
+
+
 @pytest.mark.parametrize(
     "near",
     [
