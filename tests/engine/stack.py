@@ -224,8 +224,10 @@ class Stack:
     def refresh(self) -> Outcome:
         return self._run("refresh")
 
-    def destroy(self, *, fails: bool | None = False) -> Outcome:
-        return self._run("destroy", fails=fails)
+    def destroy(self, *, only: str | None = None, fails: bool | None = False) -> Outcome:
+        """Destroy it, or `only` what matches a pattern of URNs and what depends on that."""
+        chosen = {"target": [only], "target_dependents": True} if only else {}
+        return self._run("destroy", fails=fails, **chosen)
 
     def cancel(self) -> None:
         """Give up the lock of an operation that was killed, as `pulumi cancel` does."""
@@ -243,14 +245,14 @@ class Stack:
         assert self._auto is not None
         return self._auto
 
-    def _run(self, operation: str, *, fails: bool | None = False) -> Outcome:
+    def _run(self, operation: str, *, fails: bool | None = False, **options: object) -> Outcome:
         outcome, began = Outcome(), time.monotonic()
         method: Callable[..., object] = getattr(self._stack, operation)
         watchdog = threading.Timer(HUNG_S, kill_engine, (self.name,))
         watchdog.start()
         self._stack.quiet = True
         try:
-            method(on_event=_collector(operation, outcome), color="never")
+            method(on_event=_collector(operation, outcome), color="never", **options)
         except auto.errors.CommandError as error:
             outcome.error = _reason(outcome, str(error))
         finally:
