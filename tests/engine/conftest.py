@@ -51,10 +51,12 @@ def existing(bench: Bench) -> Cluster:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Say what the account saw, and clear the bench, where a test failed that had it to itself."""
     report = yield
-    given = item.funcargs.values() if isinstance(item, pytest.Function) else ()
-    made = next((it for it in given if isinstance(it, Bench)), None)
-    if report.failed and made is not None and made.started:
+    given = item.funcargs if isinstance(item, pytest.Function) else {}
+    made = given.get("bench")
+    if report.failed and isinstance(made, Bench) and made.started:
         report.sections.append(("the account's last entries", made.failure_report()))
         made.failed = True
-        made.clear()
+        # A stack that outlives its tests sees to itself (running.py).
+        if not {"running", "stacks"} & set(given):
+            made.clear()
     return report

@@ -324,4 +324,4 @@ def _is_bookkeeping(metadata: StepEventMetadata) -> bool:
 
 def _reason(outcome: Outcome, whole: str) -> str:
     errors = [message for message in outcome.messages if message.startswith("error:")]
-    return "\n".join(errors) or whole
+    return "\n".join(errors) or whole[-2000:]
