@@ -59,20 +59,26 @@ def settings_of(folder: Path, stack: str, overrides: Mapping[str, Value] | None 
 
 
 def alternative(key: Key, folder: Path, stack: str) -> tuple[str, Value]:
-    """Return the path to set and another legal value than the stack has, the first that is accepted.
+    """Return the path to set and another value than the stack has, the first that is legal beside the others.
+
+    Where none is, the first is returned: its refusal is what a user sees.
 
     Raises:
-        LookupError: no candidate is legal; a text needs an entry in TEXTS.
+        LookupError: a text has a grammar and no entry in TEXTS.
     """
     now = settings_of(folder, stack)
+    refused: list[tuple[str, Value]] = []
     for path, value in candidates(key, current(now, key)):
         try:
             other = settings_of(folder, stack, {path: value})
         except ConfigError:
+            refused.append((path, value))
             continue
         if current(other, key) != current(now, key):
             return path, value
-    raise LookupError(f"{key.full_name}: no other legal value found; add one to TEXTS")
+    if not refused:
+        raise LookupError(f"{key.full_name}: no other value found; add one to TEXTS")
+    return refused[0]
 
 
 def current(settings: Settings, key: Key) -> object:

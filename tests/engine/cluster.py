@@ -102,17 +102,22 @@ class Cluster:
             and name not in (f"StorageClass /{DEFAULT_CLASS}", f"CSIDriver /{DRIVER}")
         )
 
-    def settle(self, within_s: float = 5.0) -> None:
-        """Return once no pod is about to start or to go, which an update need not have waited for."""
+    def settle(self, within_s: float = 60.0) -> list[str]:
+        """Wait until no pod is about to start or to go, which an update need not have waited for.
+
+        Returns:
+            Those that still are when the time is up.
+        """
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            pods = [
-                pod for pod in self.kube.items("/api/v1/pods") if pod["metadata"]["namespace"] not in BUILT_IN
+        while True:
+            moving = [
+                f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                for pod in self.kube.items("/api/v1/pods")
+                if pod["metadata"]["namespace"] not in BUILT_IN
+                and (pod["status"]["phase"] == "Pending" or "deletionTimestamp" in pod["metadata"])
             ]
-            if not any(
-                it["status"]["phase"] == "Pending" or "deletionTimestamp" in it["metadata"] for it in pods
-            ):
-                return
+            if not moving or time.monotonic() > deadline:
+                return moving
             time.sleep(0.1)
 
     def clear(self, within_s: float = 30.0) -> None:

@@ -149,6 +149,7 @@ class Nodes:
         self._names.pop(name, None)
         for pod in self._pods_on(name):
             self.kube.delete(path_of(pod, "pods"), {"gracePeriodSeconds": 0})
+            self._ended(pod)
 
     def ran_since(self, moment: float) -> set[str]:
         """Return the apps of the pods that ran at any time since a moment of the monotonic clock."""

@@ -22,7 +22,7 @@ class Running:
 
     @property
     def stack(self) -> Stack:
-        """The stack, up and unchanged."""
+        """The stack, up and unchanged: a test that begins takes it from here."""
         if self.broken or self._stack is None or self._cleared != self.bench.cleared:
             if self.broken:
                 self.bench.clear()
@@ -43,7 +43,7 @@ class Running:
 
     def up(self, *, fails: bool | None = False, **config: object) -> Outcome:
         """Change the stack; until it is seen unchanged it counts as broken."""
-        stack = self.stack
+        stack = self._stack or self.stack
         self.broken = True
         stack.configure({f"drcio:{key}": value for key, value in config.items()})
         return stack.up(fails=fails)

@@ -97,18 +97,3 @@ def test_a_weight_that_was_edited_by_hand_is_seen_by_refresh_and_put_back_by_up(
     assert stack.up().changed == []
     stack.destroy()
     assert bench.leftovers() == []
-
-
-def test_a_platform_that_is_destroyed_before_its_guest_can_be_cleaned_up(bench: Bench) -> None:
-    platform = bench.stack("fault-platform", "dev")
-    platform.up()
-    guest = bench.stack(
-        "fault-guest", "contention", {"drcio:platformStack": "organization/drcio-eks/fault-platform"}
-    )
-    guest.up()
-
-    platform.destroy(fails=True)
-
-    guest.destroy()
-    platform.destroy()
-    assert bench.leftovers() == []
