@@ -60,11 +60,11 @@ setup-dev: $(VENV)/.dev-stamp  ## install what tests and checks need besides
 
 PYPROJECTS := $(wildcard images/*/pyproject.toml)
 
-$(VENV)/.run-stamp: requirements.txt $(PYPROJECTS)
+$(VENV)/.run-stamp: requirements.txt requirements-experiments.txt $(PYPROJECTS)
 	@tools/apt-install $(APT_RUN)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	images/hp-service/install-torch --no-compile $(BIN)/python
-	tools/install-requirements $(BIN)/python requirements.txt
+	tools/install-requirements $(BIN)/python requirements-experiments.txt
 	@touch $@
 
 $(VENV)/.dev-stamp: $(VENV)/.run-stamp requirements-dev.txt

@@ -14,7 +14,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 TURNS = Path(__file__).resolve().parents[1] / ".cache" / "turns.lock"
-LOADING = ("docker", "scanners", "own_guest")
+LOADING = ("docker", "scanners", "fresh", "own_guest")
 MEASURING = "measures"
 
 

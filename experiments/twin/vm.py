@@ -266,7 +266,9 @@ def _virtme_run() -> Path:
         return beside
     found = find_tool("virtme-run")
     if found is None:
-        raise BootError("virtme-ng is not installed", hint="`make setup` installs requirements.txt")
+        raise BootError(
+            "virtme-ng is not installed", hint="`make setup` installs requirements-experiments.txt"
+        )
     return Path(found)
 
 
