@@ -1,34 +1,28 @@
-"""A container image: its repository, built from a folder of this repository, named by digest."""
+"""A container image: its repository, built from sources of this repository, named by digest."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
+import pulumi_random as random
+
+from components.build_context import BuildContext
 
 PLATFORM: Final = "linux/amd64"
 KEEP_IMAGES: Final = 10
-_NOT_SOURCES: Final = frozenset(
-    {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "dist"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageArgs:
     """What is built, and where it goes."""
 
-    context: Path
-    """What the Dockerfile's COPY reads from."""
-    dockerfile: Path
-    sources: Sequence[Path]
-    """Folders that hold all that the image is made of, the Dockerfile included."""
+    context: BuildContext
     repository: str
     """Name within the registry, such as drcio/hp-service."""
     registry: str | None
@@ -36,38 +30,29 @@ class ImageArgs:
     push: bool
 
 
-def source_hash(*folders: Path) -> str:
-    """Return twelve hex digits over the names, modes and bytes of the folders' files."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            relative = path.relative_to(folder)
-            if _NOT_SOURCES & set(relative.parts) or any(
-                part.endswith(".egg-info") for part in relative.parts
-            ):
-                continue
-            executable = bool(path.stat().st_mode & 0o100)
-            digest.update(f"{relative.as_posix()}\0{executable}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:12]
-
-
 class Image(pulumi.ComponentResource):
-    """An image whose tag is the hash of its sources; `reference` is what a pod names."""
+    """An image whose tag is the hash of its sources; `reference` is what a pod names.
+
+    A registry with immutable tags refuses a tag's second push. Docker's provider pushes whenever a field of
+    the build changes, so everything that it compares is part of the tag (BuildContext sees to the rest).
+    A source that comes back, by a revert, would have its old tag; hence the suffix, new for each change.
+    """
 
     reference: pulumi.Output[str]
 
     def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("drcio:images:Image", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        tag = source_hash(*args.sources)
+        tag: pulumi.Input[str] = args.context.source_hash
+        if args.push:
+            tag = pulumi.Output.concat(tag, "-", self._suffix(name, args.context))
         registry: docker.RegistryArgs | None = None
-        image_name: pulumi.Input[str]
+        image_name: pulumi.Output[str]
         if not args.push:
-            image_name = f"{args.repository}:{tag}"
+            image_name = pulumi.Output.concat(args.repository, ":", tag)
         elif args.registry is not None:
             # The engine's own login is used: `docker login` before `pulumi up`.
-            image_name = f"{args.registry}/{args.repository}:{tag}"
+            image_name = pulumi.Output.concat(args.registry, "/", args.repository, ":", tag)
         else:
             repository = self._ecr_repository(name, args.repository)
             token = aws.ecr.get_authorization_token_output(
@@ -83,8 +68,8 @@ class Image(pulumi.ComponentResource):
             name,
             image_name=image_name,
             build=docker.DockerBuildArgs(
-                context=str(args.context),
-                dockerfile=str(args.dockerfile),
+                context=args.context.path,
+                dockerfile=args.context.dockerfile,
                 platform=PLATFORM,
             ),
             registry=registry,
@@ -94,6 +79,23 @@ class Image(pulumi.ComponentResource):
         # An image that is not pushed has no digest; its tag is a hash of its sources.
         self.reference = image.repo_digest if args.push else image.image_name
         self.register_outputs({"reference": self.reference})
+
+    def _suffix(self, name: str, context: BuildContext) -> pulumi.Output[str]:
+        """Return text that changes with all that makes the provider build, and never comes back."""
+        drawn = random.RandomPassword(
+            f"{name}-build",
+            length=6,
+            special=False,
+            upper=False,
+            keepers={
+                "source": context.source_hash,
+                "platform": PLATFORM,
+                # Another version may hash the context in another way.
+                "provider": version("pulumi-docker"),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return pulumi.Output.unsecret(drawn.result)
 
     def _ecr_repository(self, name: str, repository_name: str) -> aws.ecr.Repository:
         child = pulumi.ResourceOptions(parent=self)

@@ -9,6 +9,8 @@ from typing import Final
 
 import pulumi
 
+from components.build_context import stage
+from components.errors import ArgumentError
 from components.image import Image, ImageArgs
 from stacks.errors import ConfigError
 from stacks.keys import camel
@@ -25,10 +27,8 @@ FOLDERS: Final[Mapping[str, str]] = {
     EXPERIMENT: "experiment-runner",
 }
 
-SHARED_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
-    EXPERIMENT: ("experiments", "images/load-generator", "images/drcio-controller"),
-}
-"""What an image is made of beside its own folder; such a one is built from the repository's root."""
+BUILT_FROM_ROOT: Final = frozenset({EXPERIMENT})
+"""Images whose sources lie in several folders; the others are built from their own."""
 
 
 def needed(parts: Parts) -> tuple[str, ...]:
@@ -67,15 +67,20 @@ def resolve_images(
     return references
 
 
+def context_of(name: str) -> Path:
+    """Return the folder whose `.dockerignore` says what the image is made of."""
+    return REPOSITORY if name in BUILT_FROM_ROOT else REPOSITORY / "images" / FOLDERS[name]
+
+
 def _build(settings: Settings, name: str, folder: str) -> pulumi.Output[str]:
     # On EKS a repository belongs to its cluster, so that two clusters of one account do not collide.
     prefix = settings.cluster.name if settings.platform == EKS else "drcio"
-    own = REPOSITORY / "images" / folder
-    shared = tuple(REPOSITORY / source for source in SHARED_SOURCES.get(name, ()))
+    try:
+        context = stage(REPOSITORY, name, context_of(name), REPOSITORY / "images" / folder / "Dockerfile")
+    except ArgumentError as error:
+        raise ConfigError(f"image {name} cannot be built: {error}") from error
     args = ImageArgs(
-        context=REPOSITORY if shared else own,
-        dockerfile=own / "Dockerfile",
-        sources=(own, *shared),
+        context=context,
         repository=f"{prefix}/{name}",
         registry=settings.images.registry or None,
         push=settings.images.push,

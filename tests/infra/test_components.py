@@ -1,9 +1,8 @@
-"""What components decide by themselves: address ranges, image tags, placement, and what they refuse."""
+"""What components decide by themselves: address ranges, placement, and what they refuse."""
 
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from components.aws_facts import INTERFACE_SERVICES
 from components.errors import ArgumentError
-from components.image import source_hash
 from components.kubernetes import on_stack_node, sharing_volume, with_image
 from components.network import NetworkArgs, subnet_cidrs
 from components.node_group import NodeGroupArgs
@@ -48,33 +46,6 @@ def test_interface_endpoints_are_made_when_asked_for() -> None:
     run = render("drcio", {"drcio:network.interfaceEndpoints": "true"})
     names = [item.name for item in run.registrations if item.type.endswith(":VpcEndpoint")]
     assert len(names) == 1 + len(INTERFACE_SERVICES)
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
-def test_tag_follows_names_contents_and_modes(tmp_path: Path) -> None:
-    files = {"Dockerfile": "FROM x", "src/a.py": "1"}
-    first = source_hash(write(tmp_path / "1", files))
-    assert source_hash(write(tmp_path / "2", files)) == first
-    assert source_hash(write(tmp_path / "3", {**files, "src/a.py": "2"})) != first
-    assert source_hash(write(tmp_path / "4", {"Dockerfile": "FROM x", "src/b.py": "1"})) != first
-    executable = write(tmp_path / "5", files)
-    (executable / "src/a.py").chmod(0o755)
-    assert source_hash(executable) != first
-
-
-@pytest.mark.parametrize("name", ["src/__pycache__/a.pyc", "src/x.egg-info/PKG-INFO", "build/lib/a.py"])
-def test_tag_ignores_what_tools_leave(tmp_path: Path, name: str) -> None:
-    files = {"Dockerfile": "FROM x"}
-    assert source_hash(write(tmp_path / "1", files)) == source_hash(
-        write(tmp_path / "2", {**files, name: "left"})
-    )
 
 
 def test_every_container_gets_the_image() -> None:

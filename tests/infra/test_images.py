@@ -19,19 +19,15 @@ from pathlib import Path
 
 import pytest
 
+from components.build_context import context_files, stage
 from stacks.dryrun import ROOT
+from stacks.images import FOLDERS, context_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 BASE = "python:3.11-slim-bookworm"
-CONTEXTS = {
-    "drcio-controller": "images/drcio-controller",
-    "hp-service": "images/hp-service",
-    "lp-batch": "images/lp-batch",
-    "load-generator": "images/load-generator",
-    # Its sources lie in several folders; .dockerignore keeps the rest out.
-    "experiment-runner": ".",
-}
+IMAGES = {folder: name for name, folder in FOLDERS.items()}
+"""Each image's name in the program, by its folder."""
 USER = "10001:10001"
 CACHE = ROOT / ".cache" / "docker"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
@@ -170,17 +166,18 @@ def _pip_settings() -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def images(engine: Engine, base: str) -> Mapping[str, str]:
-    """Build all of them, side by side."""
+    """Build all of them side by side, from what the program gives to Docker's provider."""
 
     def build(folder: str) -> str:
         name = f"drcio/{folder}:test"
-        dockerfile = str(ROOT / "images" / folder / "Dockerfile")
-        where = ("--file", dockerfile, str(ROOT / CONTEXTS[folder]))
+        dockerfile = ROOT / "images" / folder / "Dockerfile"
+        context = stage(ROOT, IMAGES[folder], context_of(IMAGES[folder]), dockerfile)
+        where = ("--file", str(ROOT / context.dockerfile), str(ROOT / context.path))
         engine.run("build", "--network=host", "--tag", name, *where)
         return name
 
-    with ThreadPoolExecutor(len(CONTEXTS)) as pool:
-        return dict(zip(CONTEXTS, pool.map(build, CONTEXTS), strict=True))
+    with ThreadPoolExecutor(len(IMAGES)) as pool:
+        return dict(zip(IMAGES, pool.map(build, IMAGES), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -240,7 +237,23 @@ def test_every_dockerfile_builds(
     assert all(size > base_size for size in sizes.values())
 
 
-@pytest.mark.parametrize("folder", sorted(CONTEXTS.keys() - {"drcio-controller"}))
+@pytest.mark.parametrize("folder", sorted(IMAGES))
+def test_docker_sends_what_the_program_hashes(engine: Engine, base: str, folder: str, tmp_path: Path) -> None:
+    """Build by hand from the checkout, where `.dockerignore` alone keeps out what is not the image's."""
+    probe = tmp_path / "Dockerfile"
+    probe.write_text(f"FROM {base}\nCOPY . /context\n")
+    context = context_of(IMAGES[folder])
+    tag = f"drcio/probe-{folder}:test"
+    engine.run("build", "--file", str(probe), "--tag", tag, str(context))
+    listing = ("--entrypoint=find", tag, "/context", "-type", "f", "-printf", "%P\\n")
+    sent = set(engine.run("run", "--rm", "--network=none", *listing).splitlines())
+    dockerfile = ROOT / "images" / folder / "Dockerfile"
+    hashed = {path.relative_to(context).as_posix() for path in context_files(context, dockerfile)}
+    # The Dockerfile itself is sent whatever is ignored; the probe's is another.
+    assert sent | {dockerfile.relative_to(context).as_posix()} == hashed
+
+
+@pytest.mark.parametrize("folder", sorted(IMAGES.keys() - {"drcio-controller"}))
 def test_image_runs_as_the_promised_user(engine: Engine, images: Mapping[str, str], folder: str) -> None:
     assert engine.inspect(images[folder], "{{.Config.User}}") == USER
     printed = engine.run("run", "--rm", *HARDENED, "--entrypoint=id", images[folder], "-u")

@@ -278,10 +278,9 @@ def test_images_are_named_by_digest(overrides: dict[str, str]) -> None:
     assert all("@sha256:" in image for image in images)
 
 
-def test_built_image_is_tagged_by_its_sources_and_pushed_for_amd64() -> None:
+def test_built_image_is_pushed_for_amd64() -> None:
     image = one(render("drcio"), "Image", "lp-batch").inputs
     assert image["build"]["platform"] == "linux/amd64"
-    assert len(str(image["imageName"]).rpartition(":")[2]) == 12
     assert image["skipPush"] is False
 
 
