@@ -1,0 +1,149 @@
+"""The set-up's tools: patient with whoever holds apt's locks, helpful where there is no apt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stacks.dryrun import ROOT
+
+APT_INSTALL = ROOT / "tools" / "apt-install"
+PACKAGES = ROOT / "tools" / "packages"
+HOLD = """
+import fcntl, sys, time
+with open(sys.argv[1], "w") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+FROM_HOST = ("awk", "cat", "date", "dirname", "grep", "head", "id", "sed", "sh", "sleep")
+
+
+@contextmanager
+def held(lock: str) -> Iterator[subprocess.Popen[str]]:
+    """Let another process hold one of apt's locks, as an unattended upgrade does."""
+    command = [sys.executable, "-c", HOLD, lock]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def forgetful_dpkg(folder: Path) -> dict[str, str]:
+    """Return an environment in which every package seems missing; apt knows better and changes nothing."""
+    program = folder / "dpkg-query"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("lock", ["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"])
+def test_waits_for_apts_lock_and_says_for_whom(lock: str, tmp_path: Path) -> None:
+    command, environment = [APT_INSTALL, "kmod"], forgetful_dpkg(tmp_path)
+    with (
+        held(lock) as holder,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as tool,
+    ):
+        try:
+            assert tool.stdout is not None
+            named = f"(process {holder.pid})"
+            # Another apt may be busy on this machine as well.
+            assert next((line for line in tool.stdout if named in line), None)
+            time.sleep(5)  # two more tries
+            assert tool.poll() is None
+            holder.terminate()
+            assert named not in tool.stdout.read()
+            assert tool.wait(timeout=300) == 0
+        finally:
+            tool.kill()
+
+
+def test_gives_up_in_the_end(tmp_path: Path) -> None:
+    environment = {**forgetful_dpkg(tmp_path), "APT_PATIENCE_S": "1"}
+    with held("/var/lib/apt/lists/lock") as holder:
+        done = subprocess.run(
+            [APT_INSTALL, "kmod"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert f"(process {holder.pid}) held apt's lock" in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_other_failures_of_apt_are_shown_at_once(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [APT_INSTALL, "drcio-no-such-package"],
+        env=forgetful_dpkg(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "drcio-no-such-package" in done.stderr
+
+
+def without_apt(folder: Path, *programs: str) -> dict[str, str]:
+    """Return an environment of a distribution that has no apt, with these programs."""
+    for name in FROM_HOST:
+        (folder / name).symlink_to(shutil.which(name) or "")
+    for name in programs:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return {"PATH": str(folder)}
+
+
+def test_without_apt_what_is_missing_has_its_names_there(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [APT_INSTALL, "qemu-system-x86", "procps", "drcio-no-such-package"],
+        env=without_apt(tmp_path, "pkill"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "lacks qemu-system-x86_64 drcio-no-such-package" in done.stderr
+    assert "dnf install qemu-system-x86-core" in done.stderr
+    assert "zypper install qemu-x86" in done.stderr
+    assert "procps" not in done.stderr
+
+
+def test_without_apt_nothing_is_asked_for_when_all_is_there(tmp_path: Path) -> None:
+    environment = without_apt(tmp_path, "qemu-system-x86_64", "docker")
+    command = [APT_INSTALL, "qemu-system-x86", "docker-cli?"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_package_of_the_makefile_has_its_other_names() -> None:
+    table = [line.split() for line in PACKAGES.read_text().splitlines() if line and not line.startswith("#")]
+    assert {len(row) for row in table} == {5}
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    listed = [line.partition(":=")[2].split() for line in lines if line.startswith("APT_")]
+    assert {row[0] for row in table} == {name.removesuffix("?") for names in listed for name in names}
+
+
+def test_environment_has_python_3_11_where_the_distribution_has_another(tmp_path: Path) -> None:
+    """Here uv finds the machine's own; elsewhere it fetches one."""
+    command = [ROOT / "tools" / "make-venv", tmp_path / "venv", "python3.none"]
+    subprocess.run(command, check=True, timeout=300)
+    version = subprocess.run(
+        [tmp_path / "venv" / "bin" / "python", "-m", "pip", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "python 3.11" in version.stdout
