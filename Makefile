@@ -14,13 +14,16 @@ APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linu
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engine engine check setup setup-dev format clean render bench-service bench-batch bench-controller
+.PHONY: help demo test test-engine engine check setup setup-dev format clean render bench-service bench-batch bench-controller doctor
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 demo: setup  ## run baseline, contention and drcio on a node twin and report
 	$(BIN)/python -m experiments run --target twin --scenario all --output $(DEMO_OUTPUT)
+
+doctor:  ## say what this machine can do: KVM, emulation, engine, docker, disk, memory
+	@$(or $(wildcard $(BIN)/python),python3) -m experiments.doctor
 
 test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners and the twin
 	tools/run-tests
