@@ -260,12 +260,38 @@ def test_image_runs_as_the_promised_user(engine: Engine, images: Mapping[str, st
     assert printed.strip() == "10001"
 
 
-def test_no_image_carries_cuda(engine: Engine, images: Mapping[str, str]) -> None:
-    listed = engine.run(
-        "run", "--rm", "--entrypoint=python", images["hp-service"], "-m", "pip", "list", "--format=freeze"
-    )
-    assert "torch==" in listed
-    assert not [line for line in listed.splitlines() if line.startswith(("nvidia-", "triton"))]
+DISTRIBUTIONS = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+
+
+@pytest.mark.parametrize("folder", sorted(IMAGES))
+def test_no_image_carries_cuda_or_pip(engine: Engine, images: Mapping[str, str], folder: str) -> None:
+    printed = engine.run("run", "--rm", "--entrypoint=python", images[folder], "-c", DISTRIBUTIONS)
+    names = printed.lower().split()
+    assert ("torch" in names) == (folder == "hp-service")
+    assert not [name for name in names if name.startswith(("nvidia-", "triton", "pip", "setuptools"))]
+
+
+PACKAGES = {
+    "drcio-controller": "drcio_controller",
+    "hp-service": "hp_service torch dgl",
+    "lp-batch": "lp_batch",
+    "load-generator": "load_generator",
+    "experiment-runner": "experiments load_generator drcio_controller",
+}
+UNCOMPILED = """
+import importlib.util as u, pathlib, sys
+for name in sys.argv[1:]:
+    for source in pathlib.Path(u.find_spec(name).origin).parent.glob("*.py"):
+        if not pathlib.Path(u.cache_from_source(source)).is_file():
+            print(source)
+"""
+
+
+@pytest.mark.parametrize("folder", sorted(IMAGES))
+def test_byte_code_is_in_the_image(engine: Engine, images: Mapping[str, str], folder: str) -> None:
+    """Where they run nothing can be written: each start would compile everything anew."""
+    command = ("-c", UNCOMPILED, *PACKAGES[folder].split())
+    assert engine.run("run", "--rm", "--entrypoint=python", images[folder], *command) == ""
 
 
 def test_controllers_doctor_reports_on_this_machine(engine: Engine, images: Mapping[str, str]) -> None:
