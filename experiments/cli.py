@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a node twin on this machine, or a stack of the Pulumi program",
     )
     run.add_argument("--stack", metavar="NAME", help="of --target cluster; its volume and its configuration")
-    _add_batch_options(run)
+    _add_single_options(run)
     _add_run_options(run)
     run.set_defaults(command=_run)
 
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         "--policies", default=",".join(POLICIES), help="comma-separated; iomax-N caps at N%% of the volume"
     )
     compare.add_argument("--target", choices=("twin",), default="twin", help="where to run")
-    _add_batch_options(compare)
+    _add_single_options(compare)
     _add_run_options(compare)
     compare.set_defaults(command=_compare)
 
@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         "--batches", default=DEFAULT_BATCHES, metavar="PATTERN:KIB,...", help="kinds of batch job"
     )
     _add_run_options(sweeping)
-    sweeping.set_defaults(command=_sweep, lp_pattern=LP_PATTERNS[0], lp_block_kib=1)  # each batch has its own
+    sweeping.set_defaults(
+        command=_sweep, lp_pattern=LP_PATTERNS[0], lp_block_kib=1, more_repeats=0
+    )  # each batch has its own
 
     respond = commands.add_parser(
         "respond",
@@ -187,9 +189,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_batch_options(parser: argparse.ArgumentParser) -> None:
+def _add_single_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lp-pattern", choices=LP_PATTERNS, default="mixed", help="what the batch job does")
     parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
+    parser.add_argument(
+        "--more-repeats",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many to add, one at a time, where only the CPU keeps the verdict open",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -279,6 +288,7 @@ def _spec_of(options: argparse.Namespace, arms: tuple[Scenario, ...]) -> Spec:
         duration_s=options.duration,
         warmup_s=options.warmup,
         repeats=options.repeats,
+        more_repeats=options.more_repeats,
         volume=parse_volume(options.volume),
         lp_pattern=options.lp_pattern,
         lp_block_bytes=options.lp_block_kib << 10,
@@ -313,7 +323,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
         twin_target(spec, twin_options, display) as target,
         beside(output, twin_targets(target.twin.url)) if options.prometheus else nullcontext(),
     ):
-        run_all(spec, target, output, display, on_run=display.run)
+        run_all(spec, target, output, display, on_run=display.run, on_more=display.more)
     return _tell(output, console, as_json=options.json)
 
 
@@ -355,6 +365,7 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
         duration_s=options.duration,
         warmup_s=options.warmup,
         repeats=options.repeats,
+        more_repeats=options.more_repeats,
         volume=volume,
         lp_pattern=options.lp_pattern,
         lp_block_bytes=options.lp_block_kib << 10,
@@ -367,7 +378,7 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
         Display(console, runs=len(plan_runs(spec))) as display,
         deployed_as_configured(stack, spec, display) as target,
     ):
-        run_all(spec, target, output, display, on_run=display.run)
+        run_all(spec, target, output, display, on_run=display.run, on_more=display.more)
     return _tell(output, console, as_json=options.json)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from experiments.reasons import Reason
 from experiments.record import RunRecord
 from experiments.spec import PlannedRun
 
@@ -75,6 +76,15 @@ class Display:
         """Note that the run under way has ended."""
         self._done_runs += 1
         self._bars.update(self._task, completed=float(self._done_runs), left=self._left())
+
+    def more(self, why: Reason, runs: int) -> None:
+        """Note that a further repeat is made, and why."""
+        self._runs += runs
+        self._bars.update(self._task, total=float(self._runs), left=self._left())
+        if not self._quiet:
+            self._console.print(
+                f"one more repeat ({runs} runs), for {why.text}", markup=False, highlight=False
+            )
 
     def run(self, planned: PlannedRun, record: RunRecord | None) -> None:
         """Note that a run begins (no record yet), or has ended with this record."""

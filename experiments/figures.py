@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from experiments.jsonfields import JsonObject
 from experiments.protection import Protection
+from experiments.record import Clock
 from experiments.spec import Spec
 
 MIB: Final = 1024 * 1024
@@ -85,6 +86,27 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CpuFigures:
+    """What the CPUs did to a run; None where it was not recorded."""
+
+    clock: Clock
+    compute_p95_ms: float | None
+    """What the service's own computing took of a request, by the service's clock: its parts but the fetch."""
+    steal_share: float | None
+    """Part of the node's CPU time that the machine beneath gave to somebody else."""
+    taken_share: float | None
+    """Part of the host's CPU time that other programs took while no CPU was idle."""
+    others_share: float | None
+    """Part of the host's CPU time that other programs took, whether or not it was missed."""
+    load_1m: float | None
+    """The host's load average in the middle of the window; the node's where there is no host."""
+    hp_wait_per_work: float | None
+    """How long the service waited for a CPU for every second that it had one (`cpu.pressure`, `cpu.stat`)."""
+    lp_wait_share: float | None
+    """Part of the window in which the batch job waited for a CPU (`cpu.pressure` some)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The figures of one run."""
 
@@ -95,6 +117,7 @@ class RunResult:
     hp: HpFigures
     lp: LpFigures
     health: Health
+    cpu: CpuFigures
     protection: Protection | None
     """Against the baseline run of the same repeat; nothing where there is none."""
 
@@ -167,6 +190,11 @@ class Study:
     comparison: Comparison
     load_rates_rps: tuple[float, ...]
     """The different rates that were planned; more than one is no single experiment."""
+
+    @property
+    def repeats(self) -> int:
+        """Return how many repeats were begun: those asked for, or more where more had to settle it."""
+        return max([self.spec.repeats, *(run.repeat for run in self.runs)])
 
     @property
     def runs(self) -> tuple[RunResult, ...]:

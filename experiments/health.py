@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 from experiments import account, series
 from experiments.figures import Engine, Health, LpFigures
 from experiments.record import RunRecord, Sample
 from experiments.spec import Volume
-
-_US_PER_S: Final = 1e6
 
 
 def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigures) -> Health:
@@ -44,8 +42,8 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
         lp_active_share=moved.active_seconds / record.duration_s,
         lp_volume_share=max(lp.mib_s / volume.mib_s, lp.ops_s / volume.iops),
         lp_shared_share=shared.delta / moved.delta if moved.delta > 0 else None,
-        hp_cpu_wait_share=_worst_share(record, hp_pods, lambda sample, pod: sample.pods[pod].cpu_some_us),
-        hp_throttled_share=_worst_share(record, hp_pods, lambda sample, pod: sample.pods[pod].throttled_us),
+        hp_cpu_wait_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.cpu_some_us),
+        hp_throttled_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.throttled_us),
         hp_restarts=sum(record.pods[name].restarts for name in hp_pods),
         lp_restarts=sum(record.pods[name].restarts for name in lp_pods),
         engine=_engine(window, hp_devices, lp_pods),
@@ -56,15 +54,6 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
         controller_inert_share=inert / len(controllers) if controllers else 0.0,
         interrupted=record.interrupted,
     )
-
-
-def _worst_share(record: RunRecord, pods: Sequence[str], read: Callable[[Sample, str], int]) -> float:
-    """Return the largest share of the window that a microsecond counter of any of the pods grew by."""
-
-    def counter_of(pod: str) -> series.Counter:
-        return lambda sample: read(sample, pod) if pod in sample.pods else None
-
-    return max((series.growth_in_run(record, counter_of(pod)).per_s / _US_PER_S for pod in pods), default=0.0)
 
 
 def _engine(window: Sequence[Sample], devices: Sequence[str], lp_pods: Sequence[str]) -> Engine:

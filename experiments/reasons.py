@@ -18,6 +18,10 @@ class Reason:
     statement: str
     runs: tuple[str, ...] = ()
     """The runs that it was found in; empty for what is true of the whole experiment."""
+    remedy: str = ""
+    """What to do about it; empty where the statement says it."""
+    more_repeats_may_settle: bool = False
+    """Whether it may be gone once there are more repeats, for it comes and goes with the machine."""
 
     @property
     def text(self) -> str:

@@ -17,6 +17,7 @@ LOAD_SCHEMA: Final = "drcio.load/1"
 RUNS_FOLDER: Final = "runs"
 
 Role = Literal["hp", "lp", "load", "other"]
+Clock = Literal["real", "virtual"]
 
 _HINT: Final = "the record is damaged or of another version; run the experiment again"
 _FOLDER_HINT: Final = "give the folder that `python -m experiments run --output DIR` wrote"
@@ -70,6 +71,26 @@ class DeviceSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CpuSample:
+    """What one machine's CPUs have done since it booted; times are cumulative, summed over its CPUs."""
+
+    t_s: float
+    """Since the measured load began, by the real clock; of a node's sample, the sample's own time."""
+    cpus: int
+    busy_us: int
+    """Spent on programs and the kernel (`/proc/stat`), stolen time not included."""
+    idle_us: int
+    steal_us: int
+    """Time in which a CPU had work and the machine beneath gave it to somebody else."""
+    own_us: int | None = None
+    """Of the busy time: spent by the experiment's own processes, the guest's included."""
+    pressure_us: int | None = None
+    """Time in which some task waited for a CPU (`/proc/pressure/cpu`); None where the kernel has none."""
+    load_1m: float | None = None
+    """The load average over the last minute (`/proc/loadavg`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Every knob and counter at one moment."""
 
@@ -89,6 +110,8 @@ class Sample:
     """`io.max` as read, by pod; empty where no limit is set."""
     controller: JsonObject | None = None
     """The controller's own account (`state`, last decision); nothing where it does not answer."""
+    cpu: CpuSample | None = None
+    """The CPUs of the node that the pods run on; None in records that do not have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +203,10 @@ class RunRecord:
     pods: Mapping[str, PodInfo]
     notes: tuple[str, ...] = ()
     interrupted: bool = False
+    clock: Clock = "real"
+    """What the run's times are of: virtual is a guest's clock that counts instructions."""
+    host: tuple[CpuSample, ...] = ()
+    """The machine that the node runs on, once a second; empty where it was not or cannot be looked at."""
 
     @property
     def file_name(self) -> str:
@@ -225,6 +252,7 @@ def dump_run(record: RunRecord) -> JsonObject:
         "warmup_s": record.warmup_s,
         "duration_s": record.duration_s,
         "interrupted": record.interrupted,
+        "clock": record.clock,
         "notes": list(record.notes),
         "environment": record.environment,
         "devices": {"hp": list(record.devices.hp), "lp": list(record.devices.lp)},
@@ -240,12 +268,13 @@ def dump_run(record: RunRecord) -> JsonObject:
         "lp_summary": record.lp_summary,
         "load": dump_load(record.load),
         "samples": [_dump_sample(sample) for sample in record.samples],
+        "host": [{"t_s": seen.t_s, **dump_cpu(seen)} for seen in record.host],
     }
 
 
 def load_run(document: Field) -> RunRecord:
     """Read a record from its JSON form; unknown fields are passed over, known ones are checked."""
-    lp_summary = document.find("lp_summary")
+    lp_summary, host = document.find("lp_summary"), document.find("host")
     return RunRecord(
         scenario=document.get("scenario").text(),
         policy=document.get("policy").text(),
@@ -255,6 +284,7 @@ def load_run(document: Field) -> RunRecord:
         warmup_s=document.get("warmup_s").number(),
         duration_s=document.get("duration_s").positive(),
         interrupted=document.get("interrupted").flag(),
+        clock=_load_clock(document.find("clock")),
         notes=document.get("notes").texts(),
         environment=document.get("environment").object(),
         devices=Devices(
@@ -264,6 +294,7 @@ def load_run(document: Field) -> RunRecord:
         lp_summary=None if lp_summary is None else lp_summary.object(),
         load=load_load(document.get("load")),
         samples=tuple(_load_sample(sample) for sample in document.get("samples").items()),
+        host=tuple(_load_cpu(seen, seen.get("t_s").number()) for seen in host.items()) if host else (),
     )
 
 
@@ -360,6 +391,42 @@ def _load_pod_info(document: Field) -> PodInfo:
     )
 
 
+def dump_cpu(seen: CpuSample) -> JsonObject:
+    """Turn a look at a machine's CPUs into its JSON form, without its time."""
+    return {
+        "cpus": seen.cpus,
+        "busy_us": seen.busy_us,
+        "idle_us": seen.idle_us,
+        "steal_us": seen.steal_us,
+        "own_us": seen.own_us,
+        "pressure_us": seen.pressure_us,
+        "load_1m": seen.load_1m,
+    }
+
+
+def _load_cpu(document: Field, t_s: float) -> CpuSample:
+    own, pressure = document.find("own_us"), document.find("pressure_us")
+    return CpuSample(
+        t_s=t_s,
+        cpus=document.get("cpus").count(),
+        busy_us=document.get("busy_us").count(),
+        idle_us=document.get("idle_us").count(),
+        steal_us=document.get("steal_us").count(),
+        own_us=None if own is None else own.count(),
+        pressure_us=None if pressure is None else pressure.count(),
+        load_1m=_number_or_none(document, "load_1m"),
+    )
+
+
+def _load_clock(document: Field | None) -> Clock:
+    """Read which clock a run had; records from before there was a choice had the real one."""
+    if document is None:
+        return "real"
+    if document.value not in get_args(Clock):
+        raise document.refuse(f"one of {', '.join(get_args(Clock))}")
+    return cast(Clock, document.value)
+
+
 def _dump_sample(sample: Sample) -> JsonObject:
     return {
         "t_s": sample.t_s,
@@ -385,6 +452,7 @@ def _dump_sample(sample: Sample) -> JsonObject:
         "model": sample.model,
         "io_max": dict(sample.io_max),
         "controller": sample.controller,
+        "cpu": None if sample.cpu is None else dump_cpu(sample.cpu),
     }
 
 
@@ -430,9 +498,10 @@ def _load_io(document: Field) -> IoCounters:
 
 
 def _load_sample(document: Field) -> Sample:
-    vrate, controller = document.find("vrate_pct"), document.find("controller")
+    vrate, controller, cpu = (document.find(name) for name in ("vrate_pct", "controller", "cpu"))
+    t_s = document.get("t_s").number()
     return Sample(
-        t_s=document.get("t_s").number(),
+        t_s=t_s,
         pods={name: _load_pod_sample(pod) for name, pod in document.get("pods").entries().items()},
         slices={path: weight.count() for path, weight in document.get("slices").entries().items()},
         device={name: _load_device(entry) for name, entry in document.get("device").entries().items()},
@@ -443,6 +512,7 @@ def _load_sample(document: Field) -> Sample:
         model=document.get("model").text(),
         io_max={name: text.text() for name, text in document.get("io_max").entries().items()},
         controller=None if controller is None else controller.object(),
+        cpu=None if cpu is None else _load_cpu(cpu, t_s),
     )
 
 

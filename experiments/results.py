@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from experiments.compare import compare_policies, compares_policies, comparison_json
-from experiments.figures import Health, HpFigures, LpFigures, Paired, RunResult, ScenarioResult, Spread, Study
+from experiments.figures import (
+    CpuFigures,
+    Health,
+    HpFigures,
+    LpFigures,
+    Paired,
+    RunResult,
+    ScenarioResult,
+    Spread,
+    Study,
+)
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.protection import Protection
 from experiments.verdict import Verdict
@@ -53,6 +63,7 @@ def results_json(study: Study, verdict: Verdict) -> JsonObject:
                 "name": item.name,
                 "label": item.label,
                 "found": _value(item.found),
+                "without_cpu": [_value(figure) for figure in item.without_cpu],
                 "limit": item.limit,
                 "at_least": item.at_least,
                 "met": item.met,
@@ -62,6 +73,7 @@ def results_json(study: Study, verdict: Verdict) -> JsonObject:
         "verdict": verdict.outcome,
         "reasons": list(verdict.texts),
         "reason_codes": [reason.code for reason in verdict.reasons],
+        "remedies": list(verdict.remedies),
         **policies,
     }
 
@@ -94,10 +106,11 @@ def _run(run: RunResult) -> JsonObject:
         "lp": _figures(run.lp),
         "protection": None if run.protection is None else _figures(run.protection),
         "health": _figures(run.health),
+        "cpu": _figures(run.cpu),
     }
 
 
-def _figures(figures: HpFigures | LpFigures | Health | Protection) -> JsonObject:
+def _figures(figures: HpFigures | LpFigures | Health | CpuFigures | Protection) -> JsonObject:
     return {field.name: _value(getattr(figures, field.name)) for field in dataclasses.fields(figures)}
 
 

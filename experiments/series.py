@@ -5,9 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from experiments.record import PodSample, RunRecord, Sample
 
+
+class Timed(Protocol):
+    """A look at something at one moment."""
+
+    @property
+    def t_s(self) -> float: ...
+
+
+US_PER_S = 1e6
+
+Look = TypeVar("Look", bound=Timed)
 Counter = Callable[[Sample], int | None]
 """Reads one cumulative counter out of a sample; nothing where it was not there."""
 
@@ -47,7 +59,7 @@ class Growth:
         return self.active_seconds / self.seconds if self.seconds else 0.0
 
 
-def steps(samples: Sequence[Sample], counter: Counter) -> Iterator[Step]:
+def steps(samples: Sequence[Look], counter: Callable[[Look], int | None]) -> Iterator[Step]:
     """Yield a counter's growth between neighbouring samples.
 
     A counter that went down was started anew (a cgroup was replaced): all it shows is growth.
@@ -59,7 +71,9 @@ def steps(samples: Sequence[Sample], counter: Counter) -> Iterator[Step]:
         yield Step(earlier.t_s, later.t_s, after - before if after >= before else after)
 
 
-def growth(samples: Sequence[Sample], counter: Counter, *, start_s: float, end_s: float) -> Growth:
+def growth(
+    samples: Sequence[Look], counter: Callable[[Look], int | None], *, start_s: float, end_s: float
+) -> Growth:
     """Add up a counter's growth within a window; a step across its edge counts in proportion."""
     delta = seconds = active = 0.0
     for step in steps(samples, counter):
@@ -95,3 +109,9 @@ def pod_bytes(pod: PodSample, devices: Sequence[str] | None = None) -> int:
 def pod_operations(pod: PodSample, devices: Sequence[str] | None = None) -> int:
     """Reads and writes so far, on all devices or on the given ones."""
     return sum(io.rios + io.wios for device, io in pod.io.items() if devices is None or device in devices)
+
+
+def worst_pod_share(record: RunRecord, pods: Sequence[str], read: Callable[[PodSample], int]) -> float:
+    """Return the largest share of the window that a microsecond counter of any of the pods grew by."""
+    counters = [pods_counter([pod], read) for pod in pods]
+    return max((growth_in_run(record, counter).per_s / US_PER_S for counter in counters), default=0.0)

@@ -174,6 +174,8 @@ class Spec:
     arrivals: str = "poisson"
     """Of requests: poisson as independent users come, or constant."""
     target: str = "twin"
+    more_repeats: int = 0
+    """How many repeats may be added where only the CPU keeps those asked for from telling."""
 
     def __post_init__(self) -> None:
         if not self.scenarios:
@@ -189,6 +191,8 @@ class Spec:
         _check_positive("lp block size (bytes)", self.lp_block_bytes)
         _check_positive("lp workers", self.lp_workers)
         _check_choice("arrivals", self.arrivals, ARRIVALS)
+        if self.more_repeats < 0:
+            raise SpecError(f"more repeats is {self.more_repeats}; expected 0 or more")
         if self.warmup_s < 0:
             raise SpecError(f"warm-up is {self.warmup_s:g} s; expected 0 or more")
 
@@ -204,6 +208,7 @@ class Spec:
             "duration_s": self.duration_s,
             "warmup_s": self.warmup_s,
             "repeats": self.repeats,
+            "more_repeats": self.more_repeats,
             "volume": {"type": self.volume.type, "iops": self.volume.iops, "mib_s": self.volume.mib_s},
             "lp_pattern": self.lp_pattern,
             "lp_block_bytes": self.lp_block_bytes,
@@ -218,7 +223,7 @@ def load_spec(document: Field) -> Spec:
 
     Raises RecordError for a field of the wrong kind, SpecError for a value that cannot be run.
     """
-    volume = document.get("volume")
+    volume, more_repeats = document.get("volume"), document.find("more_repeats")
     volume_type = volume.get("type").text()
     if volume_type not in ("gp3", "io2"):
         raise volume.get("type").refuse("gp3 or io2")
@@ -237,6 +242,7 @@ def load_spec(document: Field) -> Spec:
         duration_s=document.get("duration_s").number(),
         warmup_s=document.get("warmup_s").number(),
         repeats=document.get("repeats").count(),
+        more_repeats=0 if more_repeats is None else more_repeats.count(),
         volume=Volume(
             type="gp3" if volume_type == "gp3" else "io2",
             iops=volume.get("iops").count(),
@@ -268,23 +274,24 @@ class PlannedRun:
 
 
 def plan_runs(spec: Spec) -> tuple[PlannedRun, ...]:
-    """Lay the runs out: every repeat has each scenario once, in an order rotated from a seeded one.
+    """Lay the runs out, repeat by repeat."""
+    return tuple(run for repeat in range(1, spec.repeats + 1) for run in plan_repeat(spec, repeat))
 
-    Rotation gives each scenario each place equally often (over as many repeats as there are
-    scenarios), so that a machine that warms up or tires does not favour one of them.
+
+def plan_repeat(spec: Spec, repeat: int) -> tuple[PlannedRun, ...]:
+    """Lay one repeat out, also one beyond those asked for: each scenario once, in a rotated order.
+
+    Rotation from a seeded order gives each scenario each place equally often (over as many repeats as
+    there are scenarios), so that a machine that warms up or tires does not favour one of them.
     """
     first = list(spec.scenarios)
     random.Random(spec.seed).shuffle(first)  # noqa: S311 - reproducible order, not a secret
-    planned: list[PlannedRun] = []
-    for repeat in range(1, spec.repeats + 1):
-        shift = (repeat - 1) % len(first)
-        for arm in first[shift:] + first[:shift]:
-            planned.append(
-                PlannedRun(
-                    order=len(planned) + 1, scenario=arm, repeat=repeat, load_seed=spec.seed + repeat - 1
-                )
-            )
-    return tuple(planned)
+    shift = (repeat - 1) % len(first)
+    done = (repeat - 1) * len(first)
+    return tuple(
+        PlannedRun(order=done + place, scenario=arm, repeat=repeat, load_seed=spec.seed + repeat - 1)
+        for place, arm in enumerate(first[shift:] + first[:shift], start=1)
+    )
 
 
 def command_line(spec: Spec, *, output: str = "DIR") -> str:
@@ -303,6 +310,7 @@ def command_line(spec: Spec, *, output: str = "DIR") -> str:
         f"--duration {spec.duration_s:g}",
         f"--warmup {spec.warmup_s:g}",
         f"--repeats {spec.repeats}",
+        f"--more-repeats {spec.more_repeats}",
         f"--volume {spec.volume}",
         f"--lp-pattern {spec.lp_pattern}",
         f"--lp-block-kib {spec.lp_block_bytes >> 10}",

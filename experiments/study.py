@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Final
 
 from experiments import series
+from experiments.cpu import cpu_of
 from experiments.figures import (
     MIB,
     Comparison,
@@ -92,6 +93,7 @@ def study_run(record: RunRecord, volume: Volume, baseline: RunRecord | None = No
         hp=hp,
         lp=lp,
         health=health_of(record, volume, moved, lp),
+        cpu=cpu_of(record),
         protection=(
             protection(load, baseline.load, duration_s=record.duration_s) if baseline is not None else None
         ),

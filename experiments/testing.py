@@ -12,6 +12,8 @@ from experiments import histogram
 from experiments.figures import MIB
 from experiments.jsonfields import JsonObject
 from experiments.record import (
+    Clock,
+    CpuSample,
     Devices,
     DeviceSample,
     IoCounters,
@@ -57,6 +59,8 @@ class Behaviour:
     p95_ms: float = 60.0
     fetch_p95_ms: float | None = 4.0
     """Nothing for a service that does not report its reads from disk."""
+    compute_p95_ms: float | None = 30.0
+    """None for a service that does not report its computing."""
     hp_reads: bool = True
     """False for a service whose data lies in memory or on another device."""
     lp_mib_s: float = 0.0
@@ -68,7 +72,15 @@ class Behaviour:
     lp_restarts: int = 0
     hp_restarts: int = 0
     hp_cpu_wait_share: float = 0.1
+    hp_cpu_usage_share: float = 0.3
+    """Of one CPU."""
     hp_throttled_share: float = 0.0
+    lp_cpu_wait_share: float = 0.0
+    cpu_steal_share: float | None = 0.0
+    """Of the node's CPU time; None for a record that does not have it."""
+    cpu_taken_share: float | None = 0.0
+    """Of the host's CPU time, which is full if it is not 0; None for a record that does not have it."""
+    clock: Clock = "real"
     failed: int = 0
     offered_share: float = 1.0
     achieved_share: float = 1.0
@@ -138,6 +150,12 @@ def build_records(
 @functools.lru_cache(maxsize=512)
 def build_run(spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
     """Build one run's record; equal arguments give equal records."""
+    load = build_load(spec, behaviour, seed=run.load_seed, noise_seed=run.order)
+    return build_run_around(load, spec, run, behaviour)
+
+
+def build_run_around(load: LoadRecord, spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
+    """Build the record of a run that a load generator's record is given for."""
     devices = Devices(hp=(DEVICE,), lp=(behaviour.lp_device,) if behaviour.lp_pod else ())
     hp = PodInfo(qos_class="Burstable", priority="high", role="hp", restarts=behaviour.hp_restarts)
     lp = PodInfo(qos_class="BestEffort", priority="low", role="lp", restarts=behaviour.lp_restarts)
@@ -150,12 +168,31 @@ def build_run(spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
         warmup_s=spec.warmup_s,
         duration_s=spec.duration_s,
         environment=ENVIRONMENT,
-        load=build_load(spec, behaviour, seed=run.load_seed, noise_seed=run.order),
+        load=load,
         samples=build_samples(spec, behaviour),
         devices=devices,
         lp_summary={"operations": 1234} if behaviour.lp_pod else None,
         pods={HP_POD: hp, **({LP_POD: lp} if behaviour.lp_pod else {})},
         interrupted=behaviour.interrupted,
+        clock=behaviour.clock,
+        host=build_host(spec, behaviour.cpu_taken_share) if behaviour.cpu_taken_share is not None else (),
+    )
+
+
+def build_host(spec: Spec, taken_share: float) -> tuple[CpuSample, ...]:
+    """Build one look a second at a host of two CPUs that the experiment fills as far as others let it."""
+    own_share = 1.0 - taken_share if taken_share else 0.3
+    return tuple(
+        CpuSample(
+            t_s=float(age_s),
+            cpus=2,
+            busy_us=round(age_s * 2e6 * (own_share + taken_share)),
+            idle_us=round(age_s * 2e6 * (1 - own_share - taken_share)),
+            steal_us=0,
+            own_us=round(age_s * 2e6 * own_share),
+            load_1m=2.0 * (own_share + taken_share),
+        )
+        for age_s in range(int(spec.duration_s) + 1)
     )
 
 
@@ -166,13 +203,12 @@ def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) 
     sent = round(spec.rate_rps * spec.duration_s * behaviour.offered_share)
     completed = round(sent * behaviour.achieved_share) - behaviour.failed
     latencies_us = _latencies_us(noise, completed, behaviour.p95_ms * drift)
-    fetch_us = (
-        _latencies_us(noise, completed, behaviour.fetch_p95_ms * drift)
-        if behaviour.fetch_p95_ms is not None
-        else []
-    )
+    parts_us: dict[str, list[int]] = {}
+    if behaviour.fetch_p95_ms is not None:
+        parts_us["fetch"] = _latencies_us(noise, completed, behaviour.fetch_p95_ms * drift)
+    if behaviour.compute_p95_ms is not None:
+        parts_us["model"] = _latencies_us(noise, completed, behaviour.compute_p95_ms)
     seconds = int(spec.duration_s)
-    per_second = [(latencies_us[second::seconds], fetch_us[second::seconds]) for second in range(seconds)]
     return LoadRecord(
         plan={
             "rate_rps": spec.rate_rps,
@@ -190,16 +226,20 @@ def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) 
         lag_max_ms=2000.0 if behaviour.fell_behind else 3.4,
         fell_behind=behaviour.fell_behind,
         latency=summarise(latencies_us),
-        timings={"fetch": summarise(fetch_us)} if fetch_us else {},
+        timings={name: summarise(part_us) for name, part_us in parts_us.items() if part_us},
         intervals=tuple(
             LoadInterval(
                 t_s=float(second),
-                count=len(whole),
+                count=len(latencies_us[second::seconds]),
                 errors=0,
-                latency_histogram=histogram.encode(whole),
-                timings={"fetch": histogram.encode(fetch)} if fetch else {},
+                latency_histogram=histogram.encode(latencies_us[second::seconds]),
+                timings={
+                    name: histogram.encode(part_us[second::seconds])
+                    for name, part_us in parts_us.items()
+                    if part_us
+                },
             )
-            for second, (whole, fetch) in enumerate(per_second)
+            for second in range(seconds)
         ),
     )
 
@@ -252,7 +292,7 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
         io={DEVICE: IoCounters(rbytes=fetches * 4096, wbytes=0, rios=fetches, wios=0)},
         io_some_us=age_s * 30_000,
         cpu_some_us=round(age_s * 1e6 * behaviour.hp_cpu_wait_share),
-        cpu_usage_us=age_s * 300_000,
+        cpu_usage_us=round(age_s * 1e6 * behaviour.hp_cpu_usage_share),
         throttled_us=round(age_s * 1e6 * behaviour.hp_throttled_share),
         io_weight=behaviour.hp_weight,
     )
@@ -265,6 +305,7 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
                 wios=lp_ops - lp_ops // 2,
             )
         },
+        cpu_some_us=round(age_s * 1e6 * behaviour.lp_cpu_wait_share),
         cpu_usage_us=age_s * 40_000,
         io_weight=behaviour.lp_weight,
     )
@@ -294,6 +335,21 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
         model=f"{DEVICE} ctrl=user model=linear rbps=131072000 rseqiops=6000" if behaviour.iocost else "",
         io_max={LP_POD: behaviour.lp_io_max} if behaviour.lp_io_max else {},
         controller=_account(behaviour) if behaviour.controller_state is not None else None,
+        cpu=_node_cpu(float(t_s), age_s, behaviour.cpu_steal_share),
+    )
+
+
+def _node_cpu(t_s: float, age_s: int, steal_share: float | None) -> CpuSample | None:
+    """Build a look at a node of two CPUs, of which half of what is not stolen is idle."""
+    if steal_share is None:
+        return None
+    left_us = age_s * 2e6 * (1 - steal_share)
+    return CpuSample(
+        t_s=t_s,
+        cpus=2,
+        busy_us=round(left_us / 2),
+        idle_us=round(left_us / 2),
+        steal_us=round(age_s * 2e6 * steal_share),
     )
 
 

@@ -28,6 +28,9 @@ class Thresholds:
     hp_cpu_wait_excess_max: float = 0.20
     """How much more it may wait for a CPU beside the batch job than it does alone."""
     hp_throttled_share_max: float = 0.05
+    cpu_lost_share_max: float = 0.10
+    """Of CPU time, taken from outside. A quiet machine loses less than 0.03; a program that keeps one of
+    two CPUs busy takes 0.25 to 0.5 of a run that could use both."""
     sent_share_min: float = 0.95
     """Of the planned requests; below it the generator did not keep its schedule."""
     achieved_share_min: float = 0.90

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from experiments.cpu import QUIET_REMEDY, without_cpu
 from experiments.faults import faults_of_runs, faults_of_study
 from experiments.figures import Study
 from experiments.reasons import Badness, Outcome, Reason
@@ -38,13 +39,23 @@ class Criterion:
     """Whether the limit is the least that is allowed; otherwise it is the most."""
     missed: Badness
     """What missing it makes of the study."""
+    without_cpu: tuple[float, ...] = ()
+    """What the figure may have been without what the CPUs did; empty where nobody can tell."""
 
     @property
     def met(self) -> bool | None:
-        """Say whether it holds; nothing where there is no figure to hold against it."""
-        if self.found is None:
+        """Return whether it holds; None where there is no figure to hold against it."""
+        return self._holds(self.found)
+
+    @property
+    def decided_otherwise(self) -> float | None:
+        """Return the figure without the CPUs' part that decides it otherwise; None if none does."""
+        return next((figure for figure in self.without_cpu if self._holds(figure) != self.met), None)
+
+    def _holds(self, figure: float | None) -> bool | None:
+        if figure is None:
             return None
-        return self.found >= self.limit if self.at_least else self.found <= self.limit
+        return figure >= self.limit if self.at_least else figure <= self.limit
 
     @property
     def text(self) -> str:
@@ -85,6 +96,22 @@ class Verdict:
     def texts(self) -> tuple[str, ...]:
         return tuple(reason.text for reason in self.reasons)
 
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """Return what to do about it, each once."""
+        return tuple(dict.fromkeys(reason.remedy for reason in self.reasons if reason.remedy))
+
+
+def unsettled_by(verdict: Verdict) -> Reason | None:
+    """Return what keeps a study from being decided that more repeats may settle; None if they cannot.
+
+    They cannot where the study is decided, and where another reason would still keep it open.
+    """
+    reasons = [reason for reason in verdict.reasons if reason.outcome == verdict.outcome]
+    if verdict.outcome != "inconclusive" or not all(reason.more_repeats_may_settle for reason in reasons):
+        return None
+    return reasons[0]
+
 
 def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
     """Judge a study against the thresholds (by default those of the contract)."""
@@ -111,13 +138,14 @@ def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
 
 def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
     """Set every promise beside its figure."""
-    found = study.comparison
+    found, cpu = study.comparison, without_cpu(study)
     errors = sum(result.hp.errors for name, result in study.scenarios.items() if name in SCENARIOS)
     criteria = [
         Criterion(
             name="contention_p95_ratio",
             label="p95 under contention over p95 alone",
             found=found.contention_p95_ratio,
+            without_cpu=cpu.contention_p95_ratio,
             limit=limits.contention_p95_ratio_min,
             at_least=True,
             missed="inconclusive",
@@ -126,6 +154,7 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
             name="drcio_p95_ratio",
             label="p95 under DRC-IO over p95 alone",
             found=found.drcio_p95_ratio,
+            without_cpu=cpu.drcio_p95_ratio,
             limit=limits.drcio_p95_ratio_max,
             at_least=False,
             missed="fail",
@@ -134,6 +163,7 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
             name="work_conservation",
             label="batch throughput under DRC-IO over uncontrolled",
             found=found.work_conservation,
+            without_cpu=cpu.work_conservation,
             limit=limits.work_conservation_min,
             at_least=True,
             missed="fail",
@@ -154,6 +184,7 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
                 name="drcio_fetch_p95_ratio",
                 label="disk fetch p95 under DRC-IO over alone",
                 found=found.drcio_fetch_p95_ratio,
+                without_cpu=cpu.drcio_fetch_p95_ratio,
                 limit=limits.drcio_fetch_p95_ratio_max,
                 at_least=False,
                 missed="fail",
@@ -184,6 +215,15 @@ def _missed(criteria: Sequence[Criterion]) -> Iterator[Reason]:
     for item in criteria:
         if item.met is None:
             yield Reason(outcome="inconclusive", code=item.name, statement=item.text)
+        elif (other := item.decided_otherwise) is not None:
+            yield Reason(
+                outcome="inconclusive",
+                code="cpu-decides",
+                statement=f"{item.text}, but may have been {other:.2f} with as much CPU in every run: "
+                "the CPU decides, not the volume",
+                remedy=QUIET_REMEDY,
+                more_repeats_may_settle=True,
+            )
         elif not item.met and item.name == "contention_p95_ratio":
             yield Reason(
                 outcome=item.missed,

@@ -40,6 +40,8 @@ def print_summary(
     if verdict.outcome != "pass":
         for reason in verdict.reasons:
             console.print(Text(f"  - {reason.text}"))
+        for remedy in verdict.remedies:
+            console.print(Text(f"hint: {remedy}"))
     if policies is not None:
         console.print(Text(policies.sentence))
         for remark in verdict.remarks:
