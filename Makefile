@@ -9,9 +9,10 @@ DEMO_OUTPUT ?= results/demo
 # prometheus (promtool too): rules and dashboards are tested against the real one.
 # docker.io, mmdebstrap: the images are really built and run, on a base made here. procps: pkill.
 # openssl: the key of the test API server's accounts. curl: the engine's programs.
+# chromium: the report is laid out by a real browser.
 # docker-cli: a package of its own since Debian 13; the mark lets it be unknown. Other names: tools/packages.
 APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linux python3-venv
-APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl
+APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl chromium
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-engine engine check setup setup-dev format clean render bench-service bench-batch bench-controller doctor

@@ -181,13 +181,13 @@ def _lp_most_mib_s(run: RunResult, slow: float | None) -> float | None:
 
     That is in proportion to the time that it missed, and never more than the volume's limit.
     """
-    if run.cpu.lp_wait_share is not None:
-        missed = 1 - (1 - min(run.cpu.lp_wait_share, _LOST_SHARE_MAX)) * (1 - lost_share(run.cpu))
-        more = 1 / (1 - min(missed, _LOST_SHARE_MAX))
-    elif slow is not None:
-        more = max(slow, 1.0)  # how it fared with the CPUs is not known; as the service did
-    else:
+    waited, seen_from_outside = run.cpu.lp_wait_share, not _causes_unknown(run.cpu)
+    if waited is None and slow is None:
         return None
+    missed = 1 - (1 - min(waited or 0.0, _LOST_SHARE_MAX)) * (1 - lost_share(run.cpu))
+    more = 1 / (1 - min(missed, _LOST_SHARE_MAX))
+    if waited is None or not seen_from_outside:
+        more = max(more, slow or 1.0)  # what it missed is not known: as much as the service did, perhaps
     moved = run.lp.mib_s
     return max(moved, min(moved * more, _over(moved, run.health.lp_volume_share) or moved))
 
@@ -240,13 +240,11 @@ def _taken_too_much(
 
 
 def _says_nothing(run: RunResult) -> bool:
-    cpu = run.cpu
-    return (
-        cpu.clock == "real"
-        and cpu.compute_p95_ms is None
-        and cpu.steal_share is None
-        and cpu.taken_share is None
-    )
+    return run.cpu.compute_p95_ms is None and _causes_unknown(run.cpu)
+
+
+def _causes_unknown(cpu: CpuFigures) -> bool:
+    return cpu.clock == "real" and cpu.steal_share is None and cpu.taken_share is None
 
 
 def _median_of(scenario: ScenarioResult | None, figure: Callable[[RunResult], float | None]) -> float | None:

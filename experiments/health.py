@@ -9,6 +9,7 @@ from typing import get_args
 
 from experiments import account, series
 from experiments.figures import Engine, Health, LpFigures
+from experiments.kernelfiles import device_fields
 from experiments.record import RunRecord, Sample
 from experiments.spec import Volume
 
@@ -66,7 +67,7 @@ def _engine(window: Sequence[Sample], devices: Sequence[str], lp_pods: Sequence[
 
 
 def _engine_of(sample: Sample, devices: Sequence[str], lp_pods: Sequence[str]) -> Engine:
-    if any(_qos_enabled(line, devices) for line in sample.qos.splitlines()):
+    if (device_fields(sample.qos, devices) or {}).get("enable") == "1":
         return "iocost"
     if any(_is_bfq(sample.device[device].scheduler) for device in devices if device in sample.device):
         return "bfq"
@@ -77,11 +78,6 @@ def _engine_of(sample: Sample, devices: Sequence[str], lp_pods: Sequence[str]) -
         said = account.device_engine(sample.controller, devices)
         return next((engine for engine in get_args(Engine) if engine == said), "none")
     return "none"
-
-
-def _qos_enabled(line: str, devices: Sequence[str]) -> bool:
-    words = line.split()
-    return bool(words) and words[0] in devices and "enable=1" in words[1:]
 
 
 def _is_bfq(scheduler: str) -> bool:

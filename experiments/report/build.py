@@ -10,7 +10,8 @@ from typing import Final
 from experiments.compare import PolicyComparison, compare_policies, compares_policies
 from experiments.figures import Study
 from experiments.jsonfields import JsonObject, read_document
-from experiments.record import read_runs
+from experiments.record import RUNS_FOLDER, read_runs
+from experiments.report.archive import packed
 from experiments.report.canvas import Drawn
 from experiments.report.page import page
 from experiments.report.pareto import pareto
@@ -79,7 +80,9 @@ def build_report(
         drawn.append(picture.drawn())
         drawn[-1].write(directory)
     on_step("writing the page")
-    html = write_text(directory / REPORT_FILE, page(result, verdict, records, drawn, policies))
+    runs = [directory / RUNS_FOLDER / record.file_name for record in records]
+    archive = packed(directory, [directory / SPEC_FILE, results, *runs])
+    html = write_text(directory / REPORT_FILE, page(result, verdict, records, drawn, policies, archive))
     return Report(
         study=result, verdict=verdict, policies=policies, document=document, html=html, results=results
     )

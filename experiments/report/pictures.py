@@ -29,8 +29,8 @@ def pictures(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tu
         return ()
     return (
         _overview(study, verdict),
-        _distributions(study, records),
         timeline(study, records),
+        _distributions(study, records),
         _all_runs(study),
     )
 

@@ -12,23 +12,34 @@ from matplotlib.figure import Figure
 
 from experiments import histogram, series
 from experiments.figures import MIB, ScenarioResult, Study
+from experiments.kernelfiles import device_fields
 from experiments.record import RunRecord, Sample
+from experiments.report.actions import Action, actions_of
 from experiments.report.canvas import Picture, bare
 from experiments.report.labels import label_of
 from experiments.report.palette import Palette
 from experiments.report.scales import log_latency
-from experiments.spec import SCENARIOS
+from experiments.spec import NO_POLICY, SCENARIOS
+
+MAX_POINTS: Final = 1200
+"""More make a page heavy and a cloud of points no clearer."""
+MAX_NUMBERED: Final = 24
+_LATENCY_HEIGHT: Final = 2.0
+"""Of the other panels' height: points need room."""
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 
 def timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
     """Draw a representative run of each scenario, one above another quantity by quantity."""
-    names = [name for name in SCENARIOS if name in study.scenarios] or list(study.scenarios)[:3]
-    shown = [_middle_run(study.scenarios[name], records) for name in names]
+    shown = middle_runs(study, records)
     rows = [row for row in _ROWS if any(row.has_data(record) for record in shown)]
 
     def draw(palette: Palette) -> Figure:
-        figure = Figure(figsize=(10.5, 0.7 + 1.45 * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), len(shown), squeeze=False, sharex="col", sharey="row")
+        heights = [_LATENCY_HEIGHT if row.label == "latency" else 1.0 for row in rows]
+        figure = Figure(figsize=(10.5, 0.7 + 1.35 * sum(heights)), layout="constrained")
+        grid = figure.subplots(
+            len(rows), len(shown), squeeze=False, sharex="col", sharey="row", height_ratios=heights
+        )
         for row_axes, row in zip(grid, rows, strict=True):
             for axes, record in zip(row_axes, shown, strict=True):
                 bare(axes, palette)
@@ -36,9 +47,11 @@ def timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
                 row.draw(axes, record, palette)
             row_axes[0].set_ylabel(row.label)
             row.scale(row_axes[0], shown)
+        for column, record in zip(zip(*grid, strict=True), shown, strict=True):
+            _mark_actions(column, actions_of(record) if record.policy != NO_POLICY else (), palette)
         for axes, record in zip(grid[0], shown, strict=True):
             axes.set_title(
-                f"{label_of(record.scenario)}, run {record.repeat}", color=palette.of(record.scenario)
+                f"{label_of(record.scenario)}, run {record.repeat}", color=palette.of(record.scenario), pad=13
             )
         for axes, record in zip(grid[-1], shown, strict=True):
             axes.set_xlabel("seconds of measured load")
@@ -48,11 +61,14 @@ def timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
 
     return Picture(
         name="timeline",
-        title="What happened, second by second",
-        alt="Per second and scenario: request latency, batch throughput, weights, vrate, device queue.",
+        title="What happened, request by request",
+        alt="Over time: every request's latency, batch throughput, weights, vrate, device queue.",
         caption=(
             "For each scenario the run whose p95 is the middle one. Shaded is the warm-up, which is not "
-            "judged. Latency: the line is each second's median, the band reaches up to its p95. "
+            "judged. Latency: each point is a request (of more than "
+            f"{MAX_POINTS} a choice, with the slow ones), the line each second's median, dashed the run's "
+            "p95; a cross on top is a second with failed requests. Dotted lines across all panels are what "
+            "the controller did, by number in the table below. "
             "Throughput: what the batch job's cgroup moved. Weights: io.weight of the service (solid) and "
             "of the batch job (dashed); they act only where an engine is on. vrate: how fast iocost lets "
             "I/O through, relative to its model. iocost MiB/s: model and vrate multiplied, for sequential "
@@ -61,6 +77,12 @@ def timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
         ),
         draw=draw,
     )
+
+
+def middle_runs(study: Study, records: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+    """Return a representative run of each scenario: the one whose p95 is the middle one."""
+    names = [name for name in SCENARIOS if name in study.scenarios] or list(study.scenarios)[:3]
+    return tuple(_middle_run(study.scenarios[name], records) for name in names)
 
 
 def _middle_run(result: ScenarioResult, records: Sequence[RunRecord]) -> RunRecord:
@@ -80,29 +102,89 @@ class _Row:
 
 
 def _draw_latency(axes: Axes, record: RunRecord, palette: Palette) -> None:
-    seconds, middles_ms, highs_ms = [], [], []
+    """Draw a point for every request, their median per second, the p95 of the run, and failures above."""
+    colour = palette.of(record.scenario)
+    points = requests_of(record)
+    size = 9.0 if len(points) < 400 else 4.0
+    axes.scatter(
+        [point.t_s for point in points], [point.latency_ms for point in points], s=size, color=colour,
+        alpha=0.55, linewidths=0,
+    )  # fmt: skip
+    middles = [
+        (interval.t_s + 0.5, middle_ms)
+        for interval in record.load.intervals
+        if (
+            middle_ms := histogram.decode(interval.latency_histogram, where=record.file_name).percentile_ms(
+                50
+            )
+        )
+    ]
+    if middles:
+        axes.plot(*zip(*middles, strict=True), color=colour, linewidth=1.2)
+    if record.load.latency.p95_ms:
+        axes.axhline(record.load.latency.p95_ms, color=palette.ink, linewidth=0.8, linestyle=(0, (4, 3)))
+    failed = [interval.t_s + 0.5 for interval in record.load.intervals if interval.errors]
+    axes.scatter(
+        failed,
+        [0.96] * len(failed),
+        marker="x",
+        s=24,
+        color=palette.ink,
+        transform=axes.get_xaxis_transform(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request of the measured window, as a point."""
+
+    t_s: float
+    """Somewhere in the second for which it was scheduled; where, the record does not say."""
+    latency_ms: float
+
+
+def requests_of(record: RunRecord) -> list[Request]:
+    """Return a run's requests from its histograms, which have each second's latencies to three digits.
+
+    Of many, every slow one is kept and of the others an even choice.
+    """
+    found = []
     for interval in record.load.intervals:
         seen = histogram.decode(interval.latency_histogram, where=record.file_name)
-        middle_ms, high_ms = seen.percentile_ms(50), seen.percentile_ms(95)
-        if middle_ms is not None and high_ms is not None:
-            seconds.append(interval.t_s + 0.5)
-            middles_ms.append(middle_ms)
-            highs_ms.append(high_ms)
-    colour = palette.of(record.scenario)
-    axes.plot(seconds, middles_ms, color=colour)
-    axes.fill_between(seconds, middles_ms, highs_ms, color=colour, alpha=0.25, linewidth=0)
+        latencies_ms = [
+            high_us / 1000
+            for high_us, count in zip(seen.highs_us, seen.counts, strict=True)
+            for _ in range(count)
+        ]
+        # Steps of the golden ratio lie evenly and in no order, so that no second looks like a ramp.
+        found += [
+            Request(interval.t_s + math.modf((index + 0.5) * _GOLDEN)[0], latency_ms)
+            for index, latency_ms in enumerate(latencies_ms)
+        ]
+    if len(found) <= MAX_POINTS:
+        return found
+    slowest_first = sorted(found, key=lambda one: -one.latency_ms)
+    slow, others = slowest_first[: MAX_POINTS // 4], slowest_first[MAX_POINTS // 4 :]
+    return slow + others[:: math.ceil(len(others) / (MAX_POINTS - len(slow)))]
+
+
+def _mark_actions(column: Sequence[Axes], actions: Sequence[Action], palette: Palette) -> None:
+    """Draw a line through a run's whole column for every action, with its number on top if there is room."""
+    for number, action in enumerate(actions, start=1):
+        for axes in column:
+            axes.axvline(action.t_s, color=palette.muted, linewidth=0.6, linestyle=(0, (1, 2)))
+        if len(actions) <= MAX_NUMBERED:
+            column[0].annotate(
+                str(number), (action.t_s, 1), xycoords=column[0].get_xaxis_transform(), xytext=(0, 2),
+                textcoords="offset points", ha="center", fontsize=7.5, color=palette.muted,
+            )  # fmt: skip
 
 
 def _scale_latency(axes: Axes, records: Sequence[RunRecord]) -> None:
-    known = [
-        value
-        for record in records
-        for value in (record.load.latency.p50_ms, record.load.latency.max_ms)
-        if value
-    ]
+    known_ms = [point.latency_ms for record in records for point in requests_of(record)]
     axes.set_yscale("log")
-    if known:
-        axes.set_ylim(min(known) / 2, max(known) * 1.5)
+    if known_ms:
+        axes.set_ylim(min(known_ms) / 1.3, max(known_ms) * 1.5)
         log_latency(axes.yaxis, axes.get_ylim())
 
 
@@ -156,13 +238,9 @@ def _budget_mib_s(sample: Sample, devices: Sequence[str]) -> float | None:
 
     A model stays behind when iocost is turned off, but vrate is reported only while it is on.
     """
-    vrates_pct = sample.vrate_pct or {}
-    for line in sample.model.splitlines():
-        device, *words = line.split() or [""]
-        rate = next((word.removeprefix("rbps=") for word in words if word.startswith("rbps=")), "")
-        if device in devices and device in vrates_pct and rate.isdecimal():
-            return int(rate) / MIB * vrates_pct[device] / 100
-    return None
+    rate = (device_fields(sample.model, devices) or {}).get("rbps", "")
+    vrates_pct = [vrate for device, vrate in (sample.vrate_pct or {}).items() if device in devices]
+    return int(rate) / MIB * vrates_pct[0] / 100 if vrates_pct and rate.isdecimal() else None
 
 
 def _draw_budget(axes: Axes, record: RunRecord, palette: Palette) -> None:

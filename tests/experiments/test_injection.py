@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from experiments.injection import DISTURBANCES, MACHINES, RUNS, TRUTHS, Machine, Tally, main, table, tally
+from experiments.injection import (
+    DISTURBANCES,
+    MACHINES,
+    RUNS,
+    TRUTHS,
+    Machine,
+    Tally,
+    main,
+    table,
+    tally,
+    tells_apart,
+)
 
 EMULATED = MACHINES[0]
 IN_THE_BOOK = Path(__file__).parents[2] / "docs" / "explanation" / "judgement.md"
@@ -26,7 +37,8 @@ def test_nothing_wrong_is_said_however_the_host_is_disturbed(disturbance: str) -
 
 @pytest.mark.parametrize("machine", MACHINES[1:], ids=lambda machine: machine.name)
 def test_nothing_wrong_is_said_whatever_of_the_cpus_is_recorded(machine: Machine) -> None:
-    cells = [one for disturbance in DISTURBANCES for one in found(machine, disturbance, 4)]
+    told_apart = [disturbance for disturbance in DISTURBANCES if tells_apart(machine, disturbance)]
+    cells = [one for disturbance in told_apart for one in found(machine, disturbance, 4)]
     print(table(cells))
     assert [(one.disturbance, one.truth.name, one.outcomes) for one in cells if one.wrong] == []
 
@@ -56,5 +68,5 @@ def test_disturbance_of_the_first_half_is_outvoted_by_further_repeats() -> None:
 def test_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--runs", "1"]) == 0
     printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 2 + len(MACHINES) * len(DISTURBANCES)
+    assert len(printed.out.splitlines()) == 2 + len(MACHINES) * len(DISTURBANCES) - 1
     assert "0 wrong verdicts" in printed.err

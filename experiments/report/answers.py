@@ -1,0 +1,198 @@
+"""The five questions that whoever gets a report has, each with its answer."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.figures import Paired, ScenarioResult, Study
+from experiments.jsonfields import JsonValue
+from experiments.record import RunRecord
+from experiments.report.scales import DASH, milliseconds, ratio, span
+from experiments.spec import BASELINE, CONTENTION, DRCIO
+from experiments.verdict import Criterion, Verdict
+
+State = Literal["yes", "no", "open", "plain"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A question, its answer in a few words, and what it rests on."""
+
+    question: str
+    short: str
+    state: State
+    details: tuple[str, ...]
+
+
+def answers(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tuple[Answer, ...]:
+    """Answer whether there was contention, whether it was controlled, at what cost, how sure, and on what."""
+    criteria = {item.name: item for item in verdict.criteria}
+    open_whole = verdict.outcome in ("invalid", "inconclusive")
+    return (
+        _contention(study, criteria["contention_p95_ratio"]),
+        _control(study, criteria, open_whole=open_whole),
+        _cost(study, criteria["work_conservation"], open_whole=open_whole),
+        _certainty(study, verdict),
+        _place(study, records),
+    )
+
+
+def _contention(study: Study, item: Criterion) -> Answer:
+    base, contention = study.scenarios.get(BASELINE), study.scenarios.get(CONTENTION)
+    details = [_against_alone("Request p95", contention, base, lambda one: one.hp.p95_ms)]
+    details.append(_against_alone("Disk fetch p95", contention, base, lambda one: one.hp.fetch_p95_ms))
+    if contention is not None:
+        used = max(run.health.lp_volume_share for run in contention.runs)
+        details.append(f"The batch job used {used:.0%} of the volume")
+    state = _state(item, open_whole=False)
+    return Answer(
+        question="Was there contention?",
+        short=_short(item, state, held="yes", missed="too little"),
+        state=state,
+        details=_known(details),
+    )
+
+
+def _control(study: Study, criteria: dict[str, Criterion], *, open_whole: bool) -> Answer:
+    base, drcio = study.scenarios.get(BASELINE), study.scenarios.get(DRCIO)
+    item = criteria["drcio_p95_ratio"]
+    fetch = criteria.get("drcio_fetch_p95_ratio")
+    worst = fetch if fetch is not None and item.met and fetch.met is False else item
+    details = [
+        _against_alone("Request p95", drcio, base, lambda one: one.hp.p95_ms),
+        _against_alone("Disk fetch p95", drcio, base, lambda one: one.hp.fetch_p95_ms),
+        f"Promised: at most {item.limit:g} times as long as alone",
+    ]
+    state = _state(worst, open_whole=open_whole)
+    return Answer(
+        question="Was it controlled?",
+        short=_short(worst, state, held="yes", missed="no"),
+        state=state,
+        details=_known(details),
+    )
+
+
+def _cost(study: Study, item: Criterion, *, open_whole: bool) -> Answer:
+    contention, drcio = study.scenarios.get(CONTENTION), study.scenarios.get(DRCIO)
+    details = []
+    if contention is not None and drcio is not None:
+        details.append(f"{drcio.lp.mib_s:.0f} of {contention.lp.mib_s:.0f} MiB/s without control")
+    details.append(f"Promised: at least {item.limit:.0%} of it")
+    state = _state(item, open_whole=open_whole)
+    if item.found is None:
+        short = "cannot be told"
+    elif state == "open":
+        short = f"cannot be told, {1 - item.found:.0%} found"
+    elif item.found >= 1:
+        short = "nothing"
+    else:
+        short = f"{1 - item.found:.0%} of its throughput"
+    return Answer(
+        question="What did it cost the batch job?",
+        short=short,
+        state=state,
+        details=tuple(details),
+    )
+
+
+def _certainty(study: Study, verdict: Verdict) -> Answer:
+    paired = study.comparison.paired
+    found = paired.get("drcio_p95_ratio")
+    added = study.repeats - study.spec.repeats
+    details = [
+        _range("DRC-IO over alone", found, ratio),
+        _range("No control over alone", paired.get("contention_p95_ratio"), ratio),
+        _range("Batch job", paired.get("work_conservation"), lambda share: f"{share:.0%}"),
+        f"{study.spec.repeats} repeats asked for, {added} added to settle it" if added else "",
+        _cpu(study),
+    ]
+    word = {"pass": "every promise kept", "fail": "a promise missed"}.get(verdict.outcome, "not sure")
+    repeats = f"{study.repeats} repeat{'s' if study.repeats != 1 else ''}"
+    return Answer(
+        question="How sure is it?",
+        short=f"{word}, {repeats}",
+        state={"pass": "yes", "fail": "no"}.get(verdict.outcome, "open"),  # type: ignore[arg-type]
+        details=_known(details),
+    )
+
+
+def _cpu(study: Study) -> str:
+    """Say how alike the CPUs were in all runs."""
+    runs = study.runs
+    if any(run.cpu.clock == "virtual" for run in runs):
+        return "Virtual time: what the host did does not count"
+    lost = [max(run.cpu.steal_share or 0.0, run.cpu.taken_share or 0.0) for run in runs]
+    if all(run.cpu.steal_share is None and run.cpu.taken_share is None for run in runs):
+        return "What else the CPUs did was not recorded"
+    most = f"{max(lost):.0%}"
+    return f"CPU time taken from outside: {'none' if most == '0%' else f'at most {most} of a run'}"
+
+
+def _place(study: Study, records: Sequence[RunRecord]) -> Answer:
+    environment = study.environment
+    target, accelerator = environment.get("target"), environment.get("accelerator")
+    where = {"twin": "a node twin", "cluster": "a cluster"}.get(str(target), _text(target))
+    how = {"kvm": "KVM", "tcg": "an emulated CPU"}.get(str(accelerator), _text(accelerator))
+    clock = "virtual time" if records and records[0].clock == "virtual" else "real time"
+    volume = study.spec.volume
+    cpus, machine = _text(environment.get("cpus")), _text(environment.get("machine"))
+    details = [
+        f"{where[:1].upper()}{where[1:]} with {how}, {clock}" if how else f"{where[:1].upper()}{where[1:]}",
+        f"{cpus} CPUs{f', {machine}' if machine else ''}" if cpus else machine,
+        f"Volume {volume}: {volume.iops} IOPS, {volume.mib_s} MiB/s",
+        f"DRC-IO {_text(environment.get('commit'))}, {utc(records[0].started_unix_s)}" if records else "",
+    ]
+    return Answer(
+        question="On what?",
+        short=f"Linux {_text(environment.get('kernel')) or 'unknown'}",
+        state="plain",
+        details=_known(details),
+    )
+
+
+def utc(unix_s: float) -> str:
+    """Write a moment for people."""
+    return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _short(item: Criterion, state: State, *, held: str, missed: str) -> str:
+    if item.found is None or state == "open":
+        return "cannot be told" if item.found is None else f"cannot be told, {ratio(item.found)} found"
+    return f"{held if item.met else missed}, {ratio(item.found)}"
+
+
+def _state(item: Criterion, *, open_whole: bool) -> State:
+    if open_whole or item.met is None or item.decided_otherwise is not None:
+        return "open"
+    return "yes" if item.met else "no"
+
+
+def _against_alone(
+    what: str,
+    result: ScenarioResult | None,
+    base: ScenarioResult | None,
+    read: Callable[[ScenarioResult], float | None],
+) -> str:
+    found = read(result) if result is not None else None
+    alone = read(base) if base is not None else None
+    if found is None or alone is None:
+        return ""
+    return f"{what}: {milliseconds(found)}, alone {milliseconds(alone)}"
+
+
+def _range(what: str, paired: Paired | None, write: Callable[[float], str]) -> str:
+    if paired is None:
+        return ""
+    low, high = write(paired.min), write(paired.max)
+    return f"{what}: {low if low == high else span(low, high)}"
+
+
+def _text(value: JsonValue) -> str:
+    return "" if value is None else str(value)
+
+
+def _known(details: Sequence[str]) -> tuple[str, ...]:
+    return tuple(detail for detail in details if detail and detail != DASH)
