@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube.pod import Pod, QosClass
+
+# A property's example takes as long as the machine is busy; what it costs is the bench's matter.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 MakePod = Callable[..., Pod]
 

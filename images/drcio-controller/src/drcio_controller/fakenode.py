@@ -94,6 +94,10 @@ class FakeNode:
         self._make_cgroup(cgroup)
         return cgroup
 
+    def add_container(self, cgroup: str, container_id: str) -> None:
+        """Make a container's cgroup in a pod's, named as containerd names it."""
+        (self.roots.cgroup / cgroup / f"cri-containerd-{container_id}.scope").mkdir()
+
     def remove_pod(self, cgroup: str) -> None:
         """Remove a pod's cgroup."""
         shutil.rmtree(self.roots.cgroup / cgroup)

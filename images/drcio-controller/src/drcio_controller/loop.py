@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,9 +13,11 @@ from drcio_controller.config import Config, Engine, PolicyName, digest
 from drcio_controller.devices import Device, describe
 from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
+from drcio_controller.identity import cgroup_uids, unproven
 from drcio_controller.knob import Knob, Roots
 from drcio_controller.knobs import Knobs, Reconciled
 from drcio_controller.kube.pod import Pod
+from drcio_controller.loglimit import LogLimit
 from drcio_controller.mapping import Hierarchy, find_hierarchy
 from drcio_controller.observe import Observer, Snapshot
 from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
@@ -83,8 +85,10 @@ class Controller:
         self.tally = tally or Tally()
         self._observer = Observer(roots)
         self._kube_pods: Mapping[str, Pod] = {}
+        self._cgroup_uids: Mapping[str, str] = {}
         self._pods: dict[str, NodePod] = {}
         self._told_problems: set[tuple[str, str]] = set()
+        self._pod_lines = LogLimit()
         self._hierarchy: Hierarchy | None = None
         self._cgroups: Mapping[str, str] | None = None
         self._devices: dict[DeviceId, _DeviceState] = {}
@@ -110,15 +114,18 @@ class Controller:
     def set_pods(self, pods: Mapping[str, Pod]) -> None:
         """Take the node's pods by uid, all of them."""
         self._kube_pods = pods
-        classified = (classify(pod, self._config) for pod in pods.values())
+        self._cgroup_uids = cgroup_uids(pods, self._containers_of)
+        classified = (classify(pod, self._config, self._cgroup_uids[pod.uid]) for pod in pods.values())
         self._pods = {pod.uid: pod for pod in classified if pod is not None}
         self._cgroups = None
         for pod in self._pods.values():
             for problem in pod.problems:
                 if (pod.uid, problem) not in self._told_problems:
                     self._told_problems.add((pod.uid, problem))
-                    log.warning("pod_problem pod=%s problem=%r", pod.key, problem)
-        self._told_problems = {told for told in self._told_problems if told[0] in self._pods}
+                    if self._pod_lines.admits(pod.uid):
+                        log.warning("pod_problem pod=%s problem=%r", pod.key, problem)
+        present = {(uid, problem) for uid, pod in self._pods.items() for problem in pod.problems}
+        self._told_problems &= present
 
     def managed_uids(self) -> frozenset[str]:
         """Return the pods that ask for a weight."""
@@ -164,6 +171,10 @@ class Controller:
     def tick(self, now_s: float) -> None:
         """Observe, decide and apply once."""
         hierarchy = self._find_hierarchy()
+        # The containers that prove a claim may have come meanwhile.
+        claimed = unproven(self._kube_pods, self._cgroup_uids)
+        if claimed and cgroup_uids(self._kube_pods, self._containers_of) != self._cgroup_uids:
+            self.set_pods(self._kube_pods)
         if hierarchy is not None:
             snapshot = self._observe(hierarchy, now_s)
             self._find_devices(snapshot, now_s)
@@ -200,6 +211,17 @@ class Controller:
         """Put every knob back as it was found."""
         self._observer.close()
         return self._knobs.restore()
+
+    def _containers_of(self, pod: Pod, uid: str) -> Collection[str]:
+        """Return the names of the cgroups in a pod's cgroup."""
+        hierarchy = self._find_hierarchy()
+        if hierarchy is None:
+            return ()
+        try:
+            folder = self._roots.cgroup / hierarchy.pod(uid, pod.qos_class)
+            return [entry.name for entry in folder.iterdir()]
+        except OSError:
+            return ()
 
     def _find_hierarchy(self) -> Hierarchy | None:
         if self._hierarchy is None or not (self._roots.cgroup / self._hierarchy.kubepods).is_dir():

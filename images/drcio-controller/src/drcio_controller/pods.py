@@ -38,7 +38,7 @@ class NodePod:
 
     uid: str
     cgroup_uid: str
-    """kubelet names a static pod's cgroup after its config hash."""
+    """What kubelet named its cgroup after: its own uid, or a static pod's hash (identity.py)."""
     namespace: str
     name: str
     qos: QosClass
@@ -57,7 +57,7 @@ class NodePod:
         return f"{self.namespace}/{self.name}"
 
 
-def classify(pod: Pod, config: Config) -> NodePod | None:
+def classify(pod: Pod, config: Config, cgroup_uid: str = "") -> NodePod | None:
     """Return what a pod asks for, or None for a pod that has no processes any more.
 
     Precedence: annotation over class over the kernel's default. Garbage in a label or an annotation
@@ -90,7 +90,7 @@ def classify(pod: Pod, config: Config) -> NodePod | None:
             problems.append(f"annotation {LATENCY_TARGET_ANNOTATION}: {error}")
     return NodePod(
         uid=pod.uid,
-        cgroup_uid=pod.cgroup_uid,
+        cgroup_uid=cgroup_uid or pod.uid,
         namespace=pod.namespace,
         name=pod.name,
         qos=pod.qos_class,

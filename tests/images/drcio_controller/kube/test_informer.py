@@ -101,22 +101,25 @@ def test_a_list_in_many_pages_is_whole(node: Node) -> None:
 
 def test_changes_are_delivered_in_order(node: Node) -> None:
     node.started()
-    node.create("a", tier="low")
-    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"tier": "high"}}})
+    node.create("a", **{"drcio.io/tier": "low"})
+    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"drcio.io/tier": "high"}}})
     node.store.delete(Resource.PODS, "default", "a")
     added, modified, deleted = node.next(), node.next(), node.next()
     assert isinstance(added, PodAdded)
     assert isinstance(modified, PodModified)
     assert isinstance(deleted, PodDeleted)
-    assert (modified.previous.labels["tier"], modified.pod.labels["tier"]) == ("low", "high")
+    assert (modified.previous.labels["drcio.io/tier"], modified.pod.labels["drcio.io/tier"]) == (
+        "low",
+        "high",
+    )
     assert node.informer.pods() == {}
 
 
 def test_a_label_change_is_delivered_within_100_ms(node: Node) -> None:
-    node.create("a", tier="low")
+    node.create("a", **{"drcio.io/tier": "low"})
     node.started()
     before_s = time.monotonic()
-    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"tier": "high"}}})
+    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"drcio.io/tier": "high"}}})
     node.next()
     assert time.monotonic() - before_s < 0.1
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from drcio_controller.kube.errors import PodMalformed
 from drcio_controller.kube.jsontypes import Json, JsonObject
-from drcio_controller.kube.pod import QosClass, parse_pod
+from drcio_controller.kube.pod import KEPT_ENTRIES, VALUE_LIMIT_CHARS, QosClass, parse_pod
 
 UID = "6f9a2f6e-4c1b-4a55-9d0c-0a52e9f0f3a1"
 ID = "0123456789abcdef" * 4
@@ -54,9 +54,70 @@ def test_only_annotations_that_are_read_are_kept() -> None:
     assert pod.annotations == {"drcio.io/a": "b"}
 
 
-def test_static_pods_cgroup_is_named_after_its_hash() -> None:
-    pod = parse_pod(document(metadata=metadata(annotations={"kubernetes.io/config.hash": "abc123"})))
-    assert pod.cgroup_uid == "abc123"
+HASH = "abc123"
+OWNER: JsonObject = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "1", "controller": True}
+
+
+def mirror(**changes: Json) -> JsonObject:
+    """Return a mirror's metadata as kubelet makes it; `changes` are of one annotation or the owners."""
+    annotations: JsonObject = {
+        f"kubernetes.io/config.{key}": changes.get(key, value)
+        for key, value in {"hash": HASH, "mirror": HASH, "source": "file"}.items()
+    }
+    return metadata(annotations=annotations, ownerReferences=changes.get("owners", [OWNER]))
+
+
+def test_mirror_of_a_static_pod_claims_its_hash() -> None:
+    assert parse_pod(document(metadata=mirror())).static_hash == HASH
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mirror": ""},
+        {"mirror": "other"},
+        {"source": "api"},
+        {"source": None},
+        {"hash": "../../system.slice", "mirror": "../../system.slice"},
+        {"owners": []},
+        {"owners": None},
+        {"owners": [OWNER, OWNER]},
+        {"owners": [OWNER | {"kind": "ReplicaSet"}]},
+        {"owners": [OWNER | {"name": "n2"}]},
+        {"owners": [OWNER | {"controller": False}]},
+        {"owners": [OWNER | {"apiVersion": "apps/v1"}]},
+    ],
+)
+def test_pod_without_every_mark_of_a_mirror_claims_nothing(changes: dict[str, Json]) -> None:
+    assert parse_pod(document(metadata=mirror(**changes))).static_hash == ""
+
+
+@pytest.mark.parametrize(
+    ("declared", "read"),
+    [
+        ([{"containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"}], {8080}),
+        ([{"containerPort": True}, {"containerPort": "80"}, {"containerPort": 0}], set()),
+        ([{"containerPort": 65536}, {"containerPort": 65535, "protocol": "TCP"}, 7], {65535}),
+        ("8080", set()),
+    ],
+)
+def test_only_tcp_ports_of_the_manifest_are_its_own(declared: Json, read: set[int]) -> None:
+    spec: JsonObject = {"nodeName": "n1", "containers": [{"name": "c", "ports": declared}]}
+    assert parse_pod(document(spec=spec)).ports == read
+
+
+def test_values_of_any_length_and_number_take_bounded_memory() -> None:
+    many: JsonObject = {f"drcio.io/{index}": "x" * 100_000 for index in range(10_000)}
+    pod = parse_pod(document(metadata=metadata(labels=many, annotations=many)))
+    for kept in (pod.labels, pod.annotations):
+        assert len(kept) == KEPT_ENTRIES
+        assert max(map(len, kept.values())) == VALUE_LIMIT_CHARS + 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "A", "a/b", "a" * 254, "a b", "-a"])
+def test_name_that_the_api_server_would_not_give_is_refused(name: str) -> None:
+    with pytest.raises(PodMalformed):
+        parse_pod(document(metadata=metadata(name=name)))
 
 
 @pytest.mark.parametrize("uid", ["", "../../system.slice", "a/b", "a\n", None, 7])

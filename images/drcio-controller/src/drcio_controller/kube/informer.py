@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
+from drcio_controller.loglimit import LogLimit
+
 from .backoff import Backoff
 from .client import PodPage, WatchEvent
 from .errors import ApiRefused, ApiUnavailable, EndpointError, Expired, KubeError, PodMalformed, WatchBroken
@@ -137,6 +139,7 @@ class PodInformer:
         self._thread = threading.Thread(target=self._run, name="pod-informer", daemon=True)
         self._resource_version: str | None = None
         self._list_version = "0"
+        self._skipped_lines = LogLimit(burst=1)
 
     def start(self) -> None:
         """Start the thread."""
@@ -266,7 +269,8 @@ class PodInformer:
             return parse_pod(document)
         except PodMalformed as error:
             self._health = replace(self._health, malformed_pods=self._health.malformed_pods + 1)
-            log.warning("event=pod_skipped error=%r", str(error))
+            if self._skipped_lines.admits(str(error)):
+                log.warning("event=pod_skipped error=%r", str(error))
             return None
 
     def _recover(self, error: KubeError | OSError) -> None:

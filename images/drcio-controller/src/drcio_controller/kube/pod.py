@@ -1,5 +1,6 @@
 """The Pod as the controller sees it: identity, labels, containers, and nothing else."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,17 +9,30 @@ from enum import StrEnum
 from .errors import PodMalformed
 from .jsontypes import JsonObject, object_at, objects_at, text_at
 
-# A pod carries annotations of any size (kubectl's last-applied manifest, a mesh's certificates).
-# With 110 pods they would fill the memory budget; only these are ever read.
-KEPT_ANNOTATION_PREFIXES = ("drcio.io/", "prometheus.io/", "kubernetes.io/config.")
+# A pod carries labels and annotations of any size (kubectl's last-applied manifest, a mesh's
+# certificates, a megabyte on purpose). With 110 pods they would fill the memory budget: only these
+# are ever read, so many of them, and so much of each. What is longer is cut to one character more
+# than any reader accepts, so that the reader sees that it is too long.
+KEPT_LABEL_PREFIX = "drcio.io/"
+KEPT_ANNOTATION_PREFIXES = ("drcio.io/", "prometheus.io/")
+KEPT_ENTRIES = 32
+VALUE_LIMIT_CHARS = 512
 
-# A static pod's cgroup is named after this hash, not after the uid of its mirror in the API
-# (kubelet: pkg/kubelet/types, ConfigHashAnnotationKey).
+# What kubelet writes onto the mirror of a static pod (pkg/kubelet/types, ConfigHashAnnotationKey and
+# its neighbours). Anybody who may create a pod may write the same: see identity.py.
 _CONFIG_HASH = "kubernetes.io/config.hash"
+_CONFIG_MIRROR = "kubernetes.io/config.mirror"
+_CONFIG_SOURCE = "kubernetes.io/config.source"
+_STATIC_SOURCES = ("file", "http")
 
-# Both end up in a path below the cgroup root: nothing that could climb out of it is let in.
+# These end up in a path below the cgroup root: nothing that could climb out of it is let in.
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+# Names are in every log line: the API server's own alphabet (RFC 1123), checked once more.
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+
+_PORT_LIMIT = 65535
 
 
 class QosClass(StrEnum):
@@ -47,8 +61,9 @@ class Pod:
     namespace: str
     name: str
     labels: Mapping[str, str]
+    """Only those with KEPT_LABEL_PREFIX."""
     annotations: Mapping[str, str]
-    """Only those with a prefix in KEPT_ANNOTATION_PREFIXES."""
+    """Only those with a prefix in KEPT_ANNOTATION_PREFIXES; a value is cut at VALUE_LIMIT_CHARS."""
     node_name: str
     qos_class: QosClass
     phase: str
@@ -57,16 +72,19 @@ class Pod:
     deletion_timestamp: str
     """RFC 3339; empty while nobody has deleted the pod."""
     resource_version: str
+    static_hash: str = ""
+    """The uid that the pod, marked as the mirror of a static pod, says its cgroup is named after; a
+    claim, to be believed by `identity.cgroup_uids` alone."""
+    host_ips: tuple[str, ...] = ()
+    """The node's addresses."""
+    host_network: bool = False
+    ports: frozenset[int] = frozenset()
+    """TCP ports that its containers declare."""
 
     @property
     def key(self) -> str:
         """Return `namespace/name`, for people."""
         return f"{self.namespace}/{self.name}"
-
-    @property
-    def cgroup_uid(self) -> str:
-        """Return the uid that kubelet named the pod's cgroup after."""
-        return self.annotations.get(_CONFIG_HASH, self.uid)
 
     @property
     def ended(self) -> bool:
@@ -86,36 +104,83 @@ def parse_pod(document: JsonObject) -> Pod:
     where = f"pod {namespace or '?'}/{name or '?'}"
     if not name or not namespace:
         raise PodMalformed(f"{where}: metadata.name and metadata.namespace are needed")
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
+        raise PodMalformed(
+            f"pod {where[4:][:80]!r}: expected names of lower-case letters, digits, '-' and '.'"
+        )
     if not _UID.fullmatch(uid):
-        raise PodMalformed(f"{where}: metadata.uid is {uid!r}; expected letters, digits and dashes")
-    annotations = _strings(object_at(metadata, "annotations"), KEPT_ANNOTATION_PREFIXES)
-    if not _UID.fullmatch(annotations.get(_CONFIG_HASH, uid)):
-        raise PodMalformed(f"{where}: {_CONFIG_HASH} is {annotations[_CONFIG_HASH]!r}; expected a hash")
+        raise PodMalformed(f"{where}: metadata.uid is {uid[:40]!r}; expected letters, digits and dashes")
+    node_name = text_at(document, "spec", "nodeName")
     status = object_at(document, "status")
     qos = text_at(status, "qosClass")
     try:
         qos_class = QosClass(qos)
     except ValueError:
         expected = ", ".join(QosClass)
-        raise PodMalformed(f"{where}: status.qosClass is {qos!r}; expected one of {expected}") from None
+        raise PodMalformed(f"{where}: status.qosClass is {qos[:40]!r}; expected one of {expected}") from None
     return Pod(
         uid=uid,
         namespace=namespace,
         name=name,
-        labels=_strings(object_at(metadata, "labels"), ("",)),
-        annotations=annotations,
-        node_name=text_at(document, "spec", "nodeName"),
+        labels=_strings(object_at(metadata, "labels"), (KEPT_LABEL_PREFIX,)),
+        annotations=_strings(object_at(metadata, "annotations"), KEPT_ANNOTATION_PREFIXES),
+        node_name=node_name,
         qos_class=qos_class,
         phase=text_at(status, "phase") or "Unknown",
         pod_ip=text_at(status, "podIP"),
         containers=_containers(status),
         deletion_timestamp=text_at(metadata, "deletionTimestamp"),
         resource_version=text_at(metadata, "resourceVersion"),
+        static_hash=_static_hash(metadata, node_name),
+        host_ips=_host_ips(status),
+        host_network=object_at(document, "spec").get("hostNetwork") is True,
+        ports=_declared_ports(object_at(document, "spec")),
     )
 
 
 def _strings(mapping: JsonObject, prefixes: tuple[str, ...]) -> dict[str, str]:
-    return {k: v for k, v in mapping.items() if isinstance(v, str) and k.startswith(prefixes)}
+    kept = (
+        (key, value[: VALUE_LIMIT_CHARS + 1])
+        for key, value in mapping.items()
+        if isinstance(value, str) and key.startswith(prefixes) and len(key) <= VALUE_LIMIT_CHARS
+    )
+    return dict(itertools.islice(kept, KEPT_ENTRIES))
+
+
+def _static_hash(metadata: JsonObject, node_name: str) -> str:
+    """Return the hash of a pod that has every mark of a static pod's mirror, or nothing.
+
+    kubelet makes a mirror with the hash in two annotations, the source that it read the static pod
+    from, and one owner reference, to the node (pkg/kubelet/pod/mirror_client.go).
+    """
+    annotations = object_at(metadata, "annotations")
+    claimed, mirror, source = (
+        text_at(annotations, key) for key in (_CONFIG_HASH, _CONFIG_MIRROR, _CONFIG_SOURCE)
+    )
+    owners = metadata.get("ownerReferences")
+    if not _UID.fullmatch(claimed) or mirror != claimed or source not in _STATIC_SOURCES:
+        return ""
+    if not isinstance(owners, list) or len(owners) != 1 or not isinstance(owners[0], dict):
+        return ""
+    kind, name = text_at(owners[0], "kind"), text_at(owners[0], "name")
+    ours = text_at(owners[0], "apiVersion") == "v1" and kind == "Node" and name == node_name != ""
+    return claimed if ours and owners[0].get("controller") is True else ""
+
+
+def _host_ips(status: JsonObject) -> tuple[str, ...]:
+    found = [text_at(status, "hostIP"), *(text_at(entry, "ip") for entry in objects_at(status, "hostIPs"))]
+    return tuple(dict.fromkeys(ip for ip in found if ip))
+
+
+def _declared_ports(spec: JsonObject) -> frozenset[int]:
+    declared = (
+        port.get("containerPort")
+        for key in ("containers", "initContainers")
+        for container in objects_at(spec, key)
+        for port in objects_at(container, "ports")
+        if text_at(port, "protocol") in ("", "TCP")
+    )
+    return frozenset(port for port in declared if type(port) is int and 0 < port <= _PORT_LIMIT)
 
 
 def _containers(status: JsonObject) -> tuple[Container, ...]:
