@@ -41,6 +41,9 @@ def make_pod() -> MakePod:
         *,
         phase: str = "Running",
         pod_ip: str = "",
+        host_ip: str = "192.0.2.1",
+        host_network: bool = False,
+        ports: tuple[int, ...] = (80, 8080),
         **annotations: str,
     ) -> Pod:
         return Pod(
@@ -56,6 +59,9 @@ def make_pod() -> MakePod:
             containers=(),
             deletion_timestamp="",
             resource_version="1",
+            host_ips=(host_ip,),
+            host_network=host_network,
+            ports=frozenset(ports),
         )
 
     return make

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.config import LatencyTarget
-from drcio_controller.histogram import parse_histogram, percentile_between
+from drcio_controller.histogram import BOUNDS_LIMIT, parse_histogram, percentile_between
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.latency import STALE_AFTER_S, LatencyWatch
 from drcio_controller.pods import LatencySource, NodePod
@@ -64,6 +64,13 @@ def test_any_text_is_survived(body: str) -> None:
     parse_histogram(f"{METRIC}_bucket{body}", METRIC)
 
 
+def test_text_of_a_million_bounds_is_refused() -> None:
+    endless = "\n".join(f'{METRIC}_bucket{{le="{bound}"}} 1' for bound in range(BOUNDS_LIMIT + 1))
+
+    with pytest.raises(ValueError, match="bounds"):
+        parse_histogram(endless, METRIC)
+
+
 def pod_with_target() -> NodePod:
     source = LatencySource(
         target=LatencyTarget(percentile=95, limit_s=0.05), metric=METRIC, url="http://pod/metrics"
@@ -101,3 +108,42 @@ def test_pod_that_does_not_answer_is_complained_about_once(caplog: pytest.LogCap
     watch.poll()
 
     assert len(caplog.records) == 1
+
+
+def test_pod_that_does_not_answer_is_asked_ever_less_often_and_others_are_not_kept_waiting() -> None:
+    now_s = 0.0
+    asked: list[str] = []
+
+    def slow(url: str) -> str:
+        nonlocal now_s
+        asked.append(url)
+        now_s += 1.0
+        raise TimeoutError
+
+    watch = LatencyWatch(3.0, get=slow, clock=lambda: now_s)
+    watch.latencies({"a": pod_with_target()}, 0.0)
+    while now_s < 300:
+        before_s = now_s
+        watch.poll()
+        now_s = max(now_s, before_s + 1.0)
+
+    assert len(asked) <= 12
+
+
+def test_slow_answer_earns_a_long_wait() -> None:
+    now_s = 0.0
+    count = 0
+
+    def slow(url: str) -> str:
+        nonlocal now_s, count
+        count += 1
+        now_s += 0.9
+        return text(1, 2, 3, 4)
+
+    watch = LatencyWatch(3.0, get=slow, clock=lambda: now_s)
+    watch.latencies({"a": pod_with_target()}, 0.0)
+    while now_s < 180:
+        watch.poll()
+        now_s += 1.0
+
+    assert count <= 11

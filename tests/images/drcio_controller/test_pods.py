@@ -43,7 +43,9 @@ def test_annotation_is_over_class(make_pod: Callable[..., Pod]) -> None:
     assert asked(make_pod("a", "high", **{"drcio.io/weight": "7"})).weight == 7
 
 
-@pytest.mark.parametrize("text", ["", "0", "10001", "-1", "1e3", "٣", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "0", "10001", "-1", "1e3", "٣", "9" * 5000, "000001" + "9" * 5000, "0000019999", " 5"]
+)
 def test_garbage_in_an_annotation_leaves_the_class(make_pod: Callable[..., Pod], text: str) -> None:
     pod = asked(make_pod("a", "high", **{"drcio.io/weight": text}))
 
@@ -62,6 +64,37 @@ def test_target_needs_somewhere_to_ask(make_pod: Callable[..., Pod]) -> None:
     assert asked(make_pod("a", "high", **annotations)).latency is None
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"prometheus.io/port": "10250"}, "expected a TCP port of its manifest: 80, 8080"),
+        ({"prometheus.io/port": "80@169.254.169.254"}, "expected a TCP port of its manifest"),
+        ({"prometheus.io/port": "٨٠"}, "expected a TCP port of its manifest"),
+        ({"prometheus.io/port": "080"}, "expected a TCP port of its manifest"),
+        ({"prometheus.io/port": "9" * 5000}, "expected a TCP port of its manifest"),
+        ({"prometheus.io/scheme": "file"}, "expected http or https"),
+        ({"prometheus.io/path": "/\r\nX: y"}, "expected a plain path"),
+        ({"drcio.io/latency-metric": "up{} or vector"}, "expected a metric's name"),
+        ({"drcio.io/latency-metric": "m" * 300}, "expected a metric's name"),
+        ({"pod_ip": "169.254.169.254"}, "is a link-local address"),
+        ({"pod_ip": "localhost"}, "is not an IP address"),
+        ({"pod_ip": "192.0.2.1"}, "is the node's own"),
+        ({"host_network": True}, "is the node's own"),
+    ],
+)
+def test_where_not_to_ask_is_said_and_not_asked(
+    make_pod: Callable[..., Pod], given: dict[str, str], said: str
+) -> None:
+    asks = {"drcio.io/latency-target": "p95<100ms", "prometheus.io/port": "8080", "pod_ip": "10.0.0.7"}
+
+    pod = asked(make_pod("a", "high", **(asks | given)))
+
+    assert pod.latency is None
+    assert [said in problem for problem in pod.problems] == [True]
+    assert len(pod.problems[0]) < 200
+    assert pod.weight == 1000
+
+
 def test_target_of_the_class_is_used_without_an_annotation(make_pod: Callable[..., Pod]) -> None:
     target = LatencyTarget(percentile=99, limit_s=0.05)
     config = Config(classes={"high": PriorityClass(weight=1000, latency_target=target)})
@@ -78,7 +111,10 @@ def test_pod_that_ended_is_none(make_pod: Callable[..., Pod], phase: str) -> Non
     assert classify(make_pod("a", "high", phase=phase), CONFIG) is None
 
 
-@given(label=st.text(), weight=st.text(), target=st.text(), port=st.text())
+hostile = st.text() | st.from_regex(r"[0-9]{1,6000}", fullmatch=True) | st.just("9" * 300_000)
+
+
+@given(label=hostile, weight=hostile, target=hostile | st.just("p95<" + "9" * 400 + "s"), port=hostile)
 def test_any_label_and_annotation_is_survived(label: str, weight: str, target: str, port: str) -> None:
     pod = Pod(
         uid="a",
@@ -99,4 +135,6 @@ def test_any_label_and_annotation_is_survived(label: str, weight: str, target: s
         resource_version="",
     )
 
-    assert asked(pod).weight in (None, *(range(1, 10_001)))
+    found = asked(pod)
+    assert found.weight in (None, *(range(1, 10_001)))
+    assert all(len(problem) < 400 for problem in found.problems)

@@ -10,10 +10,9 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-
-from urllib3.exceptions import HTTPError
 
 from drcio_controller.errors import ControllerError, NodeError
 from drcio_controller.kube.errors import EndpointError
@@ -181,11 +180,14 @@ def _run_status(arguments: argparse.Namespace) -> int:
 
 
 def _fetch_status(url: str) -> str:
-    from drcio_controller.latency import fetch
+    import urllib3
 
     try:
-        return fetch(f"{url.rstrip('/')}/status")
-    except (OSError, ValueError, HTTPError) as error:
+        response = urllib3.request("GET", f"{url.rstrip('/')}/status", timeout=2.0, retries=False)
+        if response.status != HTTPStatus.OK:
+            raise ValueError(f"status {response.status}")
+        return response.data.decode()
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         raise NodeError(
             f"no agent answers at {url}: {error}",
             hint="is it running? in a cluster: kubectl port-forward ds/drcio-controller 9400",

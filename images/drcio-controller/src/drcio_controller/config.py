@@ -36,7 +36,10 @@ MAX_FILE_BYTES: Final = 1_048_576
 _MIB: Final = 1_048_576
 _E = TypeVar("_E", bound=StrEnum)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
-_TARGET = re.compile(r"p(?P<percentile>\d{1,2}(?:\.\d+)?)\s*<\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)\Z")
+_TARGET = re.compile(
+    r"p(?P<percentile>\d{1,2}(?:\.\d{1,4})?)\s{0,8}<\s{0,8}(?P<value>\d{1,7}(?:\.\d{1,6})?)\s{0,8}(?P<unit>ms|s)\Z",
+    re.ASCII,
+)
 _IOMAX_POLICY = re.compile(r"iomax-(?P<percent>\d{1,3})\Z")
 
 

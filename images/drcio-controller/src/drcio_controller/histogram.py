@@ -10,6 +10,11 @@ from typing import Final
 _SAMPLE: Final = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)_bucket\{(?P<labels>.*)\}\s+(?P<value>\S+)")
 _BOUND: Final = re.compile(r'(?:^|,)\s*le="(?P<bound>[^"]*)"')
 
+BOUNDS_LIMIT: Final = 512
+"""A histogram has a dozen or two; a text of a million bounds would be kept for every look in the window."""
+
+LINE_LIMIT_CHARS: Final = 4096
+
 Histogram = Mapping[float, float]
 """Cumulative count of observations up to each bound, in the metric's unit; over all label sets."""
 
@@ -18,11 +23,14 @@ def parse_histogram(text: str, metric: str) -> Histogram:
     """Return one histogram, summed over its label sets; empty if the text has none of that name.
 
     Lines that are not what the format says are skipped: the text is another program's.
+
+    Raises:
+        ValueError: more bounds than a histogram has.
     """
     buckets: dict[float, float] = {}
     prefix = f"{metric}_bucket"
     for line in text.splitlines():
-        if not line.startswith(prefix):
+        if not line.startswith(prefix) or len(line) > LINE_LIMIT_CHARS:
             continue
         match = _SAMPLE.match(line)
         bound = _BOUND.search(match["labels"]) if match is not None and match["name"] == metric else None
@@ -34,6 +42,8 @@ def parse_histogram(text: str, metric: str) -> Histogram:
             continue
         if not math.isnan(key) and math.isfinite(value) and value >= 0:
             buckets[key] = buckets.get(key, 0.0) + value
+        if len(buckets) > BOUNDS_LIMIT:
+            raise ValueError(f"histogram {metric} has more than {BOUNDS_LIMIT} bounds")
     return buckets
 
 

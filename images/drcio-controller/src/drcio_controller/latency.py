@@ -7,35 +7,41 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-import urllib3
-
 from drcio_controller.histogram import Histogram, parse_histogram, percentile_between
+from drcio_controller.loglimit import LogLimit
 from drcio_controller.pods import LatencySource, NodePod
 from drcio_controller.policies.decision import Latency
+from drcio_controller.scrape import fetch
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 1.0
 STALE_AFTER_S: Final = 5.0
-_TIMEOUT_S: Final = 1.0
-_BODY_LIMIT_BYTES: Final = 1 << 20
+
+SLOWEST_SHARE: Final = 20.0
+"""A pod is asked again after at least so many times what its answer took: a slow one has no claim on the
+time in which the others are asked."""
+
+BACKOFF_LIMIT_S: Final = 60.0
+"""A pod that does not answer is asked after 1, 2, 4, ... seconds, at last this many."""
+
+_EARLY_S: Final = 0.1
+"""The thread wakes a little early at times, and would then leave a pod out for a whole round."""
 
 Fetch = Callable[[str], str]
 
 
-def fetch(url: str) -> str:
-    """Return the text behind a URL; raises urllib3's HTTPError or ValueError for anything but that."""
-    response = urllib3.request(
-        "GET", url, timeout=_TIMEOUT_S, retries=False, preload_content=False, redirect=False
-    )
-    try:
-        if response.status != 200:
-            raise ValueError(f"status {response.status}")
-        return response.read(_BODY_LIMIT_BYTES).decode(errors="replace")
-    finally:
-        response.close()
+@dataclass(slots=True)
+class _Asked:
+    """What is known of one pod's answers."""
+
+    due_s: float = float("-inf")
+    failures: int = 0
+    history: deque[tuple[float, Histogram]] = field(default_factory=deque)
+    url: str = ""
 
 
 class LatencyWatch:
@@ -48,9 +54,9 @@ class LatencyWatch:
         self._get = get
         self._clock = clock
         self._sources: Mapping[str, LatencySource] = {}
-        self._history: dict[str, deque[tuple[float, Histogram]]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._latest: Mapping[str, tuple[float, Latency]] = {}
-        self._complained: set[str] = set()
+        self._lines = LogLimit(burst=1, clock=clock)
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -67,35 +73,44 @@ class LatencyWatch:
         return {uid: entry for uid, (at_s, entry) in self._latest.items() if now_s - at_s < STALE_AFTER_S}
 
     def poll(self) -> None:
-        """Ask everybody once."""
+        """Ask everybody whose time it is once."""
         sources = self._sources
-        for uid in self._history.keys() - sources.keys():
-            del self._history[uid]
-        latest = {uid: entry for uid, entry in self._latest.items() if uid in sources}
+        for uid in self._asked.keys() - sources.keys():
+            del self._asked[uid]
+        self._latest = {uid: entry for uid, entry in self._latest.items() if uid in sources}
         for uid, source in sources.items():
-            now_s = self._clock()
-            try:
-                histogram = parse_histogram(self._get(source.url), source.metric)
-            except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
-                self._complain(source.url, repr(error))
+            asked = self._asked.setdefault(uid, _Asked())
+            if asked.url != source.url:
+                self._asked[uid] = asked = _Asked(url=source.url)
+            if self._stop.is_set() or self._clock() < asked.due_s:
                 continue
-            if not histogram:
-                self._complain(source.url, f"no histogram {source.metric}")
-                continue
-            self._complained.discard(source.url)
-            history = self._history.setdefault(uid, deque())
-            history.append((now_s, histogram))
-            while len(history) > 2 and now_s - history[1][0] >= self._window_s:
-                history.popleft()
-            measured_s = percentile_between(history[0][1], histogram, source.target.percentile)
-            if measured_s is not None:
-                latest[uid] = (now_s, Latency(measured_s=measured_s, limit_s=source.target.limit_s))
-        self._latest = latest
+            latency = self._ask(asked, source)
+            if latency is not None:
+                self._latest = {**self._latest, uid: (self._clock(), latency)}
 
-    def _complain(self, url: str, problem: str) -> None:
-        if url not in self._complained:
-            self._complained.add(url)
-            log.warning("no_latency url=%s error=%r", url, problem)
+    def _ask(self, asked: _Asked, source: LatencySource) -> Latency | None:
+        began_s = self._clock()
+        try:
+            histogram = parse_histogram(self._get(source.url), source.metric)
+            if not histogram:
+                raise ValueError(f"no histogram {source.metric}")
+        except (ValueError, OSError) as error:
+            asked.failures += 1
+            asked.due_s = self._clock() + min(BACKOFF_LIMIT_S, 2.0 ** min(asked.failures - 1, 30))
+            if self._lines.admits(source.url):
+                log.warning("no_latency url=%s error=%r", source.url, str(error))
+            return None
+        now_s = self._clock()
+        asked.failures = 0
+        asked.due_s = began_s + max(INTERVAL_S, SLOWEST_SHARE * (now_s - began_s)) - _EARLY_S
+        history = asked.history
+        history.append((now_s, histogram))
+        while len(history) > 2 and now_s - history[1][0] >= self._window_s:
+            history.popleft()
+        measured_s = percentile_between(history[0][1], histogram, source.target.percentile)
+        if measured_s is None:
+            return None
+        return Latency(measured_s=measured_s, limit_s=source.target.limit_s)
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL_S):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from typing import Final
 
+from drcio_controller import scrape
 from drcio_controller.config import (
     LATENCY_METRIC_ANNOTATION,
     LATENCY_TARGET_ANNOTATION,
@@ -21,6 +22,14 @@ from drcio_controller.errors import ConfigError
 from drcio_controller.kube.pod import Pod, QosClass
 
 DEFAULT_LATENCY_METRIC: Final = "gnn_request_latency_seconds"
+
+PORT_ANNOTATION: Final = "prometheus.io/port"
+PATH_ANNOTATION: Final = "prometheus.io/path"
+SCHEME_ANNOTATION: Final = "prometheus.io/scheme"
+
+_WEIGHT: Final = re.compile(r"[0-9]{1,5}")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
+_METRIC: Final = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,7 @@ def classify(pod: Pod, config: Config, cgroup_uid: str = "") -> NodePod | None:
     weight = entry.weight if entry else None
     own_weight = pod.annotations.get(WEIGHT_ANNOTATION)
     if own_weight is not None and entry is not None:
-        if own_weight.isascii() and own_weight.isdigit() and WEIGHT_MIN <= int(own_weight[:6]) <= WEIGHT_MAX:
+        if _WEIGHT.fullmatch(own_weight) and WEIGHT_MIN <= int(own_weight) <= WEIGHT_MAX:
             weight = int(own_weight)
         else:
             problems.append(
@@ -88,6 +97,10 @@ def classify(pod: Pod, config: Config, cgroup_uid: str = "") -> NodePod | None:
             target = parse_latency_target(own_target)
         except ConfigError as error:
             problems.append(f"annotation {LATENCY_TARGET_ANNOTATION}: {error}")
+    source = _latency_source(pod, target) if entry and target else None
+    if isinstance(source, str):
+        problems.append(source)
+        source = None
     return NodePod(
         uid=pod.uid,
         cgroup_uid=cgroup_uid or pod.uid,
@@ -96,22 +109,35 @@ def classify(pod: Pod, config: Config, cgroup_uid: str = "") -> NodePod | None:
         qos=pod.qos_class,
         priority=label if entry else None,
         weight=weight,
-        latency=_latency_source(pod.annotations, target, pod.pod_ip) if entry and target else None,
+        latency=source,
         problems=tuple(problems),
     )
 
 
-def _latency_source(
-    annotations: Mapping[str, str], target: LatencyTarget, pod_ip: str
-) -> LatencySource | None:
-    port = annotations.get("prometheus.io/port", "")
-    if not pod_ip or not (port.isascii() and port.isdigit()):
+def _latency_source(pod: Pod, target: LatencyTarget) -> LatencySource | str | None:
+    """Return whom to ask, None where the pod does not say, or why it may not be asked."""
+    port = pod.annotations.get(PORT_ANNOTATION)
+    if port is None or not pod.pod_ip:
         return None
-    scheme = annotations.get("prometheus.io/scheme", "http")
-    path = annotations.get("prometheus.io/path", "/metrics")
-    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
-    return LatencySource(
-        target=target,
-        metric=annotations.get(LATENCY_METRIC_ANNOTATION, DEFAULT_LATENCY_METRIC),
-        url=f"{scheme}://{host}:{port}{path if path.startswith('/') else '/' + path}",
-    )
+    if not _PORT.fullmatch(port) or int(port) not in pod.ports:
+        declared = ", ".join(map(str, sorted(pod.ports)[:8])) or "none"
+        return (
+            f"annotation {PORT_ANNOTATION} is {port[:20]!r}; expected a TCP port of its manifest: {declared}"
+        )
+    scheme = pod.annotations.get(SCHEME_ANNOTATION, "http")
+    if scheme not in scrape.SCHEMES:
+        return f"annotation {SCHEME_ANNOTATION} is {scheme[:20]!r}; expected {' or '.join(scrape.SCHEMES)}"
+    path = pod.annotations.get(PATH_ANNOTATION, "/metrics")
+    if not scrape.valid_path(path):
+        return (
+            f"annotation {PATH_ANNOTATION} is {path[:40]!r};"
+            f" expected a plain path from / of at most {scrape.PATH_LIMIT_CHARS} characters"
+        )
+    metric = pod.annotations.get(LATENCY_METRIC_ANNOTATION, DEFAULT_LATENCY_METRIC)
+    if not _METRIC.fullmatch(metric):
+        return f"annotation {LATENCY_METRIC_ANNOTATION} is {metric[:40]!r}; expected a metric's name"
+    refused = "is the node's own" if pod.host_network else scrape.refused_address(pod.pod_ip, pod.host_ips)
+    if refused:
+        return f"latency is not asked for: the address {pod.pod_ip[:45]!r} {refused}"
+    host = f"[{pod.pod_ip}]" if ":" in pod.pod_ip else pod.pod_ip
+    return LatencySource(target=target, metric=metric, url=f"{scheme}://{host}:{port}{path}")

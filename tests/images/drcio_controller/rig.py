@@ -1,0 +1,98 @@
+"""The whole agent in a thread, against a real HTTP Pod API, on a fake node."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import urllib3
+
+from drcio_controller.agent import Agent, Options
+from drcio_controller.fakenode import FakeNode
+from drcio_controller.kube.endpoint import at_url
+from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.testing.server import PodApiServer
+from drcio_controller.testing.store import Resource
+
+PATIENCE_S = 15.0
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.01)
+
+
+def pod_document(uid: str, priority: str) -> JsonObject:
+    return {
+        "metadata": {
+            "name": f"pod-{uid}",
+            "namespace": "shop",
+            "uid": uid,
+            "labels": {"drcio.io/priority": priority},
+        },
+        "spec": {"nodeName": "node-1", "containers": [{"name": "main"}]},
+        "status": {"phase": "Running", "qosClass": "Burstable"},
+    }
+
+
+class Rig:
+    """An agent in a thread, its API server and its node."""
+
+    def __init__(self, node: FakeNode, api: PodApiServer, folder: Path) -> None:
+        self.node, self.api, self.folder = node, api, folder
+        self.state_dir = folder / "state"
+        self.state_dir.mkdir(exist_ok=True)
+        self.config = folder / "config.yaml"
+        self.config.write_text("interval_s: 0.1\n")
+        self.exit_status: int | None = None
+        self.agent = self._agent()
+        self._thread = threading.Thread(target=self._run)
+
+    def _agent(self) -> Agent:
+        return Agent(
+            Options(
+                node_name="node-1",
+                endpoint=at_url(self.api.url),
+                roots=self.node.roots,
+                state_dir=self.state_dir,
+                config_path=self.config,
+                listen=("127.0.0.1", 0),
+                write=self.node.write,
+            )
+        )
+
+    def _run(self) -> None:
+        self.exit_status = self.agent.run()
+
+    def start(self) -> None:
+        self._thread.start()
+        eventually(lambda: self.agent.port is not None, "listening")
+
+    def stop(self) -> None:
+        self.agent.stop()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+    def add_pod(self, uid: str, priority: str) -> str:
+        cgroup = self.node.add_pod(uid, QosClass.BURSTABLE)
+        self.api.store.create(Resource.PODS, "shop", pod_document(uid, priority))
+        return cgroup
+
+    def relabel(self, uid: str, priority: str) -> None:
+        patch: JsonObject = {"metadata": {"labels": {"drcio.io/priority": priority}}}
+        self.api.store.patch(Resource.PODS, "shop", f"pod-{uid}", patch)
+
+    def expect_weight(self, cgroup: str, weight: int) -> None:
+        eventually(
+            lambda: self.node.read(f"{cgroup}/io.weight").startswith(f"default {weight}\n"),
+            f"weight {weight}",
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        response = urllib3.request("GET", f"http://127.0.0.1:{self.agent.port}{path}", timeout=5)
+        return response.status, response.data.decode()
