@@ -215,3 +215,14 @@ def test_stop_ends_an_open_watch_at_once(node: Node) -> None:
     node.informer.stop()
     assert time.monotonic() - before_s < 0.5
     assert not node.informer.alive
+
+
+def test_page_that_would_not_fit_into_memory_is_asked_for_in_smaller_ones(node: Node) -> None:
+    for index in range(9):
+        big = pod(f"big-{index}") | {"spec": {"nodeName": "here", "padding": "x" * (1 << 20)}}
+        node.store.create(Resource.PODS, "default", big)
+
+    node.started()
+
+    assert len(node.names()) == 9
+    assert ("list", "too_large") in node.requests

@@ -19,7 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError, TimeoutError
 
 from .endpoint import Endpoint
-from .errors import ApiRefused, ApiUnavailable, WatchBroken, refused
+from .errors import AnswerTooLarge, ApiRefused, ApiUnavailable, WatchBroken, refused
 from .jsontypes import Json, JsonObject, object_at, objects_at, text_at
 
 RequestObserver = Callable[[str, str], None]
@@ -30,6 +30,11 @@ _JSON = "application/json"
 
 # An object in etcd is at most 1.5 MiB; a line far above that is no watch event.
 _LINE_LIMIT_BYTES = 16 << 20
+# Decoded, JSON takes up to ten times its length. A page of usual pods is half a megabyte.
+_ANSWER_LIMIT_BYTES = 4 << 20
+_SINGLE_LIMIT_BYTES = 16 << 20
+"""Of an answer that cannot be made smaller: one object."""
+
 _ERROR_BODY_LIMIT_BYTES = 64 << 10
 
 # A peer that vanished without a FIN (a node or a NAT lost its state) is noticed within half a
@@ -116,6 +121,8 @@ class KubeClient:
 
         `resource_version` "0" lets the server answer from its cache, "" makes it read the latest
         state. A `limit` of 0 asks for everything at once.
+
+        Raises AnswerTooLarge for a page of several pods that is longer than is read at once.
         """
         query = {
             "fieldSelector": field_selector,
@@ -124,7 +131,8 @@ class KubeClient:
             "limit": str(limit) if limit else "",
             "continue": continue_token,
         }
-        answer = self._json("list", "GET", "/api/v1/pods", query=query)
+        most_bytes = _SINGLE_LIMIT_BYTES if limit == 1 else _ANSWER_LIMIT_BYTES
+        answer = self._json("list", "GET", "/api/v1/pods", query=query, most_bytes=most_bytes)
         return PodPage(
             resource_version=text_at(answer, "metadata", "resourceVersion"),
             pods=objects_at(answer, "items"),
@@ -167,15 +175,23 @@ class KubeClient:
         query: dict[str, str] | None = None,
         body: JsonObject | None = None,
         content_type: str = _JSON,
+        most_bytes: int = _SINGLE_LIMIT_BYTES,
     ) -> JsonObject:
         response = self._open(verb, method, path, query=query, body=body, content_type=content_type)
         try:
-            document: Json = json.loads(response.data)
+            text = response.read(most_bytes + 1)
+            if len(text) > most_bytes:
+                self._observe(verb, "too_large")
+                raise AnswerTooLarge(f"{method} {path}: the answer is longer than {most_bytes} bytes")
+            document: Json = json.loads(text)
         except HTTPError as error:
             raise self._unavailable(verb, error) from error
         except ValueError as error:
             self._observe(verb, "protocol")
             raise ApiUnavailable(f"{method} {path}: the answer is not JSON: {error}", "protocol") from error
+        except AnswerTooLarge:
+            response.close()
+            raise
         finally:
             response.release_conn()
         self._observe(verb, str(response.status))

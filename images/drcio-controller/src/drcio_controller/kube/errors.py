@@ -3,6 +3,7 @@
 KubeError
 |-- EndpointError        nobody told us where the API server is, or a credential is unreadable
 |-- PodMalformed         an object that is no pod we can manage; skipped and counted
+|-- AnswerTooLarge       a page of objects that would not fit into our memory; ask for fewer
 |-- ApiUnavailable       no answer: refused, timed out, cut
 |   `-- WatchBroken      a watch ended in the middle of a line, or sent what is not JSON
 `-- ApiRefused           an answer with a status other than 2xx
@@ -30,6 +31,10 @@ class EndpointError(KubeError):
 
 class PodMalformed(KubeError):
     """An object from the API server is not a pod that can be managed."""
+
+
+class AnswerTooLarge(KubeError):
+    """A list's answer has more bytes than are read at once."""
 
 
 class ApiUnavailable(KubeError):

@@ -18,14 +18,23 @@ from drcio_controller.loglimit import LogLimit
 
 from .backoff import Backoff
 from .client import PodPage, WatchEvent
-from .errors import ApiRefused, ApiUnavailable, EndpointError, Expired, KubeError, PodMalformed, WatchBroken
+from .errors import (
+    AnswerTooLarge,
+    ApiRefused,
+    ApiUnavailable,
+    EndpointError,
+    Expired,
+    KubeError,
+    PodMalformed,
+    WatchBroken,
+)
 from .jsontypes import JsonObject, text_at
 from .pod import Pod, parse_pod
 
 log = logging.getLogger(__name__)
 
 # Small pages bound the memory that decoding takes: a pod is 5 to 30 KiB of JSON. A server that
-# answers from its cache may ignore the limit.
+# answers from its cache may ignore the limit; it is then asked for the latest state, where it may not.
 _PAGE_SIZE = 50
 
 # Reflectors use 5 to 10 minutes; the spread keeps nodes from renewing their watches in step.
@@ -139,6 +148,7 @@ class PodInformer:
         self._thread = threading.Thread(target=self._run, name="pod-informer", daemon=True)
         self._resource_version: str | None = None
         self._list_version = "0"
+        self._page_size = _PAGE_SIZE
         self._skipped_lines = LogLimit(burst=1)
 
     def start(self) -> None:
@@ -187,7 +197,7 @@ class PodInformer:
             page = self._source.list_pods(
                 field_selector=self._field_selector,
                 resource_version=at_least_version,
-                limit=_PAGE_SIZE,
+                limit=self._page_size,
                 continue_token=token,
             )
             pods.update((pod.uid, pod) for pod in map(self._parse, page.pods) if pod is not None)
@@ -196,6 +206,7 @@ class PodInformer:
                 break
         with self._lock:
             self._pods = pods
+        self._page_size = _PAGE_SIZE
         self._health = replace(
             self._health,
             synced=True,
@@ -281,8 +292,11 @@ class PodInformer:
             self._health = replace(self._health, broken_watches=self._health.broken_watches + 1)
         self._choose_restart(error, failures)
         retry_after_s = error.retry_after_s if isinstance(error, ApiRefused) else None
+        if isinstance(error, AnswerTooLarge):
+            self._page_size = max(1, self._page_size // 2)
+            self._list_version = ""
         delay_s = self._backoff.delay_s(failures, self._rng.random(), retry_after_s)
-        if isinstance(error, Expired) and failures == 1:
+        if isinstance(error, AnswerTooLarge) or (isinstance(error, Expired) and failures == 1):
             delay_s = 0.0  # how a reflector is told to list again; nothing is overloaded
         hint = f" hint={error.hint!r}" if isinstance(error, EndpointError) else ""
         log.warning(
