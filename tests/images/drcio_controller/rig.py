@@ -12,7 +12,7 @@ import urllib3
 from drcio_controller.agent import Agent, Options
 from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube.endpoint import at_url
-from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.kube.jsontypes import JsonObject, text_at
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import Resource
@@ -27,13 +27,13 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def pod_document(uid: str, priority: str) -> JsonObject:
+def pod_document(uid: str, priority: str | None, namespace: str = "shop") -> JsonObject:
     return {
         "metadata": {
             "name": f"pod-{uid}",
-            "namespace": "shop",
+            "namespace": namespace,
             "uid": uid,
-            "labels": {"drcio.io/priority": priority},
+            "labels": {} if priority is None else {"drcio.io/priority": priority},
         },
         "spec": {"nodeName": "node-1", "containers": [{"name": "main"}]},
         "status": {"phase": "Running", "qosClass": "Burstable"},
@@ -78,10 +78,17 @@ class Rig:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
-    def add_pod(self, uid: str, priority: str) -> str:
+    def add_pod(self, uid: str, priority: str | None, namespace: str = "shop") -> str:
         cgroup = self.node.add_pod(uid, QosClass.BURSTABLE)
-        self.api.store.create(Resource.PODS, "shop", pod_document(uid, priority))
+        self.api.store.create(Resource.PODS, namespace, pod_document(uid, priority, namespace))
         return cgroup
+
+    def label_namespace(self, name: str, priority: str | None) -> None:
+        store = self.api.store
+        labels: JsonObject = {"drcio.io/priority": priority}
+        if not [one for one in store.all(Resource.NAMESPACES)[1] if text_at(one, "metadata", "name") == name]:
+            store.create(Resource.NAMESPACES, "", {"metadata": {"name": name}})
+        store.patch(Resource.NAMESPACES, "", name, {"metadata": {"labels": labels}})
 
     def relabel(self, uid: str, priority: str) -> None:
         patch: JsonObject = {"metadata": {"labels": {"drcio.io/priority": priority}}}

@@ -17,6 +17,7 @@ from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import FILE_NAME
 from drcio_controller.knob import Roots
 from drcio_controller.kube.endpoint import at_url
+from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from tests.images.drcio_controller.rig import Rig, eventually
@@ -143,6 +144,52 @@ def test_metrics_of_the_contract_are_served(rig: Rig) -> None:
     assert "drcio_workload_discovery_total 1.0" in text
     assert "drcio_io_weight_applied_total" in text
     assert "drcio_io_bytes_write_total" in text
+
+
+def test_namespaces_label_is_the_class_of_its_unlabelled_pods(rig: Rig) -> None:
+    labelled, plain = rig.add_pod("a", "low", "bank"), rig.add_pod("b", None, "bank")
+    other = rig.add_pod("c", None, "shop")
+    rig.label_namespace("bank", "high")
+
+    rig.expect_weight(plain, 1000)
+    assert rig.node.read(f"{labelled}/io.weight") == "default 10\n"
+    assert rig.node.read(f"{other}/io.weight") == "default 100\n"
+
+    rig.label_namespace("bank", None)
+    rig.expect_weight(plain, 100)
+
+
+def test_api_server_that_shows_no_namespaces_leaves_labelled_pods_managed(
+    node: FakeNode, fast_folder: Path
+) -> None:
+    def forbid(path: str) -> bool:
+        return path == "/api/v1/namespaces"
+
+    with serving(PodStore(), ApiOptions(forbid=forbid)) as api:
+        rig = Rig(node, api, fast_folder)
+        rig.start()
+        rig.expect_weight(rig.add_pod("a", "high"), 1000)
+        problems = json.loads(rig.get("/status")[1])["problems"]
+        rig.stop()
+
+    assert any("namespaces" in problem and "403" in problem for problem in problems)
+
+
+def test_role_of_each_pod_on_a_device_is_a_metric_of_labelled_and_unlabelled_alike(rig: Rig) -> None:
+    cgroups = {name: rig.add_pod(name, label) for name, label in (("h", "high"), ("l", "low"), ("u", None))}
+
+    def roles() -> set[tuple[str, str]]:
+        for cgroup in cgroups.values():
+            rig.node.do_io(cgroup, read_bytes=4096)
+        lines = [line for line in rig.get("/metrics")[1].splitlines() if line.startswith("drcio_pod_role{")]
+        assert all(line.endswith(" 1.0") and f'device="{DEVICE}"' in line for line in lines)
+        return {
+            (line.split('pod="')[1].split('"')[0], line.split('role="')[1].split('"')[0]) for line in lines
+        }
+
+    eventually(
+        lambda: roles() == {("pod-h", "protected"), ("pod-l", "yielding"), ("pod-u", "yielding")}, "roles"
+    )
 
 
 def test_probes_and_status_answer(rig: Rig) -> None:

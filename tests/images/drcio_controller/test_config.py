@@ -48,6 +48,7 @@ def test_whole_file_is_taken() -> None:
         interval_s: 1
         idle_after_s: 3
         floor_percent: 5
+        default_class: bulk
         classes:
           critical: {weight: 5000, latency_target: p99.9<1.5s}
           bulk: 20
@@ -59,6 +60,7 @@ def test_whole_file_is_taken() -> None:
     assert (config.policy, config.iomax_percent, config.engine) == (PolicyName.IOMAX, 10, Engine.BFQ)
     assert config.classes["critical"].latency_target == LatencyTarget(percentile=99.9, limit_s=1.5)
     assert config.classes["bulk"] == PriorityClass(weight=20)
+    assert config.default_class == "bulk"
     assert config.volumes[0].matches(name="nvme1n1", serial="vol0abc")
     assert not config.volumes[0].matches(name="nvme1n1", serial="AWS123")
 
@@ -83,6 +85,8 @@ def test_whole_file_is_taken() -> None:
         ("classes: {high: {weight: 1, latency_target: fast}}", "latency target is 'fast'"),
         ("volumes: {iops: 1}", "volumes is a dict"),
         ("volumes: [{iops: 3000}]", "volumes[0].mib_s is None"),
+        ("default_class: hi", "default_class is 'hi'; expected one of high, medium, low, or empty"),
+        ("default_class: low\nclasses: {high: 1}", "default_class is 'low'; expected one of high"),
         ("1: 2", "the key 1"),
         ("[" * 5000, "not YAML"),
         ("x" * (MAX_FILE_BYTES + 1), "characters long"),

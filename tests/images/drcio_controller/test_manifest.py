@@ -52,10 +52,14 @@ def test_template_carries_the_contracts_label_and_port() -> None:
     }
 
 
-def test_rights_are_to_read_pods_and_write_events() -> None:
+def test_rights_are_to_read_what_classes_come_from_and_to_write_events() -> None:
     verbs = {str(rule["resources"]): rule["verbs"] for rule in RBAC_RULES}
 
-    assert verbs == {"['pods']": ["get", "list", "watch"], "['events']": ["create", "patch"]}
+    assert verbs == {
+        "['pods']": ["get", "list", "watch"],
+        "['namespaces']": ["get", "list", "watch"],
+        "['events']": ["create", "patch"],
+    }
 
 
 def test_manifest_is_light_to_import() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from drcio_controller.config import Config, LatencyTarget, PriorityClass
 from drcio_controller.kube.pod import Pod, QosClass
-from drcio_controller.pods import NodePod, classify
+from drcio_controller.pods import NodePod, Origin, classify
 
 CONFIG = Config()
 
@@ -104,6 +104,33 @@ def test_target_of_the_class_is_used_without_an_annotation(make_pod: Callable[..
     assert pod.latency is not None
     assert pod.latency.target == target
     assert pod.latency.url == "http://[fd00::7]:80/metrics"
+
+
+@pytest.mark.parametrize(
+    ("label", "namespace", "default", "priority", "origin"),
+    [
+        ("low", "high", "medium", "low", Origin.LABEL),
+        (None, "high", "medium", "high", Origin.NAMESPACE),
+        (None, None, "medium", "medium", Origin.DEFAULT),
+        (None, None, "", None, None),
+        ("nonsense", "high", "medium", None, None),
+        (None, "nonsense", "medium", None, None),
+    ],
+)
+def test_class_is_the_pods_own_else_its_namespaces_else_the_default(
+    make_pod: Callable[..., Pod],
+    label: str | None,
+    namespace: str | None,
+    default: str,
+    priority: str | None,
+    origin: Origin | None,
+) -> None:
+    pod = classify(make_pod("a", label), Config(default_class=default), namespace_class=namespace)
+
+    assert pod is not None
+    assert (pod.priority, pod.priority_from) == (priority, origin)
+    assert pod.weight == (None if priority is None else CONFIG.classes[priority].weight)
+    assert bool(pod.problems) == ("nonsense" in (label, namespace))
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

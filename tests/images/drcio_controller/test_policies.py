@@ -1,4 +1,4 @@
-"""Who is protected, the step function as published, and how a look becomes the law's signals."""
+"""The step function as published, and how a look becomes the law's signals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from drcio_controller.kube.pod import QosClass
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision, Latency, View
 from drcio_controller.policies.drcio import DrcioPolicy, cost
-from drcio_controller.policies.roles import split
 from drcio_controller.policies.stepwise import weights_for
 from drcio_controller.window import Flow, Window
 
@@ -26,30 +25,6 @@ def flow(uid: str, weight: int | None, *, ios_per_s: float = 100.0, cpu_stall: f
         io_stall_ratio=0.9,
         cpu_stall_ratio=cpu_stall,
     )
-
-
-def uids(flows: tuple[Flow, ...]) -> str:
-    return "".join(each.pod.uid for each in flows)
-
-
-@pytest.mark.parametrize(
-    ("weights", "protected", "yielding"),
-    [
-        ({"h": 1000, "l": 10}, "h", "l"),
-        ({"h": 1000, "m": 100, "l": 10}, "h", "ml"),
-        ({"m": 100, "l": 10}, "m", "l"),
-        ({"h": 1000, "u": None}, "h", "u"),
-        ({"h": 1000, "g": 1000}, "", "hg"),
-        ({"l": 10, "u": None}, "", "lu"),
-        ({"u": None}, "", "u"),
-    ],
-)
-def test_heaviest_class_is_protected_if_somebody_lighter_is_there(
-    weights: dict[str, int | None], protected: str, yielding: str
-) -> None:
-    roles = split([flow(uid, weight) for uid, weight in weights.items()])
-
-    assert (uids(roles[0]), uids(roles[1])) == (protected, yielding)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from drcio_controller.cgroupfs.files import write_text
-from drcio_controller.config import PolicyName
+from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
 from drcio_controller.errors import NodeError
 from drcio_controller.journal import Journal
@@ -22,8 +22,9 @@ from drcio_controller.knobs import Knobs
 from drcio_controller.kube.client import KubeClient
 from drcio_controller.kube.endpoint import Endpoint
 from drcio_controller.kube.events import EventRecorder
-from drcio_controller.kube.informer import PodEvent, PodInformer
-from drcio_controller.kube.pod import Pod
+from drcio_controller.kube.informer import Informer
+from drcio_controller.kube.namespace import parse_namespace
+from drcio_controller.kube.pod import parse_pod
 from drcio_controller.latency import LatencyWatch
 from drcio_controller.loop import Controller
 from drcio_controller.metrics import NodeCollector
@@ -72,7 +73,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class _Wake:
-    """A reason to look again; the queue's other items are pod events."""
+    """A reason to look again: pods, namespaces or cgroups are not what they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class _Stop:
     """It is time to end."""
 
 
-_News = PodEvent | _Wake | _Stop
+_News = _Wake | _Stop
 
 
 class Agent:
@@ -114,18 +115,22 @@ class Agent:
             tally=self._tally,
         )
         self._client = KubeClient(options.endpoint, observe=self._count_request)
-        self._informer = PodInformer(self._client, options.node_name, self._news.put)
+        self._informer = Informer(
+            self._client.pods, parse_pod, self._wake, field_selector=f"spec.nodeName={options.node_name}"
+        )
+        self._namespaces = Informer(self._client.namespaces, parse_namespace, self._wake)
         self._recorder = EventRecorder(
             self._client, component="drcio-controller", node_name=options.node_name
         )
-        self._notices = Notices(self._recorder, self._informer.pods)
-        self._watch = CgroupWatch(lambda: self._news.put(_Wake()))
+        self._notices = Notices(self._recorder, self._informer.items)
+        self._watch = CgroupWatch(self._wake)
         self._status = NodeStatus(node=options.node_name)
         self._last_tick_s = time.monotonic()
         self.port: int | None = None
         """Where it listens; known once it runs."""
         self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
+        self._pods_stale = True
 
     def run(self) -> int:
         """Run until `stop`, or once; return the exit status."""
@@ -139,6 +144,7 @@ class Agent:
             )
             self.port = server.server_port
         self._informer.start()
+        self._namespaces.start()
         if not self._options.once:
             self._recorder.start()
             self._latency.start()
@@ -147,6 +153,7 @@ class Agent:
         finally:
             self._latency.stop()
             self._informer.stop()
+            self._namespaces.stop()
             self._recorder.stop()
             if server is not None:
                 server.shutdown()
@@ -160,7 +167,7 @@ class Agent:
     def _run_once(self) -> int:
         """Apply what holds now and leave it so."""
         deadline_s = time.monotonic() + FIRST_LIST_TIMEOUT_S
-        while not self._informer.health().synced:
+        while not self._synced():
             if time.monotonic() > deadline_s:
                 raise NodeError(
                     f"no pods could be listed within {FIRST_LIST_TIMEOUT_S:.0f} s:"
@@ -169,7 +176,7 @@ class Agent:
                 )
             if isinstance(self._next_news(0.1), _Stop):
                 return 130
-        self._take_pods(self._informer.pods())
+        self._take_pods()
         for _ in range(2):
             # The second look has rates, and sees the devices with their engines on.
             self._controller.tick(time.monotonic())
@@ -211,9 +218,10 @@ class Agent:
 
     def _pass(self, *, acted_on_news: bool, due: bool) -> None:
         started_s = time.monotonic()
-        if self._informer.health().synced:
-            if acted_on_news:
-                self._take_pods(self._informer.pods())
+        self._pods_stale = self._pods_stale or acted_on_news
+        if self._synced():
+            if self._pods_stale:
+                self._take_pods()
             if due:
                 if self._file.poll():
                     self._tally.config_reloads += 1
@@ -234,16 +242,34 @@ class Agent:
         self._last_tick_s = time.monotonic()
         self._tally.tick_seconds += self._last_tick_s - started_s
 
-    def _take_pods(self, pods: Mapping[str, Pod]) -> None:
-        self._controller.set_pods(pods)
+    def _synced(self) -> bool:
+        """Say whether pods are known, and their namespaces' labels are or cannot be had."""
+        namespaces = self._namespaces.health()
+        return self._informer.health().synced and (namespaces.synced or namespaces.failures_in_a_row > 0)
+
+    def _take_pods(self) -> None:
+        classes = {
+            namespace.name: namespace.labels[PRIORITY_LABEL]
+            for namespace in self._namespaces.items().values()
+            if PRIORITY_LABEL in namespace.labels
+        }
+        self._pods_stale = False
+        self._controller.set_pods(self._informer.items(), classes)
         managed = self._controller.managed_uids()
         self._tally.discovered += len(managed - self._known)
         self._known = managed
 
     def _refresh_status(self) -> None:
         self._status = self._controller.status(
-            time.time(), synced=self._informer.health().synced, config_error=self._file.error
+            time.time(), synced=self._synced(), config_error=self._file.error, problems=self._problems()
         )
+
+    def _problems(self) -> list[str]:
+        """Return what does not hold beside the kernel's knobs."""
+        namespaces = self._namespaces.health()
+        if namespaces.synced or not namespaces.last_error:
+            return []
+        return [f"labels of namespaces have no effect, they cannot be listed: {namespaces.last_error}"]
 
     def _next_news(self, timeout_s: float) -> _News | None:
         try:
@@ -258,6 +284,9 @@ class Agent:
                 items.append(self._news.get_nowait())
             except queue.Empty:
                 return items
+
+    def _wake(self, _: object = None) -> None:
+        self._news.put(_Wake())
 
     def _alive(self) -> bool:
         return time.monotonic() - self._last_tick_s < STALLED_AFTER_S

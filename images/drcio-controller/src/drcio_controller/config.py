@@ -121,6 +121,8 @@ class Config:
     """Everything a node's administrator decides."""
 
     classes: Mapping[str, PriorityClass] = field(default_factory=lambda: DEFAULT_CLASSES)
+    default_class: str = ""
+    """Of a pod that carries no label and whose namespace carries none; empty leaves it alone."""
     policy: PolicyName = PolicyName.DRCIO
     iomax_percent: int = 100
     """Only for the policy `iomax-N`."""
@@ -175,12 +177,23 @@ def parse(text: str) -> Config:
     if document is None:
         raise ConfigError("configuration is empty", hint="write at least `policy: drcio`")
     top = _mapping(document, "configuration")
-    known = {"classes", "policy", "engine", "interval_s", "idle_after_s", "floor_percent", "volumes"}
+    known = {
+        "classes",
+        "default_class",
+        "policy",
+        "engine",
+        "interval_s",
+        "idle_after_s",
+        "floor_percent",
+        "volumes",
+    }
     _refuse_unknown(top, known, "configuration")
     values = Config()
     policy, percent = _policy(top.get("policy", values.policy_text))
+    classes = _classes(top["classes"]) if "classes" in top else values.classes
     return Config(
-        classes=_classes(top["classes"]) if "classes" in top else values.classes,
+        classes=classes,
+        default_class=_default_class(top.get("default_class", values.default_class), classes),
         policy=policy,
         iomax_percent=percent,
         engine=_choice(top.get("engine", values.engine.value), Engine, "engine"),
@@ -210,6 +223,7 @@ def dump(config: Config) -> str:
         "idle_after_s": config.idle_after_s,
         "floor_percent": config.floor_percent,
         "classes": classes,
+        "default_class": config.default_class,
         "volumes": volumes,
     }
     return str(yaml.safe_dump(document, sort_keys=False))
@@ -294,6 +308,13 @@ def _classes(value: object) -> Mapping[str, PriorityClass]:
     if not classes:
         raise ConfigError("classes is empty; expected at least one class")
     return MappingProxyType(classes)
+
+
+def _default_class(value: object, classes: Mapping[str, PriorityClass]) -> str:
+    name = _text(value, "default_class")
+    if name and name not in classes:
+        raise ConfigError(f"default_class is {name[:63]!r}; expected one of {', '.join(classes)}, or empty")
+    return name
 
 
 def _volumes(value: object) -> tuple[VolumeProfile, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,6 +85,7 @@ class Controller:
         self.tally = tally or Tally()
         self._observer = Observer(roots)
         self._kube_pods: Mapping[str, Pod] = {}
+        self._namespace_classes: Mapping[str, str] = {}
         self._cgroup_uids: Mapping[str, str] = {}
         self._pods: dict[str, NodePod] = {}
         self._told_problems: set[tuple[str, str]] = set()
@@ -111,11 +112,21 @@ class Controller:
         self._config_digest = digest(config)
         self.set_pods(self._kube_pods)
 
-    def set_pods(self, pods: Mapping[str, Pod]) -> None:
-        """Take the node's pods by uid, all of them."""
+    def set_pods(self, pods: Mapping[str, Pod], namespace_classes: Mapping[str, str] | None = None) -> None:
+        """Take the node's pods by uid, all of them, and the classes that namespaces' labels name."""
         self._kube_pods = pods
+        if namespace_classes is not None:
+            self._namespace_classes = namespace_classes
         self._cgroup_uids = cgroup_uids(pods, self._containers_of)
-        classified = (classify(pod, self._config, self._cgroup_uids[pod.uid]) for pod in pods.values())
+        classified = (
+            classify(
+                pod,
+                self._config,
+                cgroup_uid=self._cgroup_uids[pod.uid],
+                namespace_class=self._namespace_classes.get(pod.namespace),
+            )
+            for pod in pods.values()
+        )
         self._pods = {pod.uid: pod for pod in classified if pod is not None}
         self._cgroups = None
         for pod in self._pods.values():
@@ -184,8 +195,10 @@ class Controller:
         self.apply(now_s)
         self.tally.ticks += 1
 
-    def status(self, at_unix_s: float, *, synced: bool, config_error: str) -> NodeStatus:
-        """Return what is known now."""
+    def status(
+        self, at_unix_s: float, *, synced: bool, config_error: str, problems: Sequence[str] = ()
+    ) -> NodeStatus:
+        """Return what is known now; `problems` are the caller's own."""
         return build_status(
             node=self._node_name,
             at_unix_s=at_unix_s,
@@ -205,6 +218,7 @@ class Controller:
             active_at_s=self._active_at_s,
             held=self._knobs.held,
             failing=self._failing,
+            problems=problems,
         )
 
     def close(self) -> Reconciled:

@@ -53,11 +53,19 @@ def _pods(status: NodeStatus) -> Iterable[Metric]:
     share = GaugeMetricFamily(
         "drcio_io_share_ratio", "Share of the device, intended and achieved", labels=[*on_device, "kind"]
     )
+    role = GaugeMetricFamily(
+        "drcio_pod_role",
+        "What the pod is taken for on the device: 1; pods of no class too",
+        labels=[*on_device, "role"],
+    )
     counts: dict[str, int] = {}
     for pod in status.pods:
+        priority = pod.priority or ""
+        for entry in pod.devices:
+            if entry.role is not None:
+                role.add_metric([pod.namespace, pod.name, priority, entry.device, entry.role], 1)
         if pod.weight is None:
             continue
-        priority = pod.priority or ""
         counts[priority] = counts.get(priority, 0) + 1
         labels = [pod.namespace, pod.name, priority]
         if pod.weight_set is not None:
@@ -77,7 +85,7 @@ def _pods(status: NodeStatus) -> Iterable[Metric]:
             stall.add_metric(labels, max(stalls))
     for priority, count in counts.items():
         active.add_metric([priority], count)
-    yield from (weight, active, read, written, ios, effect, stall, share)
+    yield from (weight, active, role, read, written, ios, effect, stall, share)
 
 
 def _devices(status: NodeStatus) -> Iterable[Metric]:

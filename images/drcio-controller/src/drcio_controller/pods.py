@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from drcio_controller import scrape
 from drcio_controller.config import (
+    KERNEL_DEFAULT_WEIGHT,
     LATENCY_METRIC_ANNOTATION,
     LATENCY_TARGET_ANNOTATION,
     PRIORITY_LABEL,
@@ -41,6 +43,14 @@ class LatencySource:
     url: str
 
 
+class Origin(StrEnum):
+    """Where a pod's class comes from."""
+
+    LABEL = "label"
+    NAMESPACE = "namespace"
+    DEFAULT = "default"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePod:
     """A pod of this node; `weight` is None where nobody asked for one."""
@@ -52,7 +62,11 @@ class NodePod:
     name: str
     qos: QosClass
     priority: str | None = None
+    priority_from: Origin | None = None
     weight: int | None = None
+    """What its cgroup is to hold."""
+    standing: int | None = None
+    """Its class's weight, by which its role goes; a weight of its own changes its share alone."""
     latency: LatencySource | None = None
     problems: tuple[str, ...] = ()
     """What in labels and annotations could not be used, for people to read."""
@@ -62,24 +76,36 @@ class NodePod:
         return self.weight is not None
 
     @property
+    def ranked_weight(self) -> int:
+        """Return the weight that its role goes by; a pod of no class counts as the kernel counts it."""
+        if self.standing is not None:
+            return self.standing
+        return KERNEL_DEFAULT_WEIGHT if self.weight is None else self.weight
+
+    @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
 
 
-def classify(pod: Pod, config: Config, cgroup_uid: str = "") -> NodePod | None:
+def classify(
+    pod: Pod, config: Config, *, cgroup_uid: str = "", namespace_class: str | None = None
+) -> NodePod | None:
     """Return what a pod asks for, or None for a pod that has no processes any more.
 
-    Precedence: annotation over class over the kernel's default. Garbage in a label or an annotation
-    never stops the controller: the pod is treated as if it were absent, and `problems` says so.
+    Its class is its own label's, else its namespace's label's (`namespace_class`), else the
+    configuration's default; a value that names no class is a problem, and the pod is left alone.
+    A weight annotation is over the class's weight. Garbage in a label or an annotation never stops the
+    controller: it counts as if it were absent, and `problems` says so.
     """
     if pod.ended:
         return None
     problems: list[str] = []
-    label = pod.labels.get(PRIORITY_LABEL)
+    label, origin = _class_label(pod, config, namespace_class)
     entry = config.classes.get(label) if label is not None else None
     if label is not None and entry is None:
         choices = ", ".join(config.classes)
-        problems.append(f"label {PRIORITY_LABEL} is {label[:63]!r}; expected one of {choices}")
+        where = f"label {PRIORITY_LABEL}" + (" of its namespace" if origin is Origin.NAMESPACE else "")
+        problems.append(f"{where} is {label[:63]!r}; expected one of {choices[:200]}")
     weight = entry.weight if entry else None
     own_weight = pod.annotations.get(WEIGHT_ANNOTATION)
     if own_weight is not None and entry is not None:
@@ -108,10 +134,21 @@ def classify(pod: Pod, config: Config, cgroup_uid: str = "") -> NodePod | None:
         name=pod.name,
         qos=pod.qos_class,
         priority=label if entry else None,
+        priority_from=origin if entry else None,
         weight=weight,
+        standing=entry.weight if entry else None,
         latency=source,
         problems=tuple(problems),
     )
+
+
+def _class_label(pod: Pod, config: Config, namespace_class: str | None) -> tuple[str | None, Origin | None]:
+    own = pod.labels.get(PRIORITY_LABEL)
+    if own is not None:
+        return own, Origin.LABEL
+    if namespace_class is not None:
+        return namespace_class, Origin.NAMESPACE
+    return (config.default_class, Origin.DEFAULT) if config.default_class else (None, None)
 
 
 def _latency_source(pod: Pod, target: LatencyTarget) -> LatencySource | str | None:

@@ -15,6 +15,7 @@ from drcio_controller.mapping import Hierarchy
 from drcio_controller.observe import Snapshot
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision
+from drcio_controller.policies.roles import roles
 from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
 from drcio_controller.weights import Member, device_weights, shares
 from drcio_controller.window import Flow, Window
@@ -70,9 +71,10 @@ def build_status(
     active_at_s: Mapping[tuple[str, DeviceId], float],
     held: Mapping[Knob, str],
     failing: Mapping[Knob, str],
+    problems: Sequence[str],
 ) -> NodeStatus:
     """Return the node's status; pure."""
-    problems = [f"{knob}: {message}" for knob, message in failing.items()]
+    problems = [*problems, *(f"{knob}: {message}" for knob, message in failing.items())]
     if hierarchy is None or cgroups is None:
         problems.append("no kubepods cgroup was found: kubelet has not started a pod yet")
         return NodeStatus(
@@ -99,6 +101,7 @@ def build_status(
                 uid=uid,
                 qos=pod.qos.value,
                 priority=pod.priority,
+                priority_from=None if pod.priority_from is None else pod.priority_from.value,
                 weight=pod.weight,
                 weight_set=_weight_held(cgroups[uid], held),
                 problems=pod.problems,
@@ -166,6 +169,7 @@ def _pods_on_device(
     }
     intended = shares(members.values(), device_weights(list(members.values()), hierarchy), hierarchy)
     flows = {flow.pod.uid: flow for flow in window.flows} if window else {}
+    taken_for = roles(window.flows) if window else {}
     used = {uid: _use(flow) for uid, flow in flows.items()}
     total = sum(used.values())
     result = {}
@@ -179,6 +183,7 @@ def _pods_on_device(
         effect, why = _effect(pod, member, engine, note, _weight_held(cgroups[uid], held))
         result[uid] = PodOnDevice(
             device=device.id,
+            role=taken_for[uid].value if uid in taken_for else None,
             effect=effect,
             why=why,
             bytes_read=stat.rbytes,

@@ -20,6 +20,8 @@ class PodOnDevice:
     """One pod's I/O on one device."""
 
     device: str
+    role: str | None
+    """protected, yielding or peer; None before a window of the device was seen."""
     effect: Effect
     why: str
     """Why it is inert; empty otherwise."""
@@ -45,6 +47,8 @@ class PodStatus:
     uid: str
     qos: str
     priority: str | None
+    priority_from: str | None
+    """label, namespace or default; None for a pod of no class."""
     weight: int | None
     weight_set: int | None
     """What its cgroup was last seen to hold; None before it has been written."""

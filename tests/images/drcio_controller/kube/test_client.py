@@ -57,7 +57,7 @@ def test_wrong_token_is_unauthorized(server: PodApiServer) -> None:
 def test_overloaded_server_says_for_how_long(client: KubeClient, server: PodApiServer) -> None:
     server.faults.fail_next(1, HTTPStatus.TOO_MANY_REQUESTS, retry_after_s=7)
     with pytest.raises(Overloaded) as caught:
-        client.list_pods()
+        client.pods.list()
     assert caught.value.retry_after_s == 7
 
 
@@ -70,7 +70,7 @@ def test_slow_server_is_a_timeout(client: KubeClient, server: PodApiServer) -> N
     server.faults.delay(1)
     try:
         with pytest.raises(ApiUnavailable) as caught:
-            client.list_pods()
+            client.pods.list()
     finally:
         server.faults.delay(0)
     assert caught.value.kind == "timeout"
@@ -81,7 +81,7 @@ def test_closed_port_is_a_connect_failure() -> None:
         port = listener.getsockname()[1]
     client = KubeClient(at_url(f"http://127.0.0.1:{port}"))
     with pytest.raises(ApiUnavailable) as caught:
-        client.list_pods()
+        client.pods.list()
     assert caught.value.kind == "connect"
 
 
@@ -97,7 +97,7 @@ def test_server_that_hangs_up_is_a_protocol_failure() -> None:
         thread.start()
         client = KubeClient(at_url(f"http://127.0.0.1:{listener.getsockname()[1]}"))
         with pytest.raises(ApiUnavailable) as caught:
-            client.list_pods()
+            client.pods.list()
         thread.join()
     assert caught.value.kind == "protocol"
 
@@ -108,10 +108,10 @@ def test_each_request_is_observed_once(server: PodApiServer, tmp_path: Path) -> 
     client = KubeClient(
         Endpoint(url=server.url, token_file=tmp_path / "token"), observe=lambda *pair: seen.append(pair)
     )
-    client.list_pods()
+    client.pods.list()
     server.faults.fail_next(1, 500)
     with pytest.raises(Overloaded):
-        client.list_pods()
+        client.pods.list()
     client.close()
     assert seen == [("list", "200"), ("list", "500")]
 

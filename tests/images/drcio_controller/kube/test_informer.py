@@ -11,14 +11,15 @@ from drcio_controller.kube.backoff import Backoff
 from drcio_controller.kube.client import KubeClient, Timeouts
 from drcio_controller.kube.endpoint import at_url
 from drcio_controller.kube.informer import (
-    PodAdded,
-    PodDeleted,
-    PodEvent,
-    PodInformer,
-    PodModified,
+    Added,
+    Change,
+    Deleted,
+    Informer,
+    Modified,
     Resynced,
 )
 from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.kube.pod import Pod, parse_pod
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import PodApiServer, serving
 from drcio_controller.testing.store import PodStore, Resource
@@ -49,19 +50,26 @@ class Node:
         self.server = server
         self.store = server.store
         self.requests: list[tuple[str, str]] = []
-        self.delivered: queue.Queue[PodEvent] = queue.Queue()
+        self.delivered: queue.Queue[Change[Pod]] = queue.Queue()
         client = KubeClient(
             at_url(server.url),
             timeouts=Timeouts(connect_s=1, read_s=2, watch_silence_s=1),
             observe=lambda verb, result: self.requests.append((verb, result)),
         )
         self.client = client
-        self.informer = PodInformer(client, "here", self.delivered.put, backoff=QUICK, rng=random.Random(1))
+        self.informer = Informer(
+            client.pods,
+            parse_pod,
+            self.delivered.put,
+            field_selector="spec.nodeName=here",
+            backoff=QUICK,
+            rng=random.Random(1),
+        )
 
-    def next(self) -> PodEvent:
+    def next(self) -> Change[Pod]:
         return self.delivered.get(timeout=WAIT_S)
 
-    def started(self) -> Resynced:
+    def started(self) -> Resynced[Pod]:
         """Start, and return the first list once the watch is open."""
         self.informer.start()
         first = self.next()
@@ -73,7 +81,7 @@ class Node:
         return self.store.create(Resource.PODS, "default", pod(name, **labels))
 
     def names(self) -> set[str]:
-        return {p.name for p in self.informer.pods().values()}
+        return {p.name for p in self.informer.items().values()}
 
 
 @pytest.fixture
@@ -90,13 +98,13 @@ def test_pods_of_this_node_are_listed_and_others_are_not(node: Node) -> None:
     node.create("mine")
     node.store.create(Resource.PODS, "default", pod("other", node="elsewhere"))
     first = node.started()
-    assert [p.name for p in first.pods.values()] == ["mine"]
+    assert [p.name for p in first.items.values()] == ["mine"]
 
 
 def test_a_list_in_many_pages_is_whole(node: Node) -> None:
     for number in range(120):
         node.create(f"p{number}")
-    assert len(node.started().pods) == 120
+    assert len(node.started().items) == 120
 
 
 def test_changes_are_delivered_in_order(node: Node) -> None:
@@ -105,14 +113,14 @@ def test_changes_are_delivered_in_order(node: Node) -> None:
     node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"drcio.io/tier": "high"}}})
     node.store.delete(Resource.PODS, "default", "a")
     added, modified, deleted = node.next(), node.next(), node.next()
-    assert isinstance(added, PodAdded)
-    assert isinstance(modified, PodModified)
-    assert isinstance(deleted, PodDeleted)
-    assert (modified.previous.labels["drcio.io/tier"], modified.pod.labels["drcio.io/tier"]) == (
+    assert isinstance(added, Added)
+    assert isinstance(modified, Modified)
+    assert isinstance(deleted, Deleted)
+    assert (modified.previous.labels["drcio.io/tier"], modified.item.labels["drcio.io/tier"]) == (
         "low",
         "high",
     )
-    assert node.informer.pods() == {}
+    assert node.informer.items() == {}
 
 
 def test_a_label_change_is_delivered_within_100_ms(node: Node) -> None:
@@ -135,7 +143,7 @@ def test_expired_watch_lists_again(node: Node) -> None:
     again = node.next()
     assert isinstance(again, Resynced)
     node.create("after")
-    assert isinstance(node.next(), PodAdded)
+    assert isinstance(node.next(), Added)
 
 
 def test_watch_cut_in_mid_line_loses_nothing(node: Node) -> None:
@@ -143,7 +151,7 @@ def test_watch_cut_in_mid_line_loses_nothing(node: Node) -> None:
     node.server.faults.cut_watches(2)
     node.create("a")
     event = node.next()
-    assert isinstance(event, PodAdded)
+    assert isinstance(event, Added)
     assert node.informer.health().lists <= 2
 
 
@@ -152,7 +160,7 @@ def test_garbage_on_a_watch_loses_nothing(node: Node, line: bytes) -> None:
     node.started()
     node.server.faults.send_garbage(line)
     node.create("a")
-    assert isinstance(node.next(), PodAdded)
+    assert isinstance(node.next(), Added)
     assert node.informer.health().broken_watches == 1
 
 
@@ -160,7 +168,7 @@ def test_garbage_on_a_watch_loses_nothing(node: Node, line: bytes) -> None:
 def test_refused_requests_are_tried_again(node: Node, code: int) -> None:
     node.create("a")
     node.server.faults.fail_next(3, code)
-    assert len(node.started().pods) == 1
+    assert len(node.started().items) == 1
     assert node.requests[:3] == [("list", str(code))] * 3
 
 
@@ -180,7 +188,7 @@ def test_last_known_pods_stay_while_the_server_is_away(node: Node) -> None:
     assert not node.informer.health().connected
     node.create("b")
     node.server.up()
-    assert isinstance(node.next(), PodAdded)
+    assert isinstance(node.next(), Added)
     assert node.informer.health().lists == 1
 
 
@@ -195,8 +203,8 @@ def test_malformed_pod_is_skipped_and_counted(node: Node) -> None:
     odd["status"] = {"qosClass": "Sometimes"}
     node.store.create(Resource.PODS, "default", odd)
     node.create("good")
-    assert [p.name for p in node.started().pods.values()] == ["good"]
-    assert node.informer.health().malformed_pods == 1
+    assert [p.name for p in node.started().items.values()] == ["good"]
+    assert node.informer.health().malformed == 1
 
 
 def test_a_thousand_pods_come_and_go(node: Node) -> None:

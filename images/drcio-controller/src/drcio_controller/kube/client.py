@@ -28,6 +28,9 @@ RequestObserver = Callable[[str, str], None]
 _MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 
+# What stands in an object beside its metadata is not sent at all; a server that cannot do so sends it.
+_METADATA_ONLY = "application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
+
 # An object in etcd is at most 1.5 MiB; a line far above that is no watch event.
 _LINE_LIMIT_BYTES = 16 << 20
 # Decoded, JSON takes up to ten times its length. A page of usual pods is half a megabyte.
@@ -59,11 +62,11 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
-class PodPage:
+class Page:
     """One answer to a list request."""
 
     resource_version: str
-    pods: list[JsonObject]
+    items: list[JsonObject]
     continue_token: str
 
 
@@ -94,7 +97,7 @@ class KubeClient:
         self._observe = observe
         self._pool = urllib3.PoolManager(
             num_pools=1,
-            maxsize=3,  # a watch, a list, an Event
+            maxsize=4,  # two watches, a list, an Event
             retries=False,  # the callers know better when and whether
             ca_certs=str(endpoint.ca_file) if endpoint.ca_file else None,
             socket_options=_SOCKET_OPTIONS,
@@ -108,54 +111,15 @@ class KubeClient:
         """Return the API server's version, for example `v1.35.2`."""
         return text_at(self._json("get", "GET", "/version"), "gitVersion")
 
-    def list_pods(
-        self,
-        *,
-        field_selector: str = "",
-        label_selector: str = "",
-        resource_version: str = "",
-        limit: int = 0,
-        continue_token: str = "",
-    ) -> PodPage:
-        """Return a page of pods.
+    @property
+    def pods(self) -> "Collection":
+        """Return the pods of all namespaces."""
+        return Collection(self, "/api/v1/pods")
 
-        `resource_version` "0" lets the server answer from its cache, "" makes it read the latest
-        state. A `limit` of 0 asks for everything at once.
-
-        Raises AnswerTooLarge for a page of several pods that is longer than is read at once.
-        """
-        query = {
-            "fieldSelector": field_selector,
-            "labelSelector": label_selector,
-            "resourceVersion": "" if continue_token else resource_version,
-            "limit": str(limit) if limit else "",
-            "continue": continue_token,
-        }
-        most_bytes = _SINGLE_LIMIT_BYTES if limit == 1 else _ANSWER_LIMIT_BYTES
-        answer = self._json("list", "GET", "/api/v1/pods", query=query, most_bytes=most_bytes)
-        return PodPage(
-            resource_version=text_at(answer, "metadata", "resourceVersion"),
-            pods=objects_at(answer, "items"),
-            continue_token=text_at(answer, "metadata", "continue"),
-        )
-
-    def watch_pods(
-        self, *, resource_version: str, timeout_s: int, field_selector: str = "", label_selector: str = ""
-    ) -> "PodWatch":
-        """Open a watch that begins after `resource_version` and that the server ends after `timeout_s`."""
-        query = {
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            "timeoutSeconds": str(timeout_s),
-            "fieldSelector": field_selector,
-            "labelSelector": label_selector,
-        }
-        response = self._open(
-            "watch", "GET", "/api/v1/pods", query=query, read_timeout_s=self._timeouts.watch_silence_s
-        )
-        self._observe("watch", str(response.status))
-        return PodWatch(response)
+    @property
+    def namespaces(self) -> "Collection":
+        """Return the namespaces; of each, its metadata are all that is sent."""
+        return Collection(self, "/api/v1/namespaces", metadata_only=True)
 
     def create_event(self, namespace: str, event: JsonObject) -> None:
         """Create a core/v1 Event."""
@@ -166,6 +130,14 @@ class KubeClient:
         path = f"/api/v1/namespaces/{namespace}/events/{name}"
         self._json("patch", "PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
+    def _open_watch(self, path: str, query: dict[str, str], accept: str) -> urllib3.BaseHTTPResponse:
+        silence_s = self._timeouts.watch_silence_s
+        response = self._open(
+            "watch", "GET", path, query=query, headers={"Accept": accept}, read_timeout_s=silence_s
+        )
+        self._observe("watch", str(response.status))
+        return response
+
     def _json(
         self,
         verb: str,
@@ -175,9 +147,11 @@ class KubeClient:
         query: dict[str, str] | None = None,
         body: JsonObject | None = None,
         content_type: str = _JSON,
+        accept: str = _JSON,
         most_bytes: int = _SINGLE_LIMIT_BYTES,
     ) -> JsonObject:
-        response = self._open(verb, method, path, query=query, body=body, content_type=content_type)
+        headers = {"Accept": accept} | ({} if body is None else {"Content-Type": content_type})
+        response = self._open(verb, method, path, query=query, body=body, headers=headers)
         try:
             text = response.read(most_bytes + 1)
             if len(text) > most_bytes:
@@ -207,15 +181,13 @@ class KubeClient:
         *,
         query: dict[str, str] | None = None,
         body: JsonObject | None = None,
-        content_type: str = _JSON,
+        headers: dict[str, str],
         read_timeout_s: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": _JSON, "User-Agent": "drcio-controller"}
+        headers = headers | {"User-Agent": "drcio-controller"}
         token = self._endpoint.bearer_token()
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        if body is not None:
-            headers["Content-Type"] = content_type
         url = self._endpoint.url + path
         fields = {key: value for key, value in (query or {}).items() if value}
         if fields:
@@ -244,7 +216,66 @@ class KubeClient:
         return unavailable
 
 
-class PodWatch:
+class Collection:
+    """One kind of object, to be listed and watched."""
+
+    def __init__(self, client: KubeClient, path: str, *, metadata_only: bool = False) -> None:
+        self._client = client
+        self._path = path
+        self._list_accept, self._watch_accept = (
+            _METADATA_ONLY.format(kind=kind) if metadata_only else _JSON
+            for kind in ("PartialObjectMetadataList", "PartialObjectMetadata")
+        )
+
+    def list(
+        self,
+        *,
+        field_selector: str = "",
+        label_selector: str = "",
+        resource_version: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> Page:
+        """Return a page of objects.
+
+        `resource_version` "0" lets the server answer from its cache, "" makes it read the latest
+        state. A `limit` of 0 asks for everything at once.
+
+        Raises AnswerTooLarge for a page of several objects that is longer than is read at once.
+        """
+        query = {
+            "fieldSelector": field_selector,
+            "labelSelector": label_selector,
+            "resourceVersion": "" if continue_token else resource_version,
+            "limit": str(limit) if limit else "",
+            "continue": continue_token,
+        }
+        most_bytes = _SINGLE_LIMIT_BYTES if limit == 1 else _ANSWER_LIMIT_BYTES
+        answer = self._client._json(
+            "list", "GET", self._path, query=query, accept=self._list_accept, most_bytes=most_bytes
+        )
+        return Page(
+            resource_version=text_at(answer, "metadata", "resourceVersion"),
+            items=objects_at(answer, "items"),
+            continue_token=text_at(answer, "metadata", "continue"),
+        )
+
+    def watch(
+        self, *, resource_version: str, timeout_s: int, field_selector: str = "", label_selector: str = ""
+    ) -> "Watch":
+        """Open a watch that begins after `resource_version` and that the server ends after `timeout_s`."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_s),
+            "fieldSelector": field_selector,
+            "labelSelector": label_selector,
+        }
+        return Watch(self._client._open_watch(self._path, query, self._watch_accept))
+
+
+class Watch:
     """An open watch: iterate it for events, `abort` it from another thread."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:

@@ -2,7 +2,8 @@
 
 KubeError
 |-- EndpointError        nobody told us where the API server is, or a credential is unreadable
-|-- PodMalformed         an object that is no pod we can manage; skipped and counted
+|-- ObjectMalformed      an object that is not what it should be; skipped and counted
+|   `-- PodMalformed     no pod that we can manage
 |-- AnswerTooLarge       a page of objects that would not fit into our memory; ask for fewer
 |-- ApiUnavailable       no answer: refused, timed out, cut
 |   `-- WatchBroken      a watch ended in the middle of a line, or sent what is not JSON
@@ -29,7 +30,11 @@ class EndpointError(KubeError):
         self.hint = hint
 
 
-class PodMalformed(KubeError):
+class ObjectMalformed(KubeError):
+    """An object from the API server is not what it should be."""
+
+
+class PodMalformed(ObjectMalformed):
     """An object from the API server is not a pod that can be managed."""
 
 

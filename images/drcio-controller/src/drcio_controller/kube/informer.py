@@ -1,8 +1,8 @@
-"""Keep an up-to-date picture of a node's pods: list once, then watch, for ever.
+"""Keep an up-to-date picture of some objects: list once, then watch, for ever.
 
 The rules are those of Kubernetes' own reflector: resume a watch at the last resource version seen,
 list again only when that has expired, back off with jitter. While the API server is away the last
-known pods stay valid; nothing is forgotten because of silence.
+known objects stay valid; nothing is forgotten because of silence.
 """
 
 import logging
@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from drcio_controller.loglimit import LogLimit
 
 from .backoff import Backoff
-from .client import PodPage, WatchEvent
+from .client import Page, WatchEvent
 from .errors import (
     AnswerTooLarge,
     ApiRefused,
@@ -25,11 +25,10 @@ from .errors import (
     EndpointError,
     Expired,
     KubeError,
-    PodMalformed,
+    ObjectMalformed,
     WatchBroken,
 )
 from .jsontypes import JsonObject, text_at
-from .pod import Pod, parse_pod
 
 log = logging.getLogger(__name__)
 
@@ -44,36 +43,46 @@ _WATCH_TIMEOUT_S = (300, 600)
 _SHORTEST_WATCH_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class PodAdded:
-    """A pod was seen for the first time."""
+class Identified(Protocol):
+    """What is kept by uid."""
 
-    pod: Pod
+    @property
+    def uid(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PodModified:
-    """A pod changed."""
-
-    pod: Pod
-    previous: Pod
+T = TypeVar("T", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
-class PodDeleted:
-    """A pod is gone; `pod` is its last state."""
+class Added(Generic[T]):
+    """An object was seen for the first time."""
 
-    pod: Pod
+    item: T
 
 
 @dataclass(frozen=True, slots=True)
-class Resynced:
+class Modified(Generic[T]):
+    """An object changed."""
+
+    item: T
+    previous: T
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(Generic[T]):
+    """An object is gone; `item` is its last state."""
+
+    item: T
+
+
+@dataclass(frozen=True, slots=True)
+class Resynced(Generic[T]):
     """A list took the place of everything known before; keys are uids."""
 
-    pods: Mapping[str, Pod]
+    items: Mapping[str, T]
 
 
-PodEvent: TypeAlias = PodAdded | PodModified | PodDeleted | Resynced
+Change: TypeAlias = Added[T] | Modified[T] | Deleted[T] | Resynced[T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class InformerHealth:
     watches: int = 0
     events: int = 0
     bookmarks: int = 0
-    malformed_pods: int = 0
+    malformed: int = 0
     broken_watches: int = 0
     last_error: str = ""
 
@@ -107,45 +116,47 @@ class WatchStream(Protocol):
     def abort(self) -> None: ...
 
 
-class PodSource(Protocol):
+class Source(Protocol):
     """What the informer asks of a client."""
 
-    def list_pods(
+    def list(
         self, *, field_selector: str, resource_version: str, limit: int, continue_token: str
-    ) -> PodPage: ...
+    ) -> Page: ...
 
-    def watch_pods(self, *, resource_version: str, timeout_s: int, field_selector: str) -> WatchStream: ...
+    def watch(self, *, resource_version: str, timeout_s: int, field_selector: str) -> WatchStream: ...
 
 
-class PodInformer:
-    """A thread that lists and watches the pods of one node and delivers what happens.
+class Informer(Generic[T]):
+    """A thread that lists and watches objects of one kind and delivers what happens.
 
     `deliver` is called in that thread, at once and in order; it must not block. A reader that wants
-    the whole picture instead takes `pods()`.
+    the whole picture instead takes `items()`.
     """
 
     def __init__(
         self,
-        source: PodSource,
-        node_name: str,
-        deliver: Callable[[PodEvent], None],
+        source: Source,
+        parse: Callable[[JsonObject], T],
+        deliver: Callable[[Change[T]], None],
         *,
+        field_selector: str = "",
         backoff: Backoff | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
-        self._field_selector = f"spec.nodeName={node_name}"
+        self._parse_object = parse
+        self._field_selector = field_selector
         self._deliver = deliver
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._clock = clock
-        self._lock = threading.Lock()  # guards _pods; the rest is replaced whole, by the thread alone
-        self._pods: dict[str, Pod] = {}
+        self._lock = threading.Lock()  # guards _items; the rest is replaced whole, by the thread alone
+        self._items: dict[str, T] = {}
         self._health = InformerHealth()
         self._watch: WatchStream | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pod-informer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
         self._resource_version: str | None = None
         self._list_version = "0"
         self._page_size = _PAGE_SIZE
@@ -169,10 +180,10 @@ class PodInformer:
         """Say whether the thread runs; a programming error in `deliver` ends it."""
         return self._thread.is_alive()
 
-    def pods(self) -> Mapping[str, Pod]:
-        """Return the last known pods by uid."""
+    def items(self) -> Mapping[str, T]:
+        """Return the last known objects by uid."""
         with self._lock:
-            return dict(self._pods)
+            return dict(self._items)
 
     def health(self) -> InformerHealth:
         """Return how things stand."""
@@ -191,21 +202,21 @@ class PodInformer:
 
     def _list(self, at_least_version: str) -> str:
         """Replace the picture and return its resource version."""
-        pods: dict[str, Pod] = {}
+        items: dict[str, T] = {}
         token = ""
         while True:
-            page = self._source.list_pods(
+            page = self._source.list(
                 field_selector=self._field_selector,
                 resource_version=at_least_version,
                 limit=self._page_size,
                 continue_token=token,
             )
-            pods.update((pod.uid, pod) for pod in map(self._parse, page.pods) if pod is not None)
+            items.update((item.uid, item) for item in map(self._parse, page.items) if item is not None)
             token = page.continue_token
             if not token:
                 break
         with self._lock:
-            self._pods = pods
+            self._items = items
         self._page_size = _PAGE_SIZE
         self._health = replace(
             self._health,
@@ -215,12 +226,12 @@ class PodInformer:
             last_error="",
             last_contact_s=self._clock(),
         )
-        self._deliver(Resynced(dict(pods)))
+        self._deliver(Resynced(dict(items)))
         return page.resource_version
 
     def _watch_from(self, resource_version: str) -> None:
         opened_s = self._clock()
-        watch = self._source.watch_pods(
+        watch = self._source.watch(
             resource_version=resource_version,
             timeout_s=self._rng.randint(*_WATCH_TIMEOUT_S),
             field_selector=self._field_selector,
@@ -257,31 +268,31 @@ class PodInformer:
         if event.type == "DELETED":
             uid = text_at(event.document, "metadata", "uid")
             with self._lock:
-                gone = self._pods.pop(uid, None)
+                gone = self._items.pop(uid, None)
             if gone is not None:
                 # The last state may be one that does not parse; the pod is gone all the same.
-                self._deliver(PodDeleted(self._parse(event.document) or gone))
+                self._deliver(Deleted(self._parse(event.document) or gone))
             return
         if event.type not in ("ADDED", "MODIFIED"):
             raise WatchBroken(f"watch event type is {event.type!r}; expected ADDED, MODIFIED or DELETED")
-        pod = self._parse(event.document)
-        if pod is None:
+        item = self._parse(event.document)
+        if item is None:
             return
         with self._lock:
-            previous = self._pods.get(pod.uid)
-            self._pods[pod.uid] = pod
+            previous = self._items.get(item.uid)
+            self._items[item.uid] = item
         if previous is None:
-            self._deliver(PodAdded(pod))
+            self._deliver(Added(item))
         else:
-            self._deliver(PodModified(pod, previous))
+            self._deliver(Modified(item, previous))
 
-    def _parse(self, document: JsonObject) -> Pod | None:
+    def _parse(self, document: JsonObject) -> T | None:
         try:
-            return parse_pod(document)
-        except PodMalformed as error:
-            self._health = replace(self._health, malformed_pods=self._health.malformed_pods + 1)
+            return self._parse_object(document)
+        except ObjectMalformed as error:
+            self._health = replace(self._health, malformed=self._health.malformed + 1)
             if self._skipped_lines.admits(str(error)):
-                log.warning("event=pod_skipped error=%r", str(error))
+                log.warning("event=object_skipped error=%r", str(error))
             return None
 
     def _recover(self, error: KubeError | OSError) -> None:

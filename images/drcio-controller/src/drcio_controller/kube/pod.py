@@ -30,7 +30,7 @@ _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 # Names are in every log line: the API server's own alphabet (RFC 1123), checked once more.
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 _PORT_LIMIT = 65535
 
@@ -104,7 +104,7 @@ def parse_pod(document: JsonObject) -> Pod:
     where = f"pod {namespace or '?'}/{name or '?'}"
     if not name or not namespace:
         raise PodMalformed(f"{where}: metadata.name and metadata.namespace are needed")
-    if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
+    if not NAME.fullmatch(name) or not NAME.fullmatch(namespace):
         raise PodMalformed(
             f"pod {where[4:][:80]!r}: expected names of lower-case letters, digits, '-' and '.'"
         )
@@ -122,7 +122,7 @@ def parse_pod(document: JsonObject) -> Pod:
         uid=uid,
         namespace=namespace,
         name=name,
-        labels=_strings(object_at(metadata, "labels"), (KEPT_LABEL_PREFIX,)),
+        labels=kept_labels(document),
         annotations=_strings(object_at(metadata, "annotations"), KEPT_ANNOTATION_PREFIXES),
         node_name=node_name,
         qos_class=qos_class,
@@ -136,6 +136,11 @@ def parse_pod(document: JsonObject) -> Pod:
         host_network=object_at(document, "spec").get("hostNetwork") is True,
         ports=_declared_ports(object_at(document, "spec")),
     )
+
+
+def kept_labels(document: JsonObject) -> dict[str, str]:
+    """Return the labels of any object that are ever read."""
+    return _strings(object_at(document, "metadata", "labels"), (KEPT_LABEL_PREFIX,))
 
 
 def _strings(mapping: JsonObject, prefixes: tuple[str, ...]) -> dict[str, str]:

@@ -40,6 +40,8 @@ class ApiOptions:
     watch_timeout_s: float = 1800.0
     """For a watch that names no timeoutSeconds."""
     read_log: LogReader | None = None
+    forbid: Callable[[str], bool] = lambda path: False
+    """Says for which paths the client has no right."""
     faults: Faults = field(default_factory=Faults)
 
 
@@ -98,6 +100,12 @@ def create_app(store: PodStore, options: ApiOptions | None = None) -> Starlette:
         for resource in resources:
             collection = guard(functools.partial(api.collection, resource))
             item = guard(functools.partial(api.item, resource))
+            if resource is Resource.NAMESPACES:
+                routes += [
+                    Route(f"{group}/{resource}", collection, methods=["GET", "POST"]),
+                    Route(f"{group}/{resource}/{{name}}", item, methods=["GET", "PUT", "PATCH", "DELETE"]),
+                ]
+                continue
             routes += [
                 Route(f"{group}/{resource}", collection, methods=["GET"]),
                 Route(f"{group}/namespaces/{{namespace}}/{resource}", collection, methods=["GET", "POST"]),
@@ -128,6 +136,8 @@ def _guarded(options: ApiOptions, endpoint: Handler) -> Handler:
             return _refuse(error, failure.retry_after_s)
         if options.token is not None and request.headers.get("authorization") != f"Bearer {options.token}":
             return _refuse(StoreError(HTTPStatus.UNAUTHORIZED, "Unauthorized", "Unauthorized"))
+        if options.forbid(request.url.path):
+            return _refuse(StoreError(HTTPStatus.FORBIDDEN, "Forbidden", f"no right to {request.url.path}"))
         try:
             return await endpoint(request)
         except StoreError as refusal:
@@ -166,7 +176,7 @@ class _Api:
         return self._list(resource, namespace, query)
 
     async def item(self, resource: Resource, request: Request) -> Response:
-        namespace, name = request.path_params["namespace"], request.path_params["name"]
+        namespace, name = request.path_params.get("namespace", ""), request.path_params["name"]
         match request.method:
             case "PUT":
                 answer = self._store.replace(resource, namespace, name, await _body(request))

@@ -20,11 +20,15 @@ class Resource(StrEnum):
     PODS = "pods"
     EVENTS = "events"
     CONFIG_MAPS = "configmaps"
+    NAMESPACES = "namespaces"
+    """Not namespaced themselves: their own namespace is an empty text here."""
 
     @property
     def kind(self) -> str:
         """Return the kind of one such object."""
-        return {"pods": "Pod", "events": "Event", "configmaps": "ConfigMap"}[self.value]
+        return {"pods": "Pod", "events": "Event", "configmaps": "ConfigMap", "namespaces": "Namespace"}[
+            self.value
+        ]
 
 
 class StoreError(Exception):
