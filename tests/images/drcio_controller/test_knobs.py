@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.cgroupfs.parse import Limits
-from drcio_controller.errors import NotSupported, ReadBackMismatch
+from drcio_controller.errors import Busy, NotSupported, ReadBackMismatch
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import FILE_NAME, Journal
 from drcio_controller.knob import Knob
-from drcio_controller.knobs import CONTEST_PAUSE_S, REWRITE_LIMIT, VERIFY_INTERVAL_S, Knobs
+from drcio_controller.knobs import CALM_S, CONTEST_PAUSE_LIMIT_S, REWRITE_LIMIT, VERIFY_INTERVAL_S, Knobs
 from drcio_controller.kube.pod import QosClass
 
 BOOT = "boot-1"
@@ -39,7 +39,7 @@ def test_wanted_knob_is_written_and_put_back(node: FakeNode) -> None:
     assert knobs.reconcile({knob: "1000"}, 0.0).written == (knob,)
     assert node.read(knob.file) == "default 1000\n"
 
-    assert knobs.restore().failures == ()
+    assert knobs.restore().unreleased == ()
     assert node.read(knob.file) == "default 100\n"
 
 
@@ -121,7 +121,7 @@ def test_cgroup_that_vanished_between_list_and_write_is_no_error_at_the_end(node
     node.remove_pod(cgroup)
     knobs.reconcile({knob: "1000"}, 0.5)
 
-    assert knobs.restore().failures == ()
+    assert knobs.restore().unreleased == ()
 
 
 def test_cgroup_made_anew_at_the_same_path_is_written_and_nobody_is_blamed(node: FakeNode) -> None:
@@ -187,20 +187,138 @@ def test_change_that_nobody_looked_at_before_the_end_is_left_as_found(node: Fake
     assert node.read(knob.file) == "default 42\n"
 
 
-def test_knob_that_somebody_keeps_changing_is_left_to_them_for_a_while(node: FakeNode) -> None:
+def insist(node: FakeNode, knobs: Knobs, knob: Knob, at_s: float, value: str = "42") -> bool:
+    """Let somebody else write, look, and say whether the knob holds ours after that."""
+    node.write(f"{node.roots.cgroup}/{knob.file}", f"default {value}")
+    knobs.reconcile({knob: "1000"}, at_s, verify=True)
+    return node.read(knob.file) == "default 1000\n"
+
+
+def test_foreign_writes_far_apart_are_undone_at_once_however_many(node: FakeNode) -> None:
     knob = weight_of(node)
     knobs = start(node)
     knobs.reconcile({knob: "1000"}, 0.0)
-    for look in range(REWRITE_LIMIT + 1):
-        node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
-        last = knobs.reconcile({knob: "1000"}, float(look), verify=True)
 
-    assert last.foreign[0].contested
-    assert node.read(knob.file) == "default 42\n"
+    assert all(insist(node, knobs, knob, (CALM_S + 1) * turn) for turn in range(1, 3 * REWRITE_LIMIT))
 
-    knobs.reconcile({knob: "1000"}, REWRITE_LIMIT + CONTEST_PAUSE_S, verify=True)
 
-    assert node.read(knob.file) == "default 1000\n"
+def test_knob_that_somebody_keeps_changing_is_left_to_them_for_ever_longer(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    now_s, pauses = 0.0, []
+    for turn in range(REWRITE_LIMIT + 10):
+        began_s = now_s
+        ours = insist(node, knobs, knob, now_s)
+        assert ours == (turn < REWRITE_LIMIT)
+        assert (knob in knobs.held) == ours
+        while not ours:
+            now_s += 0.5
+            ours = bool(knobs.reconcile({knob: "1000"}, now_s, verify=True).foreign)
+            ours = ours and node.read(knob.file) == "default 1000\n"
+        pauses.append(now_s - began_s)
+        now_s += 0.5
+
+    assert pauses[REWRITE_LIMIT : REWRITE_LIMIT + 4] == [1, 2, 4, 8]
+    assert pauses[-1] == CONTEST_PAUSE_LIMIT_S
+
+
+def test_value_that_stays_with_somebody_else_is_told_once(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    for _ in range(REWRITE_LIMIT + 5):
+        insist(node, knobs, knob, 0.0)
+
+    assert knobs.reconcile({knob: "1000"}, 0.1, verify=True).foreign == ()
+
+
+def test_somebody_who_gives_up_leaves_the_knob_to_us(node: FakeNode) -> None:
+    knob = weight_of(node)
+    knobs = start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    for _ in range(REWRITE_LIMIT + 5):
+        insist(node, knobs, knob, 0.0)
+    node.write(f"{node.roots.cgroup}/{knob.file}", "default 1000")
+
+    knobs.reconcile({knob: "1000"}, 0.1, verify=True)
+    assert knobs.held == {knob: "1000"}
+
+
+def busy_level(node: FakeNode) -> Knob:
+    """Return a level whose controller was turned on and cannot be turned off for now."""
+    knob = Knob(f"{node.hierarchy.slices[1]}/cgroup.subtree_control", "io")
+    node.write(f"{node.roots.cgroup}/{knob.file}", "-io")
+    return knob
+
+
+def test_knob_that_is_busy_is_put_back_as_soon_as_it_is_free(node: FakeNode, state_dir: Path) -> None:
+    knob = busy_level(node)
+    knobs = start(node, state_dir)
+    knobs.reconcile({knob: "on"}, 0.0)
+    node.busy.add(knob.file)
+
+    (unreleased,) = knobs.reconcile({}, 0.5).unreleased
+    assert isinstance(unreleased.error, Busy)
+    assert "io" in node.read(knob.file).split()
+
+    node.busy.clear()
+    assert knobs.reconcile({}, 1.0).unreleased == ()
+    assert "io" not in node.read(knob.file).split()
+
+
+def test_end_waits_for_what_is_busy_and_leaves_the_rest_to_the_next(node: FakeNode, state_dir: Path) -> None:
+    knob, weight = busy_level(node), weight_of(node)
+    knobs = start(node, state_dir)
+    knobs.reconcile({knob: "on", weight: "10"}, 0.0)
+    node.busy.add(knob.file)
+    now_s = 0.0
+
+    def wait(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    left = knobs.restore(patience_s=5, clock=lambda: now_s, sleep=wait).unreleased
+
+    assert [failure.knob for failure in left] == [knob]
+    assert now_s >= 5
+    assert node.read(weight.file) == "default 100\n"
+    node.busy.clear()
+    assert start(node, state_dir).restore().unreleased == ()
+    assert "io" not in node.read(knob.file).split()
+
+
+def test_end_stops_waiting_when_it_is_free_or_gone(node: FakeNode, state_dir: Path) -> None:
+    knob = busy_level(node)
+    knobs = start(node, state_dir)
+    knobs.reconcile({knob: "on"}, 0.0)
+    node.busy.add(knob.file)
+    looks = 0
+
+    def free(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            node.busy.clear()
+
+    assert knobs.restore(patience_s=5, clock=lambda: 0.0, sleep=free).unreleased == ()
+    assert looks == 3
+
+
+def test_of_a_limit_only_what_changes_is_written(node: FakeNode) -> None:
+    knob = Knob("kubepods.slice/io.max", DEVICE)
+    knobs = start(node)
+    knobs.reconcile({knob: Limits(rbps=1000, wbps=2000).render()}, 0.0)
+    knobs.reconcile({knob: Limits(rbps=1000, wbps=3000).render()}, 0.5)
+    knobs.reconcile({knob: Limits(rbps=1000, wbps=3000).render()}, 1.0)
+    knobs.restore()
+
+    assert [text for _, text in node.writes] == [
+        f"{DEVICE} rbps=1000 wbps=2000",
+        f"{DEVICE} wbps=3000",
+        f"{DEVICE} rbps=max wbps=max",
+    ]
+    assert node.read(knob.file) == ""
 
 
 def test_dry_run_writes_nothing(node: FakeNode) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import Journal
@@ -190,6 +191,32 @@ def test_bfq_weights_go_to_bfqs_own_files(tmp_path: Path, make_pod: Make) -> Non
 
     assert node.read(f"{cgroup}/io.bfq.weight") == "default 1000\n"
     assert "[bfq]" in (node.roots.sys / "block/nvme1n1/queue/scheduler").read_text()
+
+
+def test_bfq_on_one_device_leaves_the_others_their_engine_and_weights(tmp_path: Path, make_pod: Make) -> None:
+    """An NVMe disk that refuses iocost, a stacked one, must not take io.weight from all others."""
+    node = FakeNode(tmp_path / "n")
+    other = DeviceId("8:16")
+    node.add_device(other, "sdb")
+    (node.roots.sys / "block/sdb/dm").mkdir()
+    rig = Rig(node, Config())
+    high = rig.add(make_pod("a", "high"))
+    rig.add(make_pod("b", "low", QosClass.BEST_EFFORT))
+    for _ in range(3):
+        for device in (DEVICE, other):
+            for uid in ("a", "b"):
+                node.do_io(rig.cgroups[uid], read_bytes=1 << 20, device=device)
+        rig.tick()
+
+    assert {device.name: device.engine for device in rig.status().devices} == {
+        "nvme1n1": "iocost",
+        "sdb": "bfq",
+    }
+    assert node.read(f"{high}/io.weight") == node.read(f"{high}/io.bfq.weight") == "default 1000\n"
+    burstable = node.hierarchy.slices[0]
+    assert f"{DEVICE} 1000" in node.read(f"{burstable}/io.weight")
+    assert other not in node.read(f"{burstable}/io.weight")
+    assert f"{other} 1000" in node.read(f"{burstable}/io.bfq.weight")
 
 
 def test_weight_only_policy_is_inert_and_says_so(node: FakeNode, make_pod: Make) -> None:

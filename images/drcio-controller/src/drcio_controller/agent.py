@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from drcio_controller.cgroupfs.files import write_text
 from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
-from drcio_controller.errors import NodeError
+from drcio_controller.errors import Busy, NodeError
 from drcio_controller.journal import Journal
 from drcio_controller.knob import Roots
 from drcio_controller.knobs import Knobs
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 STALLED_AFTER_S: Final = 30.0
 """Without a finished tick for this long the liveness probe fails."""
+
+RESTORE_PATIENCE_S: Final = 8.0
+"""For knobs that are busy at the end; well within the pod's grace period (manifest.py)."""
 
 FIRST_LIST_TIMEOUT_S: Final = 30.0
 
@@ -210,9 +213,10 @@ class Agent:
                 time.sleep(GATHER_S)
             if due:
                 next_tick_s = max(next_tick_s + self._controller.look_again_s, time.monotonic())
-        failures = self._controller.close().failures
+        failures = self._controller.close(RESTORE_PATIENCE_S).unreleased
         for failure in failures:
-            log.error("not_restored knob=%s error=%r", failure.knob, str(failure.error))
+            kept = isinstance(failure.error, Busy)
+            log.error("not_restored knob=%s error=%r kept=%s", failure.knob, str(failure.error), kept)
         log.info("stopped not_restored=%d", len(failures))
         return 1 if failures else 0
 

@@ -5,6 +5,7 @@ ControllerError
 ├── KernelFileError      reading or writing a kernel file failed
 │   ├── Vanished         the cgroup or device is gone: normal on a node, never an error to a user
 │   ├── Malformed        the kernel (or a fuzzer) showed something this program cannot read
+│   ├── Busy             the kernel refuses for now, because somebody is in the cgroup: try again
 │   ├── NotSupported     the kernel, the device or the mount refuses this knob for good
 │   └── ReadBackMismatch a write succeeded and did not take
 └── NodeError            this node cannot be managed at all (no cgroup v2, no such folder)
@@ -35,6 +36,10 @@ class Vanished(KernelFileError):
 
 class Malformed(KernelFileError):
     """Say what in a kernel file is not in the documented format."""
+
+
+class Busy(KernelFileError):
+    """Say that the kernel refuses a write as long as somebody else is there."""
 
 
 class NotSupported(KernelFileError):

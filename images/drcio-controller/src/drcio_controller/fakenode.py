@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId, Limits, parse_io_max, parse_settings, parse_weights
-from drcio_controller.errors import NotSupported, Vanished
+from drcio_controller.errors import Busy, NotSupported, Vanished
 from drcio_controller.knob import Roots
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.mapping import Driver, Hierarchy
@@ -51,6 +51,9 @@ class FakeNode:
     serial: str = "vol0123456789abcdef0"
     refuse: set[str] = field(default_factory=set)
     """Names of files whose writes are refused, as on a read-only mount."""
+    busy: set[str] = field(default_factory=set)
+    """Paths below the cgroup root whose writes are refused for now, as while a child still has its
+    controller."""
     ignore: set[str] = field(default_factory=set)
     """Names of files whose writes succeed and change nothing."""
     writes: list[tuple[str, str]] = field(default_factory=list)
@@ -139,6 +142,8 @@ class FakeNode:
             raise Vanished(f"cannot write {path}: no such file")
         if path.name in self.refuse:
             raise NotSupported(f"cannot write {path}: {errno.errorcode[errno.EROFS]}")
+        if str(path.relative_to(self.folder / path.relative_to(self.folder).parts[0])) in self.busy:
+            raise Busy(f"cannot write {path}: {errno.errorcode[errno.EBUSY]}")
         root = self.roots.sys if path.is_relative_to(self.roots.sys) else self.roots.cgroup
         self.writes.append((str(path.relative_to(root)), text))
         if path.name in self.ignore:
@@ -148,7 +153,10 @@ class FakeNode:
             case "io.weight" | "io.bfq.weight":
                 self._write_weight(path, key, rest)
             case "io.max":
-                limits = parse_io_max(path.read_text()) | parse_io_max(text)
+                limits = parse_io_max(path.read_text())
+                # Keys that are not written keep what they have.
+                kept = limits.get(DeviceId(key), Limits()).render()
+                limits |= parse_io_max(f"{key} {kept} {rest}")
                 lines = [f"{dev} {limit.render()}" for dev, limit in limits.items() if limit != Limits()]
                 path.write_text("".join(f"{line}\n" for line in lines))
             case "io.cost.qos" | "io.cost.model":

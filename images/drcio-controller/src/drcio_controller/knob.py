@@ -89,8 +89,12 @@ def read_knob(roots: Roots, knob: Knob) -> str:
             raise AssertionError(f"no reader for {name}")
 
 
-def render_write(knob: Knob, value: str) -> str:
-    """Return the text that makes a knob hold a canonical value."""
+def render_write(knob: Knob, value: str, found: str = "") -> str:
+    """Return the text that makes a knob hold a canonical value.
+
+    `found` is what it holds now, where that is known: of a limit, only what differs is written, for each
+    key that is written starts its throttling anew (blk-throttle.c, tg_conf_updated).
+    """
     match knob.name:
         case "io.weight" | "io.bfq.weight":
             return f"{knob.key} {'default' if value == ABSENT else value}"
@@ -103,7 +107,10 @@ def render_write(knob: Knob, value: str) -> str:
             # With ctrl=auto the kernel refuses to be told the parameters that it then chooses itself.
             kept = [word for word in value.split() if word.startswith(("enable=", "ctrl="))]
             return f"{knob.key} {' '.join(kept)}"
-        case "io.max" | "io.cost.qos" | "io.cost.model":
+        case "io.max":
+            kept = found.split()
+            return " ".join([knob.key, *(word for word in value.split() if word not in kept)])
+        case "io.cost.qos" | "io.cost.model":
             return f"{knob.key} {value}"
         case "cgroup.subtree_control":
             return f"{'+' if value == 'on' else '-'}{knob.key}"

@@ -7,20 +7,27 @@ comes after this process, even after a SIGKILL, can put it back.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from drcio_controller.cgroupfs.files import inode_of, write_text
-from drcio_controller.errors import KernelFileError, ReadBackMismatch, Vanished
+from drcio_controller.errors import Busy, KernelFileError, ReadBackMismatch, Vanished
 from drcio_controller.journal import Entry, Journal
 from drcio_controller.knob import Knob, Roots, holds, read_knob, render_write
 
 log = logging.getLogger(__name__)
 
 REWRITE_LIMIT: Final = 3
-"""Rewrites of a knob that somebody else keeps changing, before it is left to them for a while."""
-CONTEST_PAUSE_S: Final = 30.0
+"""So many changes by somebody else in a row are undone at once; each further one after twice the pause of
+the one before."""
+CONTEST_PAUSE_S: Final = 1.0
+CONTEST_PAUSE_LIMIT_S: Final = 60.0
+CALM_S: Final = 120.0
+"""Two changes that are further apart are not in a row: a restart of systemd now and then is no contest."""
+
+BUSY_RETRY_S: Final = 0.2
 VERIFY_INTERVAL_S: Final = 2.0
 VERIFIED_PER_PASS: Final = 64
 """At most so many knobs are read again in one pass: a thousand pods must not make a tick slow."""
@@ -51,6 +58,8 @@ class Reconciled:
 
     written: tuple[Knob, ...] = ()
     failures: tuple[Failure, ...] = ()
+    unreleased: tuple[Failure, ...] = ()
+    """What should have been put back and is not; what was busy is tried again."""
     foreign: tuple[ForeignChange, ...] = ()
 
 
@@ -59,7 +68,10 @@ class _Held:
     value: str
     verified_at_s: float
     strikes: int = 0
-    contested_until_s: float = 0.0
+    struck_at_s: float = float("-inf")
+    rewrite_at_s: float | None = None
+    """While somebody else's value is left in place: until when."""
+    theirs: str = ""
 
 
 class Knobs:
@@ -84,7 +96,7 @@ class Knobs:
     @property
     def held(self) -> Mapping[Knob, str]:
         """Return every knob that holds what was asked for, as last seen."""
-        return {knob: held.value for knob, held in self._held.items()}
+        return {knob: held.value for knob, held in self._held.items() if held.rewrite_at_s is None}
 
     def reconcile(self, wanted: Mapping[Knob, str], now_s: float, *, verify: bool = False) -> Reconciled:
         """Make the wanted set hold, in its order, and put back every knob that is not in it any more.
@@ -95,7 +107,7 @@ class Knobs:
         if self._dry_run:
             self._tell(wanted)
             return Reconciled()
-        self._release(self._journal.knobs_outside(wanted))
+        unreleased = self._release(self._journal.knobs_outside(wanted))
         failures = self._remember([knob for knob in wanted if knob not in self._held])
         failed = {failure.knob for failure in failures}
         self._verify_left = len(wanted) if verify else VERIFIED_PER_PASS
@@ -116,13 +128,31 @@ class Knobs:
                     foreign.append(changed)
                 if changed is not None and not (isinstance(changed, ForeignChange) and changed.contested):
                     written.append(knob)
-        return Reconciled(tuple(written), tuple(failures), tuple(foreign))
+        return Reconciled(tuple(written), tuple(failures), tuple(unreleased), tuple(foreign))
 
-    def restore(self) -> Reconciled:
-        """Put back everything in the journal, last change first."""
+    def restore(
+        self,
+        *,
+        patience_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Reconciled:
+        """Put back everything in the journal, last change first.
+
+        What is busy is tried again until its cgroup is free or gone, for `patience_s`; what is busy even
+        then stays in the journal, and whoever comes after this process puts it back.
+        """
         if self._dry_run:
             return Reconciled()
-        return Reconciled(failures=tuple(self._release(self._journal.knobs())))
+        deadline_s = clock() + patience_s
+        failures: list[Failure] = []
+        while True:
+            tried = self._release(self._journal.knobs())
+            failures += [failure for failure in tried if not isinstance(failure.error, Busy)]
+            busy = [failure for failure in tried if isinstance(failure.error, Busy)]
+            if not busy or clock() >= deadline_s:
+                return Reconciled(unreleased=(*failures, *busy))
+            sleep(BUSY_RETRY_S)
 
     def _tell(self, wanted: Mapping[Knob, str]) -> None:
         for knob, value in wanted.items():
@@ -149,8 +179,9 @@ class Knobs:
         """Return None if nothing was to do, True after a write, or what somebody else did."""
         held = self._held.get(knob)
         if held is None:
-            if not holds(knob, value, read_knob(self._roots, knob)):
-                self._write(knob, value)
+            found = read_knob(self._roots, knob)
+            if not holds(knob, value, found):
+                self._write(knob, value, found)
                 self._held[knob] = _Held(value, now_s)
                 return True
             self._held[knob] = _Held(value, now_s)
@@ -167,10 +198,14 @@ class Knobs:
                     self._remember([knob])
                     return self._settle(knob, value, now_s, verify=False)
                 result = self._foreign(knob, held, found, now_s)
-                if result.contested:
+                if held.rewrite_at_s is not None:
                     return result
+            else:
+                held.rewrite_at_s = None
+        if held.rewrite_at_s is not None:
+            return None  # left to somebody else, until the next look
         if result is not None or held.value != value:
-            self._write(knob, value)
+            self._write(knob, value, found if result is not None else held.value)
             held.value = value
             held.verified_at_s = now_s
             return result or True
@@ -181,22 +216,30 @@ class Knobs:
         entry = self._journal.entry(knob)
         return entry is None or entry.inode != inode_of(self._roots.folder(knob))
 
-    def _foreign(self, knob: Knob, held: _Held, found: str, now_s: float) -> ForeignChange:
-        """Decide whether to insist, or to leave the knob to whoever keeps changing it."""
-        if now_s >= held.contested_until_s > 0:
-            held.strikes = 0
-            held.contested_until_s = 0.0
-        held.strikes += 1
-        if held.strikes > REWRITE_LIMIT and held.contested_until_s == 0:
-            held.contested_until_s = now_s + CONTEST_PAUSE_S
-        contested = now_s < held.contested_until_s
+    def _foreign(self, knob: Knob, held: _Held, found: str, now_s: float) -> ForeignChange | None:
+        """Decide whether to insist, or to leave the knob for a while to whoever keeps changing it.
+
+        Sets `rewrite_at_s` where it is left to them. Returns None where nothing is new.
+        """
+        if held.rewrite_at_s is not None and now_s >= held.rewrite_at_s:
+            held.rewrite_at_s = None
+            return ForeignChange(knob, held.value, found, contested=False)
+        known = held.rewrite_at_s is not None and found == held.theirs
+        if known:
+            return None
+        held.strikes = 1 if now_s - held.struck_at_s > CALM_S else held.strikes + 1
+        held.struck_at_s = now_s
+        held.theirs = found
+        contested = held.strikes > REWRITE_LIMIT
         if contested:
+            doubled = CONTEST_PAUSE_S * 2.0 ** min(held.strikes - REWRITE_LIMIT - 1, 30)
+            held.rewrite_at_s = now_s + min(CONTEST_PAUSE_LIMIT_S, doubled)
             # It is theirs now, so theirs is what it must hold at the end.
             self._journal.add([Entry(knob, inode_of(self._roots.folder(knob)), found)])
         return ForeignChange(knob, held.value, found, contested=contested)
 
-    def _write(self, knob: Knob, value: str) -> None:
-        self._write_text(self._roots.path(knob), render_write(knob, value))
+    def _write(self, knob: Knob, value: str, before: str) -> None:
+        self._write_text(self._roots.path(knob), render_write(knob, value, before))
         found = read_knob(self._roots, knob)
         if not holds(knob, value, found):
             raise ReadBackMismatch(f"{knob}: wrote {value!r}, reads {found!r}")
@@ -206,16 +249,20 @@ class Knobs:
         done = []
         for knob in reversed(knobs):
             entry = self._journal.entry(knob)
-            held = self._held.pop(knob, None)
+            held = self._held.get(knob)
             if entry is None:
                 continue
-            done.append(knob)
             try:
                 self._put_back(entry, held)
+            except Busy as error:
+                failures.append(Failure(knob, error))
+                continue
             except Vanished:
                 log.debug("vanished knob=%s", knob)
             except KernelFileError as error:
                 failures.append(Failure(knob, error))
+            done.append(knob)
+            self._held.pop(knob, None)
         self._journal.remove(done)
         return failures
 
@@ -229,4 +276,4 @@ class Knobs:
         if held is not None and not holds(entry.knob, held.value, found):
             log.warning("left_as_found knob=%s found=%r before=%r", entry.knob, found, entry.before)
             return
-        self._write_text(path, render_write(entry.knob, entry.before))
+        self._write_text(path, render_write(entry.knob, entry.before, found))

@@ -221,10 +221,10 @@ class Controller:
             problems=problems,
         )
 
-    def close(self) -> Reconciled:
-        """Put every knob back as it was found."""
+    def close(self, patience_s: float = 0.0) -> Reconciled:
+        """Put every knob back as it was found; try what is busy again for `patience_s`."""
         self._observer.close()
-        return self._knobs.restore()
+        return self._knobs.restore(patience_s=patience_s)
 
     def _containers_of(self, pod: Pod, uid: str) -> Collection[str]:
         """Return the names of the cgroups in a pod's cgroup."""
@@ -364,7 +364,9 @@ class Controller:
                 "foreign_change knob=%s wrote=%r found=%r contested=%s",
                 change.knob, change.wrote, change.found, change.contested,
             )  # fmt: skip
-        failing = {failure.knob: _worth_telling(failure.error) for failure in result.failures}
+        failing = {
+            failure.knob: _worth_telling(failure.error) for failure in (*result.failures, *result.unreleased)
+        }
         for knob, message in failing.items():
             if message and self._failing.get(knob) != message:
                 self.tally.failed(knob)

@@ -53,16 +53,17 @@ def wanted_knobs(
     knobs = _controllers(hierarchy)
     for entry in devices:
         knobs |= _engine(entry, pods)
-    file = bfq.WEIGHT_FILE if any(entry.engine is Engine.BFQ for entry in devices) else WEIGHT_FILE
-    limit = bfq.WEIGHT_LIMIT if file == bfq.WEIGHT_FILE else WEIGHT_MAX
     own = {placed.cgroup: _own_weight(placed, devices) for placed in managed}
-    for cgroup, weight in own.items():
-        knobs[Knob(f"{cgroup}/{file}")] = str(clamp(weight, limit))
+    files = {_weight_file(entry.engine): None for entry in devices} or {WEIGHT_FILE: None}
+    for file in files:
+        for cgroup, weight in own.items():
+            knobs[Knob(f"{cgroup}/{file}")] = str(clamp(weight, _weight_limit(file)))
     if weights_only:
         return knobs
     for entry in devices:
         if entry.engine not in (Engine.IOCOST, Engine.BFQ):
             continue  # without an engine the kernel refuses a weight for one device
+        file = _weight_file(entry.engine)
         members = [
             Member(
                 cgroup=placed.cgroup,
@@ -72,9 +73,18 @@ def wanted_knobs(
             )
             for placed in pods
         ]
-        for path, weight in device_weights(members, hierarchy, limit=limit).items():
+        for path, weight in device_weights(members, hierarchy, limit=_weight_limit(file)).items():
             knobs[Knob(f"{path}/{file}", entry.device.id)] = str(weight)
     return knobs
+
+
+def _weight_file(engine: Engine) -> str:
+    """Return the file whose weights act on a device: BFQ has its own, and takes no other device's."""
+    return bfq.WEIGHT_FILE if engine is Engine.BFQ else WEIGHT_FILE
+
+
+def _weight_limit(file: str) -> int:
+    return bfq.WEIGHT_LIMIT if file == bfq.WEIGHT_FILE else WEIGHT_MAX
 
 
 def _own_weight(placed: PlacedPod, devices: Sequence[ManagedDevice]) -> int:

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.errors import KernelFileError, NotSupported, Vanished
+from drcio_controller.errors import Busy, KernelFileError, NotSupported, Vanished
 
 _GONE: Final = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.ESTALE}
 _REFUSED: Final = {errno.EOPNOTSUPP, errno.EROFS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS}
+_FOR_NOW: Final = {errno.EBUSY, errno.EAGAIN}
 _READ_SIZE: Final = 65536
 
 
@@ -21,6 +22,8 @@ def _translate(error: OSError, path: Path | str, action: str, value: str = "") -
         return Vanished(message)
     if error.errno in _REFUSED:
         return NotSupported(message)
+    if error.errno in _FOR_NOW:
+        return Busy(message)
     return KernelFileError(message)
 
 
@@ -46,6 +49,7 @@ def write_text(path: Path | str, value: str) -> None:
 
     Raises:
         Vanished: the cgroup, device or knob does not exist (any more).
+        Busy: the kernel refuses for now.
         NotSupported: the mount or the kernel refuses the value.
     """
     try:
