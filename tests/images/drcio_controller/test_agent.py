@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from drcio_controller.agent import Agent, Options
 from drcio_controller.config import digest, parse
-from drcio_controller.errors import NodeError
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import FILE_NAME
-from drcio_controller.knob import Roots
-from drcio_controller.kube.endpoint import at_url
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
@@ -216,20 +212,3 @@ def test_pod_without_an_engine_is_inert_in_metric_readiness_and_event(rig: Rig) 
         lambda: any(event["reason"] == "IOWeightInert" for event in rig.api.store.all(Resource.EVENTS)[1]),
         "an Event",
     )
-
-
-def test_folder_that_is_no_cgroup_root_is_refused_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(NodeError) as refusal:
-        Agent(
-            Options(
-                node_name="n",
-                endpoint=at_url("http://127.0.0.1:1"),
-                roots=Roots(tmp_path, tmp_path),
-                state_dir=None,
-                config_path=None,
-                listen=("127.0.0.1", 0),
-            )
-        )
-
-    assert "cgroup v2" in str(refusal.value)
-    assert refusal.value.hint

@@ -31,6 +31,7 @@ from drcio_controller.metrics import NodeCollector
 from drcio_controller.notices import Notices
 from drcio_controller.report import Tally
 from drcio_controller.server import Probes, serve
+from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby
 from drcio_controller.status import NodeStatus
 from drcio_controller.wakeups import CgroupWatch
 
@@ -47,6 +48,9 @@ FIRST_LIST_TIMEOUT_S: Final = 30.0
 GATHER_S: Final = 0.02
 """After acting on a piece of news, wait this long for more: pods come and go in crowds, and the first of
 them need not wait for the others."""
+
+TAKE_NODE_INTERVAL_S: Final = 2.0
+"""How often a passive agent looks whether the one that steers the node has gone."""
 
 STATUS_INTERVAL_S: Final = 1.0
 """How often the status that metrics and people see is put together: it costs as much as deciding."""
@@ -91,11 +95,8 @@ class Agent:
     """One process on one node."""
 
     def __init__(self, options: Options) -> None:
-        if not (options.roots.cgroup / "cgroup.controllers").exists():
-            raise NodeError(
-                f"{options.roots.cgroup} is not a cgroup v2 root: it has no cgroup.controllers",
-                hint="mount the host's /sys/fs/cgroup there, or boot with systemd.unified_cgroup_hierarchy=1",
-            )
+        self._standby = cgroup_standby(options.roots.cgroup)
+        self._lock = NodeLock(options.roots.cgroup)
         self._options = options
         self._tally = Tally()
         self._file = ConfigFile(options.config_path)
@@ -103,16 +104,14 @@ class Agent:
         if self._file.error:
             log.error("config_refused error=%r in_force=defaults", self._file.error)
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
-        journal = Journal(None if options.dry_run else options.state_dir, boot_id=_boot_id())
-        if journal.inherited:
-            log.info("took_over entries=%d", journal.inherited)
+        self._journal = Journal(None if options.dry_run else options.state_dir, boot_id=_boot_id())
         self._latency = LatencyWatch(
             STEP_WINDOW_S if self._file.config.policy is PolicyName.STEP else LATENCY_WINDOW_S
         )
         self._controller = Controller(
             node_name=options.node_name,
             roots=options.roots,
-            knobs=Knobs(options.roots, journal, dry_run=options.dry_run, write=options.write),
+            knobs=Knobs(options.roots, self._journal, dry_run=options.dry_run, write=options.write),
             config=self._file.config,
             latencies=self._latency.latencies,
             tally=self._tally,
@@ -134,6 +133,7 @@ class Agent:
         self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
         self._pods_stale = True
+        self._asked_for_node_s = float("-inf")
 
     def run(self) -> int:
         """Run until `stop`, or once; return the exit status."""
@@ -152,8 +152,10 @@ class Agent:
             self._recorder.start()
             self._latency.start()
         try:
+            self._take_node()
             return self._run_once() if self._options.once else self._run_until_stopped()
         finally:
+            self._lock.release()
             self._latency.stop()
             self._informer.stop()
             self._namespaces.stop()
@@ -167,8 +169,31 @@ class Agent:
         """End `run` soon; may be called from a signal handler or another thread."""
         self._news.put(_Stop())
 
+    def _take_node(self) -> None:
+        """Become the agent that writes on this node, unless there is one or nothing can be written."""
+        if self._standby in (Standby.CGROUP_V1, Standby.HYBRID):
+            self._say_standby()
+        elif self._options.dry_run or self._lock.acquire():
+            if self._standby is not None:
+                log.info("standby_ended reason=%s", self._standby)
+            self._standby = None
+            self._journal.load()
+            if self._journal.inherited:
+                log.info("took_over entries=%d", self._journal.inherited)
+        elif self._standby is None:
+            self._standby = Standby.LOCKED
+            self._say_standby()
+
+    def _say_standby(self) -> None:
+        if self._standby is not None:
+            found, remedy = REMEDIES[self._standby]
+            log.error("standby reason=%s found=%r hint=%r", self._standby, found, remedy)
+
     def _run_once(self) -> int:
         """Apply what holds now and leave it so."""
+        if self._standby is not None:
+            found, remedy = REMEDIES[self._standby]
+            raise NodeError(found, hint=remedy)
         deadline_s = time.monotonic() + FIRST_LIST_TIMEOUT_S
         while not self._synced():
             if time.monotonic() > deadline_s:
@@ -213,7 +238,7 @@ class Agent:
                 time.sleep(GATHER_S)
             if due:
                 next_tick_s = max(next_tick_s + self._controller.look_again_s, time.monotonic())
-        failures = self._controller.close(RESTORE_PATIENCE_S).unreleased
+        failures = self._controller.close(RESTORE_PATIENCE_S).unreleased if self._standby is None else ()
         for failure in failures:
             kept = isinstance(failure.error, Busy)
             log.error("not_restored knob=%s error=%r kept=%s", failure.knob, str(failure.error), kept)
@@ -223,7 +248,10 @@ class Agent:
     def _pass(self, *, acted_on_news: bool, due: bool) -> None:
         started_s = time.monotonic()
         self._pods_stale = self._pods_stale or acted_on_news
-        if self._synced():
+        if self._standby is Standby.LOCKED and started_s - self._asked_for_node_s >= TAKE_NODE_INTERVAL_S:
+            self._asked_for_node_s = started_s
+            self._take_node()
+        if self._standby is None and self._synced():
             if self._pods_stale:
                 self._take_pods()
             if due:
@@ -264,12 +292,26 @@ class Agent:
         self._known = managed
 
     def _refresh_status(self) -> None:
+        if self._standby is not None:
+            self._status = NodeStatus(
+                node=self._options.node_name,
+                at_unix_s=time.time(),
+                policy=self._file.config.policy_text,
+                synced=self._synced(),
+                standby=self._standby.value,
+                config_error=self._file.error,
+                problems=tuple(self._problems()),
+            )
+            return
         self._status = self._controller.status(
             time.time(), synced=self._synced(), config_error=self._file.error, problems=self._problems()
         )
 
     def _problems(self) -> list[str]:
         """Return what does not hold beside the kernel's knobs."""
+        if self._standby is not None:
+            found, remedy = REMEDIES[self._standby]
+            return [f"this agent is passive: {found}; {remedy}"]
         namespaces = self._namespaces.health()
         if namespaces.synced or not namespaces.last_error:
             return []

@@ -39,8 +39,14 @@ class Journal:
         self._boot_id = boot_id
         self._entries: dict[Knob, Entry] = {}
         self.inherited = 0
+        self.load()
+
+    def load(self) -> None:
+        """Read the file anew: another agent may have written it meanwhile."""
+        self._entries = {}
+        self.inherited = 0
         if self._path is not None and self._path.exists():
-            self._entries = {entry.knob: entry for entry in _load(self._path, boot_id)}
+            self._entries = {entry.knob: entry for entry in _load(self._path, self._boot_id)}
             self.inherited = len(self._entries)
 
     def knobs(self) -> list[Knob]:

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from drcio_controller.report import Tally
+from drcio_controller.standby import Standby
 from drcio_controller.status import Effect, NodeStatus
 
 
@@ -139,6 +140,14 @@ def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:
     for (verb, result), count in list(tally.api_requests.items()):
         requests.add_metric([verb, result], count)
     yield requests
+    standby = GaugeMetricFamily(
+        "drcio_agent_standby",
+        "1 for the reason why this agent writes nothing; 0 for all of them where it does",
+        labels=["reason"],
+    )
+    for reason in Standby:
+        standby.add_metric([reason.value], float(status.standby == reason))
+    yield standby
     yield GaugeMetricFamily(
         "drcio_config_valid", "1 if the configuration file on disk is the one in force",
         value=float(not status.config_error),

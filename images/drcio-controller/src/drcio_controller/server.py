@@ -90,6 +90,7 @@ def readiness(status: NodeStatus) -> dict[str, object]:
     ]
     return {
         "ready": status.synced,
+        "standby": status.standby,
         "policy": status.policy,
         "managed_pods": sum(pod.weight is not None for pod in status.pods),
         "engines": {entry.device: entry.engine for entry in status.devices},

@@ -90,6 +90,8 @@ class NodeStatus:
     config_digest: str = ""
     """Of the configuration in force (`config.digest`), by which others know what they measure."""
     synced: bool = False
+    standby: str = ""
+    """Why this agent writes nothing (standby.Standby); empty for one that does."""
     config_error: str = ""
     pods: tuple[PodStatus, ...] = ()
     devices: tuple[DeviceStatus, ...] = ()

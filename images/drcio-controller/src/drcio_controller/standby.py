@@ -1,0 +1,100 @@
+"""Reasons for an agent to write nothing: a node it cannot steer, or one that another agent steers.
+
+Such an agent stays up and says so. Ending would be a crash loop: no metric, no status, the same line in
+the log every few minutes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from drcio_controller.errors import NodeError
+
+
+class Standby(StrEnum):
+    """Why an agent is passive."""
+
+    CGROUP_V1 = "cgroup-v1"
+    HYBRID = "hybrid"
+    LOCKED = "locked"
+
+
+REMEDIES: Final = {
+    Standby.CGROUP_V1: (
+        "the node boots with cgroup v1, which has no I/O weights for buffered writes",
+        "boot with systemd.unified_cgroup_hierarchy=1 (the default of AL2023, Debian 11 and later)",
+    ),
+    Standby.HYBRID: (
+        "the node boots with both cgroup versions, and the io controller is v1's",
+        "boot with systemd.unified_cgroup_hierarchy=1",
+    ),
+    Standby.LOCKED: (
+        "another drcio-controller steers this node",
+        "keep one: look for a second release, or a DaemonSet of an earlier one, in any namespace",
+    ),
+}
+"""What is so, and what to do about it."""
+
+_LOCKED_FILE: Final = "cgroup.subtree_control"
+_V1_CONTROLLERS: Final = ("blkio", "memory", "cpu", "cpu,cpuacct", "systemd")
+
+
+def cgroup_standby(root: Path) -> Standby | None:
+    """Return why the cgroup tree at `root` cannot be steered, or None for cgroup v2.
+
+    Raises:
+        NodeError: it is no cgroup tree of any version.
+    """
+    if (root / "cgroup.controllers").exists():
+        return None
+    if (root / "unified" / "cgroup.controllers").exists():
+        return Standby.HYBRID
+    if any((root / name / "cgroup.procs").exists() for name in _V1_CONTROLLERS):
+        return Standby.CGROUP_V1
+    raise NodeError(
+        f"{root} is no cgroup tree: it has neither cgroup.controllers nor a v1 controller's folder",
+        hint="mount the host's /sys/fs/cgroup there, or name where it is by --cgroup-root",
+    )
+
+
+class NodeLock:
+    """Held by the one agent that writes on a node.
+
+    It is taken on a file of the host's cgroup tree itself, which is one for all containers and all
+    releases whatever their state folders are, and it ends with the process that holds it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / _LOCKED_FILE
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock, or say that somebody else has it."""
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def held_by_somebody(self) -> bool:
+        """Say whether any agent holds it; for a look from outside."""
+        if self._descriptor is not None:
+            return True
+        free = self.acquire()
+        self.release()
+        return not free
