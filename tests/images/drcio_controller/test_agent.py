@@ -12,7 +12,9 @@ import pytest
 
 from drcio_controller.config import digest, parse
 from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.instance import limit_of
 from drcio_controller.journal import FILE_NAME
+from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
@@ -165,10 +167,14 @@ def test_api_server_that_shows_no_namespaces_leaves_labelled_pods_managed(
         rig = Rig(node, api, fast_folder)
         rig.start()
         rig.expect_weight(rig.add_pod("a", "high"), 1000)
-        problems = json.loads(rig.get("/status")[1])["problems"]
+        eventually(
+            lambda: any(
+                "namespaces" in problem and "403" in problem
+                for problem in json.loads(rig.get("/status")[1])["problems"]
+            ),
+            "the problem in the status",
+        )
         rig.stop()
-
-    assert any("namespaces" in problem and "403" in problem for problem in problems)
 
 
 def test_role_of_each_pod_on_a_device_is_a_metric_of_labelled_and_unlabelled_alike(rig: Rig) -> None:
@@ -186,6 +192,16 @@ def test_role_of_each_pod_on_a_device_is_a_metric_of_labelled_and_unlabelled_ali
     eventually(
         lambda: roles() == {("pod-h", "protected"), ("pod-l", "yielding"), ("pod-u", "yielding")}, "roles"
     )
+
+
+def test_instance_type_is_read_from_the_nodes_own_label(node: FakeNode, fast_folder: Path) -> None:
+    with serving(PodStore()) as api:
+        labels: JsonObject = {"node.kubernetes.io/instance-type": "t3.xlarge"}
+        api.store.create(Resource.NODES, "", {"metadata": {"name": "node-1", "labels": labels}})
+        rig = Rig(node, api, fast_folder)
+        rig.start()
+        eventually(lambda: rig.agent._controller.instance_limit == limit_of("t3.xlarge"), "the limit")
+        rig.stop()
 
 
 def test_probes_and_status_answer(rig: Rig) -> None:

@@ -26,6 +26,7 @@ from drcio_controller.config import (
 )
 from drcio_controller.configfile import ConfigFile
 from drcio_controller.errors import ConfigError
+from drcio_controller.instance import limit_of
 
 
 def test_default_classes_are_the_contracts() -> None:
@@ -87,6 +88,10 @@ def test_whole_file_is_taken() -> None:
         ("volumes: [{iops: 3000}]", "volumes[0].mib_s is None"),
         ("default_class: hi", "default_class is 'hi'; expected one of high, medium, low, or empty"),
         ("default_class: low\nclasses: {high: 1}", "default_class is 'low'; expected one of high"),
+        ("instance: x9.huge", "instance is 'x9.huge'; expected a type of the table, or its figures"),
+        ("instance: {mib_s: 100}", "instance.iops is None"),
+        ("instance: {mib_s: 100, iops: 10, burst_iops: 5}", "instance.burst_iops is 5"),
+        ("instance: {mib_s: 100, iops: 10, burst: 5}", "unknown key 'burst'"),
         ("1: 2", "the key 1"),
         ("[" * 5000, "not YAML"),
         ("x" * (MAX_FILE_BYTES + 1), "characters long"),
@@ -122,6 +127,7 @@ configs = st.builds(
     interval_s=st.integers(1, 60).map(float),
     idle_after_s=st.integers(1, 600).map(float),
     floor_percent=st.integers(1, 100).map(float),
+    instance=st.none() | st.sampled_from(["t3.xlarge", "m6i.xlarge", "c5a.large"]).map(limit_of),
     volumes=st.lists(
         st.builds(
             VolumeProfile,
@@ -132,6 +138,15 @@ configs = st.builds(
         max_size=3,
     ).map(tuple),
 )
+
+
+def test_instance_is_named_by_type_or_by_its_figures() -> None:
+    assert parse("instance: m6i.xlarge").instance == limit_of("m6i.xlarge")
+
+    own = parse("instance: {mib_s: 100, iops: 4000, burst_mib_s: 300}").instance
+    assert own is not None
+    assert (own.baseline_bytes_per_s, own.burst_bytes_per_s) == (100 * 2**20, 300 * 2**20)
+    assert (own.baseline_iops, own.burst_iops) == (4000, 4000)
 
 
 @given(configs)

@@ -10,12 +10,14 @@ import pytest
 from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.instance import limit_of
 from drcio_controller.journal import Journal
 from drcio_controller.knobs import VERIFY_INTERVAL_S, Knobs
 from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods import NodePod
-from drcio_controller.policies.decision import Latency
+from drcio_controller.policies.decision import Decision, Latency, View
+from drcio_controller.policies.static import StaticPolicy
 from drcio_controller.status import Effect, NodeStatus
 
 Make = Callable[..., Pod]
@@ -363,6 +365,31 @@ def test_policy_is_changed_by_a_new_configuration(rig: Rig, make_pod: Make) -> N
 
     assert "rbps=" in rig.node.read(f"{cgroup}/io.max")
     assert "enable=0" in rig.node.read("io.cost.qos")
+
+
+def test_instance_limit_and_what_other_volumes_use_reach_the_policy(node: FakeNode, make_pod: Make) -> None:
+    other = DeviceId("259:7")
+    node.add_device(other, "nvme2n1", "vol0bbbbbbbbbbbbbbbb")
+    views: list[View] = []
+
+    class Seen(StaticPolicy):
+        def decide(self, view: View) -> Decision:
+            views.append(view)
+            return super().decide(view)
+
+    rig = Rig(node)
+    rig.controller.set_instance_type("m6i.xlarge")
+    rig.add(make_pod("a", "high"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen())
+        for _ in range(3):
+            node.do_io(rig.cgroups["a"], read_bytes=50 << 20, device=other)
+            rig.tick("a", seconds=1.0)
+
+    (view,) = [view for view in views[-2:] if view.window.device == DEVICE]
+    assert view.instance is not None
+    assert view.instance.limit == limit_of("m6i.xlarge")
+    assert (view.instance.volumes, view.instance.others_bytes_per_s) == (2, 50 << 20)
 
 
 def test_step_policy_moves_weights_by_latency_over_target(node: FakeNode, make_pod: Make) -> None:

@@ -58,6 +58,7 @@ def test_rights_are_to_read_what_classes_come_from_and_to_write_events() -> None
     assert verbs == {
         "['pods']": ["get", "list", "watch"],
         "['namespaces']": ["get", "list", "watch"],
+        "['nodes']": ["get"],
         "['events']": ["create", "patch"],
     }
 

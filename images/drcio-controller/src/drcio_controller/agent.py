@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from drcio_controller.cgroupfs.files import write_text
 from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
 from drcio_controller.errors import Busy, NodeError
+from drcio_controller.instance import TYPE_LABEL, valid_type
 from drcio_controller.journal import Journal
 from drcio_controller.knob import Roots
 from drcio_controller.knobs import Knobs
+from drcio_controller.kube.backoff import Backoff
 from drcio_controller.kube.client import KubeClient
 from drcio_controller.kube.endpoint import Endpoint
+from drcio_controller.kube.errors import KubeError, NotFound, Unauthorized
 from drcio_controller.kube.events import EventRecorder
 from drcio_controller.kube.informer import Informer
 from drcio_controller.kube.namespace import parse_namespace
@@ -115,6 +119,7 @@ class Agent:
             config=self._file.config,
             latencies=self._latency.latencies,
             tally=self._tally,
+            mountinfo=_own_mounts(),
         )
         self._client = KubeClient(options.endpoint, observe=self._count_request)
         self._informer = Informer(
@@ -132,6 +137,7 @@ class Agent:
         """Where it listens; known once it runs."""
         self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
+        self._ended = threading.Event()
         self._pods_stale = True
         self._asked_for_node_s = float("-inf")
 
@@ -148,6 +154,7 @@ class Agent:
             self.port = server.server_port
         self._informer.start()
         self._namespaces.start()
+        threading.Thread(target=self._learn_instance_type, name="instance-type", daemon=True).start()
         if not self._options.once:
             self._recorder.start()
             self._latency.start()
@@ -155,6 +162,7 @@ class Agent:
             self._take_node()
             return self._run_once() if self._options.once else self._run_until_stopped()
         finally:
+            self._ended.set()
             self._lock.release()
             self._latency.stop()
             self._informer.stop()
@@ -279,6 +287,23 @@ class Agent:
         namespaces = self._namespaces.health()
         return self._informer.health().synced and (namespaces.synced or namespaces.failures_in_a_row > 0)
 
+    def _learn_instance_type(self) -> None:
+        """Ask the API server for this node's instance type, until it says or refuses to."""
+        failures = 0
+        while not self._ended.is_set():
+            try:
+                label = self._client.node_labels(self._options.node_name).get(TYPE_LABEL, "")
+            except (NotFound, Unauthorized) as error:
+                log.warning("instance_type_unknown error=%r", str(error))
+                return
+            except (KubeError, OSError):
+                failures += 1
+                self._ended.wait(Backoff().delay_s(failures, 0.0))
+                continue
+            if valid_type(label):
+                self._controller.set_instance_type(label)
+            return
+
     def _take_pods(self) -> None:
         classes = {
             namespace.name: namespace.labels[PRIORITY_LABEL]
@@ -356,6 +381,14 @@ def render_once(status: NodeStatus, *, dry_run: bool) -> str:
     ]
     lines += [f"problem: {problem}" for problem in status.problems]
     return "\n".join(lines or ["no managed pods on this node"])
+
+
+def _own_mounts() -> str:
+    """Return this process's mount table; empty where there is none to read."""
+    try:
+        return Path("/proc/self/mountinfo").read_text()
+    except OSError:
+        return ""
 
 
 def _boot_id() -> str:

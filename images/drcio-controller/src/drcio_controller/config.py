@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 import yaml
 
 from drcio_controller.errors import ConfigError
+from drcio_controller.instance import InstanceLimit, limit_of
 
 PRIORITY_LABEL: Final = "drcio.io/priority"
 LATENCY_TARGET_ANNOTATION: Final = "drcio.io/latency-target"
@@ -102,8 +103,15 @@ class VolumeProfile:
     def bytes_per_s(self) -> int:
         return round(self.mib_s * _MIB)
 
-    def matches(self, *, name: str, serial: str) -> bool:
-        """Say whether this profile is meant for a device."""
+    def matches(self, *, name: str, serial: str, node_disk: bool = False) -> bool:
+        """Say whether this profile is meant for a device.
+
+        The disk that the node runs from is a volume with a serial like any other; only a profile that
+        names it exactly, by serial or by name, means it.
+        """
+        exactly = self.name == name or (serial != "" and self.serial == serial)
+        if node_disk and not exactly:
+            return False
         return fnmatch.fnmatchcase(name, self.name) and fnmatch.fnmatchcase(serial, self.serial)
 
 
@@ -131,6 +139,8 @@ class Config:
     """Between two looks at the device; events act at once whatever this is."""
     idle_after_s: float = 2.2
     """Without I/O of the protected pods for this long, everybody else gets the device's full speed."""
+    instance: InstanceLimit | None = None
+    """What the node's EBS volumes can do together; None looks it up by the node's instance type."""
     floor_percent: float = 10.0
     """Low priority is never held below this share of the device's known capacity."""
     volumes: tuple[VolumeProfile, ...] = ()
@@ -186,6 +196,7 @@ def parse(text: str) -> Config:
         "idle_after_s",
         "floor_percent",
         "volumes",
+        "instance",
     }
     _refuse_unknown(top, known, "configuration")
     values = Config()
@@ -201,6 +212,7 @@ def parse(text: str) -> Config:
         idle_after_s=_number(top.get("idle_after_s", values.idle_after_s), "idle_after_s", 0.1, 600),
         floor_percent=_number(top.get("floor_percent", values.floor_percent), "floor_percent", 1, 100),
         volumes=_volumes(top["volumes"]) if "volumes" in top else values.volumes,
+        instance=None if top.get("instance") is None else _instance(top["instance"]),
     )
 
 
@@ -225,6 +237,7 @@ def dump(config: Config) -> str:
         "classes": classes,
         "default_class": config.default_class,
         "volumes": volumes,
+        **({} if config.instance is None else {"instance": _dump_instance(config.instance)}),
     }
     return str(yaml.safe_dump(document, sort_keys=False))
 
@@ -334,3 +347,37 @@ def _volumes(value: object) -> tuple[VolumeProfile, ...]:
             )
         )
     return tuple(volumes)
+
+
+def _instance(value: object) -> InstanceLimit:
+    """Parse an instance type by name, or its figures; what it can burst to is its baseline by default."""
+    if isinstance(value, str):
+        limit = limit_of(value)
+        if limit is None:
+            raise ConfigError(
+                f"instance is {value[:40]!r}; expected a type of the table, or its figures",
+                hint="write {mib_s, iops} and, if it bursts, burst_mib_s and burst_iops",
+            )
+        return limit
+    item = _mapping(value, "instance")
+    _refuse_unknown(item, {"type", "mib_s", "iops", "burst_mib_s", "burst_iops"}, "instance")
+    mib_s = _number(item.get("mib_s"), "instance.mib_s", 0.1, 1_000_000)
+    iops = _number(item.get("iops"), "instance.iops", 1, 100_000_000)
+    return InstanceLimit(
+        type=_text(item.get("type", ""), "instance.type"),
+        baseline_bytes_per_s=mib_s * _MIB,
+        baseline_iops=iops,
+        burst_bytes_per_s=_number(item.get("burst_mib_s", mib_s), "instance.burst_mib_s", mib_s, 1_000_000)
+        * _MIB,
+        burst_iops=_number(item.get("burst_iops", iops), "instance.burst_iops", iops, 100_000_000),
+    )
+
+
+def _dump_instance(limit: InstanceLimit) -> dict[str, str | float]:
+    return {
+        "type": limit.type,
+        "mib_s": limit.baseline_bytes_per_s / _MIB,
+        "iops": limit.baseline_iops,
+        "burst_mib_s": limit.burst_bytes_per_s / _MIB,
+        "burst_iops": limit.burst_iops,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,8 @@ from drcio_controller.cgroupfs.files import read_text
 from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import VolumeProfile
 from drcio_controller.errors import KernelFileError
+
+_NODE_MOUNTS: Final = frozenset(("/", "/etc/hosts", "/etc/hostname", "/dev/termination-log"))
 
 EBS_MODEL: Final = "Amazon Elastic Block Store"
 GP3_BASELINE: Final = VolumeProfile(iops=3000, mib_s=125)
@@ -30,6 +32,8 @@ class Device:
     """The active one; empty where the device has no request queue of its own (dm, loop stacks)."""
     stacked: bool = False
     """A device-mapper or md device: its limits belong to the disks below it, and iocost refuses it."""
+    node_disk: bool = False
+    """The node itself runs from it: a pattern that is meant for the pods' volumes does not mean it."""
 
     @property
     def is_ebs(self) -> bool:
@@ -38,12 +42,12 @@ class Device:
     def profile(self, configured: Sequence[VolumeProfile]) -> tuple[VolumeProfile, str]:
         """Return what to start the search from, and where that knowledge comes from."""
         for volume in configured:
-            if volume.matches(name=self.name, serial=self.serial):
+            if volume.matches(name=self.name, serial=self.serial, node_disk=self.node_disk):
                 return volume, "configured"
         return GP3_BASELINE, "ebs" if self.is_ebs else "learning"
 
 
-def describe(sys_root: Path, device: DeviceId) -> Device:
+def describe(sys_root: Path, device: DeviceId, node_disks: Collection[DeviceId] = ()) -> Device:
     """Read one device's description; what is missing stays empty.
 
     Raises:
@@ -59,7 +63,38 @@ def describe(sys_root: Path, device: DeviceId) -> Device:
         model=_optional(link / "device" / "model"),
         scheduler=_active_scheduler(_optional(link / "queue" / "scheduler")),
         stacked=(link / "dm").exists() or (link / "md").exists(),
+        node_disk=device in node_disks,
     )
+
+
+def node_disks(sys_root: Path, mountinfo: str) -> frozenset[DeviceId]:
+    """Return the whole disks that hold what the node itself runs from, by a process's mount table.
+
+    In a container these are the disks below the files that kubelet puts into every one of them; outside of
+    one, the disk of `/`. `mountinfo` is the text of /proc/self/mountinfo (proc(5)).
+    """
+    found = set()
+    for line in mountinfo.splitlines():
+        words = line.split()
+        if len(words) > 4 and words[4] in _NODE_MOUNTS:
+            found |= _whole_disks(sys_root, words[2])
+    return frozenset(found)
+
+
+def _whole_disks(sys_root: Path, device: str) -> set[DeviceId]:
+    """Return the disk of a partition, a stacked device with those below it; none for what is on no disk."""
+    link = sys_root / "dev" / "block" / device
+    if not link.exists():
+        return set()
+    disk = link.resolve()
+    folder = disk.parent if (disk / "partition").exists() else disk
+    below = [_optional(slave / "dev") for slave in _entries(folder / "slaves")]
+    text = _optional(folder / "dev")
+    return {DeviceId(text)}.union(*(_whole_disks(sys_root, each) for each in below)) if text else set()
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _optional(path: Path) -> str:

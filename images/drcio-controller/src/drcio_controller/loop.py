@@ -10,10 +10,11 @@ from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, PolicyName, digest
-from drcio_controller.devices import Device, describe
+from drcio_controller.devices import Device, describe, node_disks
 from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
 from drcio_controller.identity import cgroup_uids, unproven
+from drcio_controller.instance import InstanceLimit, limit_of
 from drcio_controller.knob import Knob, Roots
 from drcio_controller.knobs import Knobs, Reconciled
 from drcio_controller.kube.pod import Pod
@@ -22,7 +23,7 @@ from drcio_controller.mapping import Hierarchy, find_hierarchy
 from drcio_controller.observe import Observer, Snapshot
 from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
 from drcio_controller.pods import NodePod, classify
-from drcio_controller.policies.decision import Decision, DevicePolicy, Latency, View
+from drcio_controller.policies.decision import Decision, DevicePolicy, InstanceLoad, Latency, View
 from drcio_controller.policies.registry import engine_of, make_policy
 from drcio_controller.policies.roles import split
 from drcio_controller.report import Tally, build_status
@@ -75,6 +76,7 @@ class Controller:
         config: Config,
         latencies: LatencySource = no_latencies,
         tally: Tally | None = None,
+        mountinfo: str = "",
     ) -> None:
         self._node_name = node_name
         self._roots = roots
@@ -84,10 +86,12 @@ class Controller:
         self._latencies = latencies
         self.tally = tally or Tally()
         self._observer = Observer(roots)
+        self._node_disks = node_disks(roots.sys, mountinfo)
         self._kube_pods: Mapping[str, Pod] = {}
         self._namespace_classes: Mapping[str, str] = {}
         self._cgroup_uids: Mapping[str, str] = {}
         self._pods: dict[str, NodePod] = {}
+        self._instance_type = ""
         self._told_problems: set[tuple[str, str]] = set()
         self._pod_lines = LogLimit()
         self._hierarchy: Hierarchy | None = None
@@ -137,6 +141,20 @@ class Controller:
                         log.warning("pod_problem pod=%s problem=%r", pod.key, problem)
         present = {(uid, problem) for uid, pod in self._pods.items() for problem in pod.problems}
         self._told_problems &= present
+
+    def set_instance_type(self, instance_type: str) -> None:
+        """Take the node's instance type, as the API server has it."""
+        self._instance_type = instance_type
+        if self.instance_limit is None:
+            log.info(
+                "instance_unknown type=%r hint='name its figures: instance in the configuration'",
+                instance_type,
+            )
+
+    @property
+    def instance_limit(self) -> InstanceLimit | None:
+        """Return what all EBS volumes can do together: as configured, else by the instance's type."""
+        return self._config.instance or limit_of(self._instance_type)
 
     def managed_uids(self) -> frozenset[str]:
         """Return the pods that ask for a weight."""
@@ -279,7 +297,7 @@ class Controller:
         looked_at = set(self._devices)
         for device in used - looked_at:
             try:
-                found = describe(self._roots.sys, device)
+                found = describe(self._roots.sys, device, self._node_disks)
             except Vanished:
                 continue
             self._devices[device] = _DeviceState(found, make_policy(self._config), now_s)
@@ -322,6 +340,7 @@ class Controller:
                     profile=profile,
                     profile_known=source == "configured",
                     latencies=latencies,
+                    instance=self._instance_load(state.device, seen),
                 )
             )
             state.window = window
@@ -339,6 +358,19 @@ class Controller:
             for key, at_s in self._active_at_s.items()
             if now_s - at_s <= ACTIVE_FOR_S and key[0] in self._pods
         }
+
+    def _instance_load(self, device: Device, seen: tuple[Window, ...]) -> InstanceLoad | None:
+        limit = self.instance_limit
+        if limit is None or not device.is_ebs:
+            return None
+        ebs = {state.device.id for state in self._devices.values() if state.device.is_ebs}
+        others = [window for window in seen if window.device in ebs and window.device != device.id]
+        return InstanceLoad(
+            limit=limit,
+            volumes=1 + len(others),
+            others_bytes_per_s=sum(window.bytes_per_s for window in others),
+            others_ios_per_s=sum(window.ios_per_s for window in others),
+        )
 
     def _place(self, hierarchy: Hierarchy, now_s: float) -> list[PlacedPod]:
         active: dict[str, set[DeviceId]] = {}

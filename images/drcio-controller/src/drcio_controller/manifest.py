@@ -24,10 +24,11 @@ _STATE_DIR: Final = "/run/drcio"
 RBAC_RULES: Final[tuple[JsonObject, ...]] = (
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 )
 """Rules of the ClusterRole. Pods of all namespaces are read, filtered by node in the request; of namespaces
-the metadata alone, for their label."""
+and of the agent's own node the metadata alone, for their labels."""
 
 
 def pod_template(

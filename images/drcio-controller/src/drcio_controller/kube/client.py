@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError, TimeoutError
@@ -120,6 +120,13 @@ class KubeClient:
     def namespaces(self) -> "Collection":
         """Return the namespaces; of each, its metadata are all that is sent."""
         return Collection(self, "/api/v1/namespaces", metadata_only=True)
+
+    def node_labels(self, name: str) -> dict[str, str]:
+        """Return one node's labels."""
+        accept = _METADATA_ONLY.format(kind="PartialObjectMetadata")
+        answer = self._json("get", "GET", f"/api/v1/nodes/{quote(name, safe='')}", accept=accept)
+        labels = object_at(answer, "metadata", "labels")
+        return {key: value for key, value in labels.items() if isinstance(value, str)}
 
     def create_event(self, namespace: str, event: JsonObject) -> None:
         """Create a core/v1 Event."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from drcio_controller.cgroupfs.parse import Limits
 from drcio_controller.config import Engine, VolumeProfile
 from drcio_controller.engines.iocost import PERIOD_MIN_US
+from drcio_controller.instance import InstanceLimit
 from drcio_controller.window import Window
 
 
@@ -18,6 +19,28 @@ class Latency:
 
     measured_s: float
     limit_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceLoad:
+    """The limit over all EBS volumes of the instance, and what the others use of it now."""
+
+    limit: InstanceLimit
+    volumes: int = 1
+    """EBS volumes that managed pods use, this one included."""
+    others_bytes_per_s: float = 0.0
+    others_ios_per_s: float = 0.0
+
+    def left_over(self) -> tuple[float, float]:
+        """Return the bytes and the I/Os a second of the baseline that are left for this volume."""
+        parts = max(1, self.volumes)
+        return (
+            max(
+                self.limit.baseline_bytes_per_s - self.others_bytes_per_s,
+                self.limit.baseline_bytes_per_s / parts,
+            ),
+            max(self.limit.baseline_iops - self.others_ios_per_s, self.limit.baseline_iops / parts),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +55,22 @@ class View:
     start from."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By pod uid; only pods that name a target and could be asked."""
+    instance: InstanceLoad | None = None
+    """The instance's own EBS limit, above the volumes; None where it is not known or the device is no EBS
+    volume."""
+
+    @property
+    def reachable(self) -> VolumeProfile:
+        """Return what the device can sustain: its own profile, or what the instance's baseline leaves it
+        beside its other volumes, at least an equal part."""
+        if self.instance is None:
+            return self.profile
+        bytes_per_s, iops = self.instance.left_over()
+        return replace(
+            self.profile,
+            mib_s=min(self.profile.mib_s, bytes_per_s / (1 << 20)),
+            iops=min(self.profile.iops, max(1, int(iops))),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def create_app(store: PodStore, options: ApiOptions | None = None) -> Starlette:
         for resource in resources:
             collection = guard(functools.partial(api.collection, resource))
             item = guard(functools.partial(api.item, resource))
-            if resource is Resource.NAMESPACES:
+            if not resource.namespaced:
                 routes += [
                     Route(f"{group}/{resource}", collection, methods=["GET", "POST"]),
                     Route(f"{group}/{resource}/{{name}}", item, methods=["GET", "PUT", "PATCH", "DELETE"]),

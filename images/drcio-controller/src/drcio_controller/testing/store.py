@@ -21,14 +21,18 @@ class Resource(StrEnum):
     EVENTS = "events"
     CONFIG_MAPS = "configmaps"
     NAMESPACES = "namespaces"
-    """Not namespaced themselves: their own namespace is an empty text here."""
+    NODES = "nodes"
+
+    @property
+    def namespaced(self) -> bool:
+        """Say whether its objects live in namespaces; the others' is an empty text here."""
+        return self not in (Resource.NAMESPACES, Resource.NODES)
 
     @property
     def kind(self) -> str:
         """Return the kind of one such object."""
-        return {"pods": "Pod", "events": "Event", "configmaps": "ConfigMap", "namespaces": "Namespace"}[
-            self.value
-        ]
+        kinds = {"configmaps": "ConfigMap", "namespaces": "Namespace", "events": "Event", "nodes": "Node"}
+        return kinds.get(self.value, "Pod")
 
 
 class StoreError(Exception):
