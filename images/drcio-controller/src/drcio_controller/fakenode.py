@@ -97,6 +97,15 @@ class FakeNode:
         self._make_cgroup(cgroup)
         return cgroup
 
+    def add_overhead(self, cgroup: str) -> str:
+        """Make the cgroup that Kata moves a pod's I/O threads to, and return its path."""
+        path = f"kata_overhead/{cgroup}"
+        for depth in range(1, path.count("/") + 2):
+            level = "/".join(path.split("/")[:depth])
+            if not (self.roots.cgroup / level).exists():
+                self._make_cgroup(level)
+        return path
+
     def add_container(self, cgroup: str, container_id: str) -> None:
         """Make a container's cgroup in a pod's, named as containerd names it."""
         (self.roots.cgroup / cgroup / f"cri-containerd-{container_id}.scope").mkdir()

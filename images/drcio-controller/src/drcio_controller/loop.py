@@ -27,6 +27,7 @@ from drcio_controller.policies.decision import Decision, DevicePolicy, InstanceL
 from drcio_controller.policies.registry import engine_of, make_policy
 from drcio_controller.policies.roles import split
 from drcio_controller.report import Tally, build_status
+from drcio_controller.sandbox import overhead_cgroups
 from drcio_controller.status import NodeStatus
 from drcio_controller.window import Window, windows
 
@@ -96,6 +97,7 @@ class Controller:
         self._pod_lines = LogLimit()
         self._hierarchy: Hierarchy | None = None
         self._cgroups: Mapping[str, str] | None = None
+        self._overhead: Mapping[str, tuple[str, ...]] = {}
         self._devices: dict[DeviceId, _DeviceState] = {}
         self._refused: dict[DeviceId, set[Engine]] = {}
         self._active_at_s: dict[tuple[str, DeviceId], float] = {}
@@ -200,6 +202,8 @@ class Controller:
     def tick(self, now_s: float) -> None:
         """Observe, decide and apply once."""
         hierarchy = self._find_hierarchy()
+        if hierarchy is not None:
+            self._overhead = overhead_cgroups(self._roots.cgroup, self._cgroups_of(hierarchy))
         # The containers that prove a claim may have come meanwhile.
         claimed = unproven(self._kube_pods, self._cgroup_uids)
         if claimed and cgroup_uids(self._kube_pods, self._containers_of) != self._cgroup_uids:
@@ -263,7 +267,11 @@ class Controller:
 
     def _observe(self, hierarchy: Hierarchy, now_s: float) -> Snapshot:
         snapshot = self._observer.look(
-            self._cgroups_of(hierarchy), list(self._devices), now_s, pressure_of=self._busiest()
+            self._cgroups_of(hierarchy),
+            list(self._devices),
+            now_s,
+            pressure_of=self._busiest(),
+            besides=self._overhead,
         )
         for message in snapshot.malformed:
             self.tally.malformed += 1
@@ -382,6 +390,7 @@ class Controller:
                 pod=self._pods[uid],
                 cgroup=cgroup,
                 active_on=frozenset(active[uid]) if uid in active else nowhere,
+                overhead=self._overhead.get(uid, ()),
             )
             for uid, cgroup in self._cgroups_of(hierarchy).items()
         ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from drcio_controller.cgroupfs.files import OpenFiles, inode_of
@@ -45,6 +45,17 @@ class Snapshot:
     malformed: tuple[str, ...] = ()
 
 
+def _together(one: PodCounters, other: PodCounters) -> PodCounters:
+    """Return the counters of two cgroups of one pod; it stalls where the busier of them does."""
+    io = {device: one.io.get(device, IoStat()).plus(stat) for device, stat in other.io.items()}
+    io_pressure = max((one.io_pressure, other.io_pressure), key=_stalled_us)
+    return replace(one, io={**one.io, **io}, io_pressure=io_pressure)
+
+
+def _stalled_us(pressure: Pressure | None) -> int:
+    return -1 if pressure is None else pressure.some_us
+
+
 @dataclass(slots=True)
 class _Seen:
     inode: int
@@ -68,8 +79,11 @@ class Observer:
         now_s: float,
         *,
         pressure_of: Collection[str] = (),
+        besides: Mapping[str, Sequence[str]] | None = None,
     ) -> Snapshot:
         """Read every pod's counters (`cgroups` maps uid to cgroup) and every device's.
+
+        What a pod does in other cgroups `besides` its own is added to its counters.
 
         Pods and devices that vanished are left out. `pressure_of` names the uids whose stall times
         are wanted; the others' files are not read.
@@ -79,13 +93,16 @@ class Observer:
         for uid, cgroup in cgroups.items():
             try:
                 pods[uid] = self._pod(cgroup, now_s, pressure=uid in pressure_of)
+                for other in (besides or {}).get(uid, ()):
+                    pods[uid] = _together(pods[uid], self._pod(other, now_s, pressure=uid in pressure_of))
             except Vanished:
                 self._forget(cgroup)
             except Malformed as error:
                 malformed.append(f"{cgroup}: {error}")
             except KernelFileError as error:
                 malformed.append(str(error))
-        for cgroup in self._seen.keys() - set(cgroups.values()):
+        watched = set(cgroups.values()).union(*(besides or {}).values())
+        for cgroup in self._seen.keys() - watched:
             self._forget(cgroup)
         stats: dict[DeviceId, BlockStat] = {}
         for device in devices:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId
-from drcio_controller.config import WEIGHT_MAX, Engine, VolumeProfile
+from drcio_controller.config import KERNEL_DEFAULT_WEIGHT, WEIGHT_MAX, Engine, VolumeProfile
 from drcio_controller.devices import Device
 from drcio_controller.engines import bfq, iocost, iomax
 from drcio_controller.knob import Knob
 from drcio_controller.mapping import Hierarchy
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision
-from drcio_controller.weights import Member, clamp, device_weights
+from drcio_controller.sandbox import levels_above
+from drcio_controller.weights import Member, clamp, device_weights, overhead_weights
 
 SUBTREE_FILE: Final = "cgroup.subtree_control"
 WEIGHT_FILE: Final = "io.weight"
@@ -37,6 +38,12 @@ class PlacedPod:
     pod: NodePod
     cgroup: str
     active_on: frozenset[DeviceId] = frozenset()
+    overhead: tuple[str, ...] = ()
+    """Cgroups outside of its own in which its sandbox does I/O."""
+
+    @property
+    def cgroups(self) -> tuple[str, ...]:
+        return (self.cgroup, *self.overhead)
 
 
 def wanted_knobs(
@@ -50,10 +57,10 @@ def wanted_knobs(
     managed = [placed for placed in pods if placed.pod.managed]
     if not managed:
         return {}
-    knobs = _controllers(hierarchy)
+    knobs = _controllers(hierarchy, placed_outside=[placed for placed in pods if placed.overhead])
     for entry in devices:
         knobs |= _engine(entry, pods)
-    own = {placed.cgroup: _own_weight(placed, devices) for placed in managed}
+    own = {cgroup: _own_weight(placed, devices) for placed in managed for cgroup in placed.cgroups}
     files = {_weight_file(entry.engine): None for entry in devices} or {WEIGHT_FILE: None}
     for file in files:
         for cgroup, weight in own.items():
@@ -69,13 +76,37 @@ def wanted_knobs(
                 cgroup=placed.cgroup,
                 qos=placed.pod.qos,
                 weight=own.get(placed.cgroup),
-                active=entry.device.id in placed.active_on,
+                active=entry.device.id in placed.active_on and not placed.overhead,
             )
             for placed in pods
         ]
         for path, weight in device_weights(members, hierarchy, limit=_weight_limit(file)).items():
             knobs[Knob(f"{path}/{file}", entry.device.id)] = str(weight)
+        for path, weight in _outside_weights(hierarchy, pods, entry, own, _weight_limit(file)).items():
+            knobs[Knob(f"{path}/{file}", entry.device.id)] = str(weight)
     return knobs
+
+
+def _outside_weights(
+    hierarchy: Hierarchy,
+    pods: Sequence[PlacedPod],
+    entry: ManagedDevice,
+    own: Mapping[str, int],
+    limit: int,
+) -> dict[str, int]:
+    """Return the weights of the levels that sandboxes' overhead cgroups hang from, and of all other pods."""
+    device = entry.device.id
+    outside = [
+        (levels_above(cgroup), own.get(cgroup, KERNEL_DEFAULT_WEIGHT), device in placed.active_on)
+        for placed in pods
+        for cgroup in placed.overhead
+    ]
+    rest = sum(
+        own.get(placed.cgroup, KERNEL_DEFAULT_WEIGHT)
+        for placed in pods
+        if not placed.overhead and device in placed.active_on
+    )
+    return overhead_weights(outside, rest, hierarchy.kubepods.partition("/")[0], limit=limit)
 
 
 def _weight_file(engine: Engine) -> str:
@@ -96,10 +127,12 @@ def _own_weight(placed: PlacedPod, devices: Sequence[ManagedDevice]) -> int:
     return placed.pod.weight
 
 
-def _controllers(hierarchy: Hierarchy) -> dict[Knob, str]:
+def _controllers(hierarchy: Hierarchy, *, placed_outside: Sequence[PlacedPod]) -> dict[Knob, str]:
     """Return `io` at every level above the pods; systemd and kubelet may each take it out."""
+    outside = [level for placed in placed_outside for path in placed.overhead for level in levels_above(path)]
     return {
-        Knob(f"{level}/{SUBTREE_FILE}" if level else SUBTREE_FILE, "io"): "on" for level in hierarchy.levels
+        Knob(f"{level}/{SUBTREE_FILE}" if level else SUBTREE_FILE, "io"): "on"
+        for level in (*hierarchy.levels, *outside)
     }
 
 
@@ -114,6 +147,6 @@ def _engine(entry: ManagedDevice, pods: Sequence[PlacedPod]) -> dict[Knob, str]:
             knobs |= bfq.knobs(device)
         case _:
             pass
-    cgroups = {placed.pod.uid: placed.cgroup for placed in pods}
-    caps = {cgroups[uid]: limits for uid, limits in entry.decision.caps.items() if uid in cgroups}
+    cgroups = {placed.pod.uid: placed.cgroups for placed in pods}
+    caps = {cgroup: limits for uid, limits in entry.decision.caps.items() for cgroup in cgroups.get(uid, ())}
     return knobs | iomax.knobs(device.id, caps)

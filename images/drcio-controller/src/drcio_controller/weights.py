@@ -60,6 +60,27 @@ def device_weights(
     return {path: weight for path, weight in scaled.items() if path in sums or weight != level[path]}
 
 
+def overhead_weights(
+    pods: Sequence[tuple[Sequence[str], int, bool]], rest: int, sibling: str, *, limit: int = WEIGHT_MAX
+) -> dict[str, int]:
+    """Return the weight on one device of every level above pods that live outside of kubepods.
+
+    `pods` are (levels above it, weight, active); `sibling` is the root's child that holds all other pods
+    and `rest` what those weigh together. Each level weighs what is below it, as a QoS slice does.
+    """
+    counted = [entry for entry in pods if entry[2]] or pods
+    sums: dict[str, int] = {}
+    for levels, weight, _ in counted:
+        for level in levels:
+            sums[level] = sums.get(level, 0) + weight
+    if not sums:
+        return {}
+    if rest:
+        sums[sibling] = rest
+    scale = min(1.0, limit / max(sums.values()))
+    return {path: clamp(weight * scale, limit) for path, weight in sums.items()}
+
+
 def clamp(weight: float, limit: int = WEIGHT_MAX) -> int:
     """Return the nearest weight that an engine takes."""
     return max(WEIGHT_MIN, min(limit, round(weight)))

@@ -42,6 +42,19 @@ class IoStat:
     cost_vrate_pct: float | None = None
     """iocost: the root cgroup's line only."""
 
+    def plus(self, other: IoStat) -> IoStat:
+        """Return the sum of two cgroups' counters."""
+        return IoStat(
+            rbytes=self.rbytes + other.rbytes,
+            wbytes=self.wbytes + other.wbytes,
+            rios=self.rios + other.rios,
+            wios=self.wios + other.wios,
+            dbytes=self.dbytes + other.dbytes,
+            dios=self.dios + other.dios,
+            cost_usage_us=_sum(self.cost_usage_us, other.cost_usage_us),
+            cost_wait_us=_sum(self.cost_wait_us, other.cost_wait_us),
+        )
+
     @property
     def total_bytes(self) -> int:
         return self.rbytes + self.wbytes
@@ -116,6 +129,10 @@ class BlockStat:
     @property
     def total_bytes(self) -> int:
         return (self.read_sectors + self.write_sectors) * 512
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
 
 
 def parse_device(text: str, source: str) -> DeviceId:

@@ -1,0 +1,75 @@
+"""A Kata pod's I/O is done outside of its own cgroup, and is its own all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drcio_controller.config import Config, PolicyName, VolumeProfile
+from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.sandbox import levels_above, overhead_cgroups
+from drcio_controller.weights import overhead_weights
+from tests.images.drcio_controller.conftest import MakePod
+from tests.images.drcio_controller.test_loop import Rig, everything
+
+POD = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podab.slice"
+
+
+def test_overhead_is_found_below_the_pods_path_and_by_the_runtimes_own_form(tmp_path: Path) -> None:
+    for path in (POD, "kubepods-burstable-podcd.slice:cri-containerd:0123", "unrelated"):
+        (tmp_path / "kata_overhead" / path).mkdir(parents=True)
+    other = POD.replace("podab", "podcd")
+
+    assert overhead_cgroups(tmp_path, {"a": POD, "c": other, "x": "kubepods.slice/x"}) == {
+        "a": (f"kata_overhead/{POD}",),
+        "c": ("kata_overhead/kubepods-burstable-podcd.slice:cri-containerd:0123",),
+    }
+
+
+def test_node_without_kata_has_none(tmp_path: Path) -> None:
+    assert overhead_cgroups(tmp_path, {"a": POD}) == {}
+
+
+def test_levels_weigh_what_is_below_them_and_all_other_pods_beside() -> None:
+    pods = [(levels_above(f"kata_overhead/q/{name}"), weight, on) for name, weight, on in (
+        ("a", 1000, True), ("b", 10, True), ("idle", 500, False)
+    )]  # fmt: skip
+
+    assert overhead_weights(pods, 110, "kubepods.slice") == {
+        "kata_overhead": 1010,
+        "kata_overhead/q": 1010,
+        "kubepods.slice": 110,
+    }
+    assert overhead_weights([], 110, "kubepods.slice") == {}
+    assert max(overhead_weights(pods, 110, "kubepods.slice", limit=100).values()) == 100
+
+
+def test_weight_limit_and_counters_of_a_kata_pod_are_where_its_io_is(
+    node: FakeNode, make_pod: MakePod
+) -> None:
+    volume = VolumeProfile(iops=3000, mib_s=125)
+    rig = Rig(node, Config(policy=PolicyName.DRCIO, volumes=(volume,)))
+    high = rig.add(make_pod("h", "high"))
+    kata = rig.add(make_pod("k", "low", QosClass.BEST_EFFORT))
+    overhead = node.add_overhead(kata)
+    before = everything(node)
+    for _ in range(4):
+        node.do_io(overhead, read_bytes=1 << 20, usage_us=100_000)
+        rig.tick("h")
+
+    assert node.read(f"{overhead}/io.weight") == "default 10\n"
+    assert f"{DEVICE} 10\n" in node.read("kata_overhead/io.weight")
+    assert f"{DEVICE} 1000\n" in node.read("kubepods.slice/io.weight")
+    (pod,) = [pod for pod in rig.status().pods if pod.uid == "k"]
+    assert pod.devices[0].bytes_read == 4 << 20
+    assert pod.devices[0].role == "yielding"
+
+    rig.controller.set_config(Config(policy=PolicyName.IOMAX, iomax_percent=10, volumes=(volume,)))
+    for _ in range(3):
+        node.do_io(overhead, read_bytes=1 << 20)
+        rig.tick("h")
+    assert f"rbps={round(volume.bytes_per_s / 10)}" in node.read(f"{overhead}/io.max")
+    assert node.read(f"{high}/io.max") == ""
+
+    rig.controller.close()
+    assert everything(node) == before
