@@ -49,6 +49,7 @@ class Rig:
         self.state_dir.mkdir(exist_ok=True)
         self.config = folder / "config.yaml"
         self.config.write_text("interval_s: 0.1\n")
+        self.on_stop: list[Callable[[], None]] = []
         self.exit_status: int | None = None
         self.agent = self._agent()
         self._thread = threading.Thread(target=self._run)
@@ -69,11 +70,17 @@ class Rig:
     def _run(self) -> None:
         self.exit_status = self.agent.run()
 
+    @property
+    def started(self) -> bool:
+        return self._thread.ident is not None
+
     def start(self) -> None:
         self._thread.start()
         eventually(lambda: self.agent.port is not None, "listening")
 
     def stop(self) -> None:
+        for undo in self.on_stop:
+            undo()
         self.agent.stop()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()

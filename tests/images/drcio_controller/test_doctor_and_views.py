@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drcio_controller import bench, doctor
 from drcio_controller.cli import main
@@ -62,27 +64,41 @@ def test_doctor_of_a_kernel_without_iocost_names_what_would_be_used(fast_folder:
     assert "iocost: the kernel does not have it" in findings(node, Grade.NOTE)
 
 
-def test_doctor_of_cgroup_v1_is_bad(tmp_path: Path) -> None:
+def test_doctor_of_cgroup_v1_names_it(tmp_path: Path) -> None:
+    (tmp_path / "blkio").mkdir()
+    (tmp_path / "blkio/cgroup.procs").touch()
     (check,) = doctor.examine(Roots(tmp_path, tmp_path), Config())
 
     assert check.grade is Grade.BAD
+    assert "cgroup v1" in check.finding
+    assert "unified_cgroup_hierarchy" in check.hint
 
 
 STATUS = {
     "node": "node-1",
+    "at_unix_s": 1000.0,
     "policy": "drcio",
     "pods": [
         {
             "namespace": "shop",
+            "name": "plain",
+            "weight": None,
+            "devices": [{"device": "259:3", "role": "yielding", "effect": "idle", "bytes_per_s": 0.0}],
+        },
+        {
+            "namespace": "shop",
             "name": "fraud",
             "priority": "high",
+            "priority_from": "namespace",
             "qos": "Burstable",
             "weight": 1000,
             "weight_set": 1000,
             "devices": [
                 {
                     "device": "259:3",
+                    "role": "protected",
                     "effect": "effective",
+                    "limit": "rbps=1000 wbps=max riops=max wiops=max",
                     "bytes_per_s": 2**20,
                     "ios_per_s": 256.0,
                     "io_stall_ratio": 0.01,
@@ -91,37 +107,75 @@ STATUS = {
                 }
             ],
         },
-        {"namespace": "shop", "name": "plain", "weight": None, "devices": []},
+        {"namespace": "shop", "name": "idle", "priority": "low", "weight": 10, "devices": []},
     ],
     "devices": [
         {
             "device": "259:3",
             "name": "nvme1n1",
+            "serial": "vol0123",
             "engine": "iocost",
+            "acting": True,
+            "acting_since_unix_s": 700.0,
             "state": "hold",
+            "state_since_unix_s": 988.0,
             "reason": "the knee was seen a moment ago",
             "budget_ratio": 1.05,
+            "profile_iops": 3000,
+            "profile_mib_s": 125.0,
+            "profile_source": "configured",
+            "instance": {
+                "type": "m6i.xlarge", "iops": 6000, "mib_s": 149.0, "burst_iops": 40000, "burst_mib_s": 1192.1
+            },
+            "knobs": {"io.cost.qos": "enable=1 ctrl=user"},
         }
     ],
     "problems": ["something"],
     "config_error": "config.yaml: empty",
-}
+}  # fmt: skip
 
 
-def test_status_is_a_table_of_managed_pods_and_the_last_decision() -> None:
+def test_status_shows_for_each_device_what_it_can_do_who_has_it_and_what_is_set() -> None:
     text = render(STATUS)
 
-    (row,) = (line for line in text.splitlines() if line.startswith("shop/"))
-    assert row.split() == [
-        "shop/fraud", "high", "Burstable", "1000", "259:3", "effective", "1.0", "256", "1%", "2%", "99%"
+    rows = [line.split() for line in text.splitlines() if line.startswith("  shop/")]
+    assert rows == [
+        ["shop/fraud", "high", "namespace", "protected", "1000", "rbps=1000", "effective", "1.0", "256", "1%",
+         "2%", "99%"],
+        ["shop/plain", "-", "-", "yielding", "-", "-", "idle", "0.0", "-", "-", "-", "-"],
     ]  # fmt: skip
-    assert "hold: the knee was seen a moment ago" in text
-    assert "problem: something" in text
-    assert "configuration refused: config.yaml: empty" in text
+    for said in (
+        "3000 IOPS, 125.0 MiB/s (configured); instance m6i.xlarge: 6000 IOPS, 149.0 MiB/s over all volumes",
+        "acts      yes, by iocost, for 5 min 0 s",
+        "hold, for 12 s: the knee was seen a moment ago",
+        "budget 1.050 of the capacity",
+        "io.cost.qos: enable=1 ctrl=user",
+        "managed, without I/O on a managed device: shop/idle (low)",
+        "problem: something",
+        "configuration refused: config.yaml: empty",
+    ):
+        assert said in text
 
 
 def test_status_of_an_empty_document_is_survived() -> None:
     assert "no managed pods" in render({})
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-10, 10) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*STATUS, "devices", "instance", "knobs", "limit"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*STATUS]), documents))
+def test_status_of_any_shape_is_shown(document: dict[str, object]) -> None:
+    render(document)
 
 
 def test_bench_measures_a_small_tree() -> None:
@@ -132,7 +186,7 @@ def test_bench_measures_a_small_tree() -> None:
     assert json.loads(bench.to_json(figures))["pods"] == 3
 
 
-@pytest.mark.parametrize("command", [[], ["doctor"], ["status"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["doctor"], ["status"], ["top"], ["bench"]])
 def test_help_helps(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from drcio_controller.cgroupfs.files import write_text
 from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
+from drcio_controller.devices import own_mounts
 from drcio_controller.errors import Busy, NodeError
 from drcio_controller.instance import TYPE_LABEL, valid_type
 from drcio_controller.journal import Journal
@@ -119,7 +120,7 @@ class Agent:
             config=self._file.config,
             latencies=self._latency.latencies,
             tally=self._tally,
-            mountinfo=_own_mounts(),
+            mountinfo=own_mounts(),
         )
         self._client = KubeClient(options.endpoint, observe=self._count_request)
         self._informer = Informer(
@@ -381,14 +382,6 @@ def render_once(status: NodeStatus, *, dry_run: bool) -> str:
     ]
     lines += [f"problem: {problem}" for problem in status.problems]
     return "\n".join(lines or ["no managed pods on this node"])
-
-
-def _own_mounts() -> str:
-    """Return this process's mount table; empty where there is none to read."""
-    try:
-        return Path("/proc/self/mountinfo").read_text()
-    except OSError:
-        return ""
 
 
 def _boot_id() -> str:

@@ -12,19 +12,24 @@ import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from drcio_controller.errors import ControllerError, NodeError
 from drcio_controller.kube.errors import EndpointError
 
 DEFAULT_PORT: Final = 9400
+DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
+STATUS_URL_VARIABLE: Final = "DRCIO_STATUS_URL"
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EPILOG = """\
 examples:
   drcio-controller                          run on this node until SIGTERM, then put everything back
   drcio-controller --dry-run --once         show what would be written, and write nothing
   drcio-controller doctor                   check this node: cgroup v2, controllers, engines, devices
-  drcio-controller status --watch           what the running agent does, and why
+  drcio-controller status                   what the running agent does, and why
+  drcio-controller top                      the same, again every second
 """
 
 
@@ -57,16 +62,18 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.set_defaults(run=_run_agent)
     parser.add_argument("-v", "--verbose", action="store_true", help="log every write")
     parser.add_argument(
-        "--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), metavar="DIR",
-        help="where the host's cgroup v2 tree is mounted (default: %(default)s)",
+        "--cgroup-root", type=Path, default=Path(environ.get("DRCIO_CGROUP_ROOT", "/sys/fs/cgroup")),
+        metavar="DIR",
+        help="where the host's cgroup v2 tree is mounted (default: $DRCIO_CGROUP_ROOT or /sys/fs/cgroup)",
     )  # fmt: skip
     parser.add_argument(
-        "--sys-root", type=Path, default=Path("/sys"), metavar="DIR",
-        help="where sysfs is mounted (default: %(default)s)",
+        "--sys-root", type=Path, default=Path(environ.get("DRCIO_SYS_ROOT", "/sys")), metavar="DIR",
+        help="where sysfs is mounted (default: $DRCIO_SYS_ROOT or /sys)",
     )  # fmt: skip
     parser.add_argument(
         "--config", type=Path, metavar="FILE",
-        help="configuration, reloaded when it changes (default: built-in defaults)",
+        default=Path(environ["DRCIO_CONFIG"]) if environ.get("DRCIO_CONFIG") else None,
+        help="configuration, reloaded when it changes (default: $DRCIO_CONFIG, or built-in defaults)",
     )  # fmt: skip
     parser.add_argument(
         "--node-name", default=environ.get("NODE_NAME", ""), metavar="NAME",
@@ -78,8 +85,9 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         help="API server (default: the one of this cluster, by service account)",
     )
     parser.add_argument(
-        "--state-dir", type=Path, default=Path("/run/drcio"), metavar="DIR",
-        help="where earlier values are kept across a crash; a tmpfs (default: %(default)s)",
+        "--state-dir", type=Path, default=Path(environ.get("DRCIO_STATE_DIR", "/run/drcio")), metavar="DIR",
+        help="where earlier values are kept across a crash; a tmpfs"
+        " (default: $DRCIO_STATE_DIR or /run/drcio)",
     )  # fmt: skip
     parser.add_argument(
         "--listen", type=_address, default=("0.0.0.0", DEFAULT_PORT), metavar="HOST:PORT",  # noqa: S104 - scraped from outside the pod
@@ -88,22 +96,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="apply once, leave it so, and end")
     parser.add_argument("--dry-run", action="store_true", help="log what would be written; write nothing")
     commands = parser.add_subparsers(title="other commands", metavar="COMMAND")
-    doctor = commands.add_parser(
-        "doctor", help="check this node and say what would be done",
-        description="Check cgroup v2, the io controller at every level, iocost, BFQ and the devices.",
-    )  # fmt: skip
-    doctor.add_argument("--json", action="store_true", help="print the checks for machines")
-    doctor.set_defaults(run=_run_doctor)
-    status = commands.add_parser(
-        "status", help="show what the running agent does, and why",
-        description="Ask the agent on this node (or another, by --url) and show pods, devices, decisions.",
-    )  # fmt: skip
-    status.add_argument(
-        "--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", help="the agent's address (default: %(default)s)"
-    )
-    status.add_argument("--json", action="store_true", help="print the status for machines")
-    status.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
-    status.set_defaults(run=_run_status)
+    _add_doctor(commands, environ)
+    _add_views(commands, environ)
     bench = commands.add_parser(
         "bench", help="measure what the agent itself costs, on a made-up cgroup tree",
         description="Print CPU share and memory with 110 pods, and the time of a tick over 1,000 cgroups.",
@@ -115,6 +109,44 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print the figures for machines")
     bench.set_defaults(run=_run_bench)
     return parser
+
+
+def _add_doctor(commands: Commands, environ: Mapping[str, str]) -> None:
+    doctor = commands.add_parser(
+        "doctor", help="check this node and its agent; exit status 1 if something is wrong",
+        description="Check cgroup v2, the io controller at every level, iocost, BFQ, the devices, the"
+        " configuration, and what the agent says of itself.",
+    )  # fmt: skip
+    doctor.add_argument("--json", action="store_true", help="print the checks for machines")
+    doctor.add_argument(
+        "--url", default=environ.get(STATUS_URL_VARIABLE), metavar="URL",
+        help=f"the agent's address; one must answer there (default: ${STATUS_URL_VARIABLE}, which its own"
+        f" container sets; else {DEFAULT_URL}, where none need be)",
+    )  # fmt: skip
+    doctor.set_defaults(run=_run_doctor)
+
+
+def _add_views(commands: Commands, environ: Mapping[str, str]) -> None:
+    for name, text in (
+        ("status", "show what the running agent does, and why"),
+        ("top", "the same as status, again and again until Ctrl-C"),
+    ):
+        view = commands.add_parser(
+            name, help=text,
+            description="Ask the agent on this node (or another, by --url) and show for each device what it"
+            " can do, who has it, what is set, and whether it acts.",
+        )  # fmt: skip
+        view.add_argument(
+            "--url", default=environ.get(STATUS_URL_VARIABLE, DEFAULT_URL), metavar="URL",
+            help="the agent's address (default: %(default)s)",
+        )  # fmt: skip
+        view.set_defaults(run=_run_status, json=False)
+        if name == "status":
+            view.add_argument("--json", action="store_true", help="print the status for machines")
+            view.set_defaults(count=1, interval=0.0)
+        else:
+            view.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between two")
+            view.add_argument("--count", type=int, default=0, metavar="N", help="end after so many; 0: never")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -156,13 +188,25 @@ def _run_agent(arguments: argparse.Namespace) -> int:
 def _run_doctor(arguments: argparse.Namespace) -> int:
     from drcio_controller import doctor
     from drcio_controller.configfile import ConfigFile
+    from drcio_controller.devices import own_mounts
     from drcio_controller.knob import Roots
 
     file = ConfigFile(arguments.config)
     file.poll()
-    if file.error:
-        raise ControllerError(file.error)
-    checks = doctor.examine(Roots(arguments.cgroup_root, arguments.sys_root), file.config)
+    expected = arguments.url is not None
+    try:
+        status = json.loads(_fetch_status(arguments.url or DEFAULT_URL))
+        answer = doctor.AgentAnswer(status=status, expected=expected)
+    except (NodeError, ValueError) as error:
+        answer = doctor.AgentAnswer(error=str(error), expected=expected)
+    checks = doctor.examine(
+        Roots(arguments.cgroup_root, arguments.sys_root),
+        file.config,
+        config_error=file.error,
+        state_dir=arguments.state_dir,
+        agent=answer,
+        mountinfo=own_mounts(),
+    )
     print(doctor.to_json(checks) if arguments.json else doctor.render(checks))
     return doctor.exit_status(checks)
 
@@ -170,13 +214,17 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
 def _run_status(arguments: argparse.Namespace) -> int:
     from drcio_controller.table import render
 
+    shown = 0
     while True:
         text = _fetch_status(arguments.url)
         output = text if arguments.json else render(json.loads(text))
-        print(f"\x1b[H\x1b[2J{output}" if arguments.watch and sys.stdout.isatty() else output, flush=True)
-        if not arguments.watch:
+        print(
+            f"\x1b[H\x1b[2J{output}" if arguments.count != 1 and sys.stdout.isatty() else output, flush=True
+        )
+        shown += 1
+        if shown == arguments.count:
             return 0
-        time.sleep(1.0)
+        time.sleep(arguments.interval)
 
 
 def _fetch_status(url: str) -> str:

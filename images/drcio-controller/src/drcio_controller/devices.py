@@ -67,6 +67,14 @@ def describe(sys_root: Path, device: DeviceId, node_disks: Collection[DeviceId] 
     )
 
 
+def own_mounts() -> str:
+    """Return this process's mount table; empty where there is none to read."""
+    try:
+        return Path("/proc/self/mountinfo").read_text()
+    except OSError:
+        return ""
+
+
 def node_disks(sys_root: Path, mountinfo: str) -> frozenset[DeviceId]:
     """Return the whole disks that hold what the node itself runs from, by a process's mount table.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,13 +14,15 @@ from typing import Final
 
 from drcio_controller.cgroupfs.files import read_text
 from drcio_controller.cgroupfs.parse import DeviceId, parse_controllers, parse_settings
-from drcio_controller.config import Config
-from drcio_controller.devices import Device, describe
+from drcio_controller.config import Config, Engine
+from drcio_controller.devices import Device, describe, node_disks
 from drcio_controller.engines.choose import choose
-from drcio_controller.errors import KernelFileError, Vanished
+from drcio_controller.errors import KernelFileError, NodeError, Vanished
 from drcio_controller.knob import Roots
 from drcio_controller.mapping import Hierarchy, find_hierarchy
 from drcio_controller.policies.registry import engine_of
+from drcio_controller.standby import REMEDIES, NodeLock, cgroup_standby
+from drcio_controller.status import Effect
 
 
 class Grade(StrEnum):
@@ -39,40 +43,57 @@ class Check:
     hint: str = ""
 
 
+STALLED_AFTER_S: Final = 30.0
+"""An agent that has not looked for so long does not look any more."""
+
 _MARKS: Final = {Grade.GOOD: "ok  ", Grade.NOTE: "note", Grade.BAD: "BAD "}
 _IGNORED_PREFIXES: Final = ("loop", "ram", "zram", "sr", "fd", "nbd")
 
 
-def examine(roots: Roots, config: Config) -> list[Check]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAnswer:
+    """What the node's agent said of itself, or that it did not answer."""
+
+    status: Mapping[str, object] | None = None
+    error: str = ""
+    expected: bool = False
+    """There should be one: this is its own container, or somebody named its address."""
+
+
+def examine(
+    roots: Roots,
+    config: Config,
+    *,
+    config_error: str = "",
+    state_dir: Path | None = None,
+    agent: AgentAnswer | None = None,
+    mountinfo: str = "",
+) -> list[Check]:
     """Return every finding, the fundamental ones first; never raises for a kernel file."""
-    controllers = _controllers(roots.cgroup / "cgroup.controllers")
-    if controllers is None:
-        return [
-            Check(
-                grade=Grade.BAD,
-                subject="cgroup v2",
-                finding=f"{roots.cgroup} is not a cgroup v2 root",
-                hint="boot with cgroup v2, or point --cgroup-root at the host's tree",
-            )
-        ]
+    answer = agent or AgentAnswer()
+    about_agent = _agent(roots, answer) if agent is not None else []
+    settings = [*_config(config_error), *_state_dir(state_dir, expected=answer.expected)]
+    try:
+        standby = cgroup_standby(roots.cgroup)
+    except NodeError as error:
+        return [_bad("cgroup v2", str(error), error.hint or ""), *settings, *about_agent]
+    if standby is not None:
+        return [_bad("cgroup v2", *REMEDIES[standby]), *settings, *about_agent]
     checks = [Check(grade=Grade.GOOD, subject="cgroup v2", finding=f"mounted at {roots.cgroup}")]
-    if "io" not in controllers:
-        return [
-            *checks,
-            Check(
-                grade=Grade.BAD,
-                subject="io controller",
-                finding="the kernel does not offer it",
-                hint="CONFIG_BLK_CGROUP is needed; every weight is inert without it",
-            ),
-        ]
+    if "io" not in (_controllers(roots.cgroup / "cgroup.controllers") or ()):
+        hint = "CONFIG_BLK_CGROUP is needed, and no cgroup_disable=io; every weight is inert without it"
+        return [*checks, _bad("io controller", "the kernel does not offer it", hint), *settings, *about_agent]
+    own_disks = node_disks(roots.sys, mountinfo)
     hierarchy = find_hierarchy(lambda path: (roots.cgroup / path).is_dir())
     return [
         *checks,
+        *_writable(roots, config),
         *_levels(roots, hierarchy),
         _iocost(roots),
         _pressure(roots),
-        *(_device(roots, device, config) for device in _disks(roots)),
+        *(_device(roots, device, config, own_disks) for device in _disks(roots)),
+        *settings,
+        *about_agent,
     ]
 
 
@@ -104,6 +125,90 @@ def _controllers(path: Path) -> frozenset[str] | None:
         return None
 
 
+def _bad(subject: str, finding: str, hint: str = "") -> Check:
+    return Check(grade=Grade.BAD, subject=subject, finding=finding, hint=hint)
+
+
+def _config(error: str) -> list[Check]:
+    if not error:
+        return []
+    return [_bad("configuration", error, "the agent goes on with the last good one, or its defaults")]
+
+
+def _state_dir(folder: Path | None, *, expected: bool) -> list[Check]:
+    """Check that what was found can be noted before it is changed."""
+    if folder is None or not (expected or folder.exists()):
+        return []
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return [Check(grade=Grade.GOOD, subject="state", finding=f"{folder} can be written")]
+    hint = "mount a writable tmpfs of the node there: without it a killed agent leaves its changes behind"
+    return [_bad("state", f"{folder} cannot be written", hint)]
+
+
+def _writable(roots: Roots, config: Config) -> list[Check]:
+    """Check that what the agent would write is writable at all."""
+    checks = []
+    if _read_only(roots.cgroup / "cgroup.subtree_control"):
+        hint = "mount the host's /sys/fs/cgroup read-write; no capability is needed for it"
+        checks.append(_bad("cgroup v2", f"{roots.cgroup} is read-only: no weight can be written", hint))
+    if engine_of(config) is Engine.BFQ and _read_only(roots.sys / "block"):
+        hint = "mount the host's /sys read-write, as the pod template does for the policy bfq"
+        checks.append(_bad("sysfs", f"{roots.sys} is read-only: no scheduler can be switched", hint))
+    return checks
+
+
+def _read_only(path: Path) -> bool:
+    try:
+        return not os.access(path, os.W_OK) or bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return True
+
+
+def _agent(roots: Roots, answer: AgentAnswer) -> list[Check]:
+    """Return what is wrong by the agent's own account."""
+    status = answer.status
+    if status is None:
+        if answer.expected:
+            hint = "see its log; what it last set stays in force and follows the load no more"
+            return [_bad("agent", f"does not answer: {answer.error}", hint)]
+        if NodeLock(roots.cgroup).held_by_somebody():
+            return [Check(grade=Grade.NOTE, subject="agent", finding="one steers this node, elsewhere")]
+        return [Check(grade=Grade.NOTE, subject="agent", finding="none runs here")]
+    checks = []
+    if status.get("standby"):
+        checks.append(_bad("agent", f"passive: {status.get('standby')}"))
+    elif not status.get("synced"):
+        hint = "is the API server reachable, and may the service account list pods?"
+        checks.append(_bad("agent", "does not know the node's pods yet", hint))
+    at_unix_s = status.get("at_unix_s")
+    if isinstance(at_unix_s, int | float) and at_unix_s and time.time() - at_unix_s > STALLED_AFTER_S:
+        checks.append(_bad("agent", f"its last look was {time.time() - at_unix_s:.0f} s ago"))
+    if status.get("config_error"):
+        checks += _config(str(status.get("config_error")))
+    checks += [_bad("agent", problem) for problem in _texts(status.get("problems"))]
+    for pod in _objects(status.get("pods")):
+        name = f"pod {pod.get('namespace')}/{pod.get('name')}"
+        checks += [
+            Check(grade=Grade.NOTE, subject=name, finding=problem) for problem in _texts(pod.get("problems"))
+        ]
+        checks += [
+            _bad(name, f"its weight is inert on {entry.get('device')}: {entry.get('why')}")
+            for entry in _objects(pod.get("devices"))
+            if entry.get("effect") == Effect.INERT
+        ]
+    if not checks:
+        checks.append(Check(grade=Grade.GOOD, subject="agent", finding="answers, and everything holds"))
+    return checks
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
 def _levels(roots: Roots, hierarchy: Hierarchy | None) -> list[Check]:
     if hierarchy is None:
         return [
@@ -124,13 +229,8 @@ def _levels(roots: Roots, hierarchy: Hierarchy | None) -> list[Check]:
         elif "io" in enabled:
             checks.append(Check(grade=Grade.GOOD, subject="io below", finding=name))
         else:
-            checks.append(
-                Check(
-                    grade=Grade.NOTE,
-                    subject="io below",
-                    finding=f"{name}: off; the controller would turn it on",
-                )
-            )
+            finding = f"{name}: off; the controller would turn it on"
+            checks.append(Check(grade=Grade.NOTE, subject="io below", finding=finding))
     return checks
 
 
@@ -181,9 +281,9 @@ def _disks(roots: Roots) -> list[DeviceId]:
     return devices
 
 
-def _device(roots: Roots, device_id: DeviceId, config: Config) -> Check:
+def _device(roots: Roots, device_id: DeviceId, config: Config, own_disks: Collection[DeviceId]) -> Check:
     try:
-        device = describe(roots.sys, device_id)
+        device = describe(roots.sys, device_id, own_disks)
     except KernelFileError as error:
         return Check(grade=Grade.NOTE, subject=f"disk {device_id}", finding=str(error))
     engine, note = choose(engine_of(config), device, ())
@@ -201,5 +301,7 @@ def _describe(device: Device, config: Config) -> str:
         words.append(f"serial {device.serial}")
     if device.is_ebs:
         words.append("EBS volume")
+    if device.node_disk:
+        words.append("the node runs from it")
     words.append(f"{profile.iops} IOPS and {profile.mib_s:g} MiB/s ({source})")
     return ", ".join(words)

@@ -98,6 +98,11 @@ class Knobs:
         """Return every knob that holds what was asked for, as last seen."""
         return {knob: held.value for knob, held in self._held.items() if held.rewrite_at_s is None}
 
+    @property
+    def contested(self) -> Mapping[Knob, str]:
+        """Return every knob that is left to somebody else for now, with their value."""
+        return {knob: held.theirs for knob, held in self._held.items() if held.rewrite_at_s is not None}
+
     def reconcile(self, wanted: Mapping[Knob, str], now_s: float, *, verify: bool = False) -> Reconciled:
         """Make the wanted set hold, in its order, and put back every knob that is not in it any more.
 

@@ -26,7 +26,7 @@ from drcio_controller.pods import NodePod, classify
 from drcio_controller.policies.decision import Decision, DevicePolicy, InstanceLoad, Latency, View
 from drcio_controller.policies.registry import engine_of, make_policy
 from drcio_controller.policies.roles import split
-from drcio_controller.report import Tally, build_status
+from drcio_controller.report import DeviceSeen, Header, Seen, Tally, build_status
 from drcio_controller.sandbox import overhead_cgroups
 from drcio_controller.status import NodeStatus
 from drcio_controller.window import Window, windows
@@ -54,6 +54,9 @@ class _DeviceState:
     device: Device
     policy: DevicePolicy
     last_needed_s: float
+    decided_since_s: float
+    acting_since_s: float
+    acting: bool = False
     engine: Engine = Engine.NONE
     engine_note: str = ""
     decision: Decision = _FIRST_DECISION
@@ -104,6 +107,7 @@ class Controller:
         self._previous: Snapshot | None = None
         self._last: Reconciled = Reconciled()
         self._failing: dict[Knob, str] = {}
+        self._now_s = 0.0
 
     @property
     def config(self) -> Config:
@@ -190,6 +194,8 @@ class Controller:
         )
         self._last = self._knobs.reconcile(wanted, now_s)
         self._account(self._last)
+        self._now_s = now_s
+        self._note_acting(wanted, now_s)
         if self._refuse_failed_engines():
             self.apply(now_s)
 
@@ -221,26 +227,50 @@ class Controller:
         self, at_unix_s: float, *, synced: bool, config_error: str, problems: Sequence[str] = ()
     ) -> NodeStatus:
         """Return what is known now; `problems` are the caller's own."""
-        return build_status(
+        header = Header(
             node=self._node_name,
             at_unix_s=at_unix_s,
             policy=self._config.policy_text,
             config_digest=self._config_digest,
             synced=synced,
             config_error=config_error,
-            cgroups=None if self._hierarchy is None else self._cgroups_of(self._hierarchy),
+            problems=[*problems, *self._knob_problems()],
+        )
+        seen = Seen(
             hierarchy=self._hierarchy,
+            cgroups={} if self._hierarchy is None else self._cgroups_of(self._hierarchy),
             pods=self._pods,
             snapshot=self._previous,
-            devices=[
-                (state.device, state.engine, state.engine_note, state.decision, state.window)
-                for state in self._devices.values()
-            ],
-            volumes=self._config.volumes,
             active_at_s=self._active_at_s,
             held=self._knobs.held,
-            failing=self._failing,
-            problems=problems,
+        )
+        return build_status(
+            header, seen, [self._device_seen(state, at_unix_s) for state in self._devices.values()]
+        )
+
+    def _knob_problems(self) -> list[str]:
+        """Return what does not hold of what was asked for."""
+        failing = [f"{knob}: {message}" for knob, message in self._failing.items()]
+        contested = [
+            f"{knob}: somebody else keeps writing {theirs!r}; it is left to them for a while"
+            for knob, theirs in self._knobs.contested.items()
+        ]
+        return failing + contested
+
+    def _device_seen(self, state: _DeviceState, at_unix_s: float) -> DeviceSeen:
+        profile, source = state.device.profile(self._config.volumes)
+        return DeviceSeen(
+            device=state.device,
+            profile=profile,
+            profile_source=source,
+            instance=self.instance_limit,
+            engine=state.engine,
+            engine_note=state.engine_note,
+            acting=state.acting,
+            acting_since_unix_s=at_unix_s - (self._now_s - state.acting_since_s),
+            decision=state.decision,
+            decided_since_unix_s=at_unix_s - (self._now_s - state.decided_since_s),
+            window=state.window,
         )
 
     def close(self, patience_s: float = 0.0) -> Reconciled:
@@ -308,7 +338,7 @@ class Controller:
                 found = describe(self._roots.sys, device, self._node_disks)
             except Vanished:
                 continue
-            self._devices[device] = _DeviceState(found, make_policy(self._config), now_s)
+            self._devices[device] = _DeviceState(found, make_policy(self._config), now_s, now_s, now_s)
             self._choose_engine(device)
             state = self._devices[device]
             profile, source = found.profile(self._config.volumes)
@@ -353,6 +383,8 @@ class Controller:
             )
             state.window = window
             another_state = decision.state != state.decision.state
+            if another_state:
+                state.decided_since_s = now_s
             if another_state or decision.budget_ratio != state.decision.budget_ratio:
                 terms = " ".join(f"{key}={value:.4g}" for key, value in decision.terms.items())
                 log.log(
@@ -413,6 +445,15 @@ class Controller:
                 self.tally.failed(knob)
                 log.warning("knob_failed knob=%s error=%r", knob, message)
         self._failing = {knob: message for knob, message in failing.items() if message}
+
+    def _note_acting(self, wanted: Mapping[Knob, str], now_s: float) -> None:
+        """Remember since when each device's engine is, or is not, in force."""
+        held = self._knobs.held
+        for state in self._devices.values():
+            needed = [knob for knob in wanted if _belongs(knob, state)]
+            acting = bool(needed) and all(knob in held for knob in needed)
+            if acting != state.acting:
+                state.acting, state.acting_since_s = acting, now_s
 
     def _refuse_failed_engines(self) -> bool:
         """Step down the ladder where the kernel refused an engine; say whether any did."""

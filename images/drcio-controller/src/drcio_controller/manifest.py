@@ -72,28 +72,31 @@ def pod_template(
 
 
 def _container(image: str, image_pull_policy: str, *, writable_sysfs: bool) -> JsonObject:
-    args: list[Json] = [
-        f"--cgroup-root={_CGROUP_MOUNT}",
-        f"--config={_CONFIG_MOUNT}/{CONFIG_FILE}",
-        f"--state-dir={_STATE_DIR}",
-        f"--listen=0.0.0.0:{PORT}",
-    ]
+    # In the environment and not in the arguments: what is run in the container by `kubectl exec` (doctor,
+    # status) then looks at the same tree as the agent, and not at the container's own.
+    environment: dict[str, Json] = {
+        "DRCIO_CGROUP_ROOT": _CGROUP_MOUNT,
+        "DRCIO_CONFIG": f"{_CONFIG_MOUNT}/{CONFIG_FILE}",
+        "DRCIO_STATE_DIR": _STATE_DIR,
+        "DRCIO_STATUS_URL": f"http://127.0.0.1:{PORT}",
+    }
     mounts: list[Json] = [
         {"name": "cgroup", "mountPath": _CGROUP_MOUNT},
         {"name": "state", "mountPath": _STATE_DIR},
         {"name": "config", "mountPath": _CONFIG_MOUNT, "readOnly": True},
     ]
     if writable_sysfs:
-        args.append("--sys-root=/host/sys")
+        environment["DRCIO_SYS_ROOT"] = "/host/sys"
         mounts.append({"name": "sys", "mountPath": "/host/sys"})
     return {
         "name": APP_LABEL,
         "image": image,
         "imagePullPolicy": image_pull_policy,
         "command": ["drcio-controller"],
-        "args": args,
+        "args": [f"--listen=0.0.0.0:{PORT}"],
         "env": [
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            *[{"name": name, "value": value} for name, value in environment.items()],
         ],
         "ports": [{"name": "metrics", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {

@@ -105,15 +105,19 @@ def _devices(status: NodeStatus) -> Iterable[Metric]:
     latency = GaugeMetricFamily(
         "drcio_device_latency_seconds", "Mean time of a request in the device in the last tick", labels=labels
     )
+    acting = GaugeMetricFamily(
+        "drcio_device_acting", "1 if what makes weights act on the device was read back", labels=labels
+    )
     for entry in status.devices:
         where = [entry.device, entry.name]
+        acting.add_metric(where, float(entry.acting))
         info.add_metric([*where, entry.engine, entry.state, entry.profile_source], 1)
         budget.add_metric(where, entry.budget_ratio)
         if entry.budget_used_ratio is not None:
             used.add_metric(where, entry.budget_used_ratio)
         if entry.latency_ms is not None:
             latency.add_metric(where, entry.latency_ms / 1000)
-    yield from (info, budget, used, latency)
+    yield from (info, acting, budget, used, latency)
 
 
 def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:

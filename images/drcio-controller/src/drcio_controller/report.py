@@ -9,18 +9,60 @@ from dataclasses import dataclass, field
 from drcio_controller.cgroupfs.parse import DeviceId, IoStat
 from drcio_controller.config import Engine, VolumeProfile
 from drcio_controller.devices import Device
-from drcio_controller.engines import bfq
+from drcio_controller.engines import bfq, iomax
+from drcio_controller.instance import InstanceLimit
 from drcio_controller.knob import Knob
 from drcio_controller.mapping import Hierarchy
 from drcio_controller.observe import Snapshot
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision
 from drcio_controller.policies.roles import roles
-from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
+from drcio_controller.status import DeviceStatus, Effect, InstanceStatus, NodeStatus, PodOnDevice, PodStatus
 from drcio_controller.weights import Member, device_weights, shares
 from drcio_controller.window import Flow, Window
 
-DeviceView = tuple[Device, Engine, str, Decision, Window | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What holds for the whole node."""
+
+    node: str
+    at_unix_s: float
+    policy: str
+    config_digest: str
+    synced: bool
+    config_error: str
+    problems: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Pods, where they are, and what was last seen of them."""
+
+    hierarchy: Hierarchy | None
+    cgroups: Mapping[str, str]
+    pods: Mapping[str, NodePod]
+    snapshot: Snapshot | None
+    active_at_s: Mapping[tuple[str, DeviceId], float]
+    held: Mapping[Knob, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSeen:
+    """One device, what was decided for it, and since when."""
+
+    device: Device
+    profile: VolumeProfile
+    profile_source: str
+    instance: InstanceLimit | None
+    engine: Engine
+    engine_note: str
+    acting: bool
+    """All that makes weights act on it was read back."""
+    acting_since_unix_s: float
+    decision: Decision
+    decided_since_unix_s: float
+    window: Window | None
 
 
 @dataclass(slots=True)
@@ -54,87 +96,83 @@ class Tally:
         self.foreign_changes[knob.name] += 1
 
 
-def build_status(
-    *,
-    node: str,
-    at_unix_s: float,
-    policy: str,
-    config_digest: str,
-    synced: bool,
-    config_error: str,
-    hierarchy: Hierarchy | None,
-    cgroups: Mapping[str, str] | None,
-    pods: Mapping[str, NodePod],
-    snapshot: Snapshot | None,
-    devices: Sequence[DeviceView],
-    volumes: Sequence[VolumeProfile],
-    active_at_s: Mapping[tuple[str, DeviceId], float],
-    held: Mapping[Knob, str],
-    failing: Mapping[Knob, str],
-    problems: Sequence[str],
-) -> NodeStatus:
+def build_status(header: Header, seen: Seen, devices: Sequence[DeviceSeen]) -> NodeStatus:
     """Return the node's status; pure."""
-    problems = [*problems, *(f"{knob}: {message}" for knob, message in failing.items())]
-    if hierarchy is None or cgroups is None:
+    problems = list(header.problems)
+    if seen.hierarchy is None:
         problems.append("no kubepods cgroup was found: kubelet has not started a pod yet")
-        return NodeStatus(
-            node=node, at_unix_s=at_unix_s, policy=policy, config_digest=config_digest, synced=synced,
-            config_error=config_error, problems=tuple(problems),
-        )  # fmt: skip
-    on_device = {
-        device.id: _pods_on_device(
-            device, engine, note, window, hierarchy, cgroups, pods, snapshot, active_at_s, held
-        )
-        for device, engine, note, _, window in devices
-    }
+    on_device = [_pods_on_device(entry, seen, seen.hierarchy) for entry in devices] if seen.hierarchy else []
     return NodeStatus(
-        node=node,
-        at_unix_s=at_unix_s,
-        policy=policy,
-        config_digest=config_digest,
-        synced=synced,
-        config_error=config_error,
+        node=header.node,
+        at_unix_s=header.at_unix_s,
+        policy=header.policy,
+        config_digest=header.config_digest,
+        synced=header.synced,
+        config_error=header.config_error,
         pods=tuple(
-            PodStatus(
-                namespace=pod.namespace,
-                name=pod.name,
-                uid=uid,
-                qos=pod.qos.value,
-                priority=pod.priority,
-                priority_from=None if pod.priority_from is None else pod.priority_from.value,
-                weight=pod.weight,
-                weight_set=_weight_held(cgroups[uid], held),
-                problems=pod.problems,
-                devices=tuple(table[uid] for table in on_device.values() if uid in table),
-            )
-            for uid, pod in pods.items()
+            _pod_status(pod, seen, tuple(table[uid] for table in on_device if uid in table))
+            for uid, pod in (seen.pods.items() if seen.hierarchy else ())
         ),
-        devices=tuple(_device_status(view, volumes) for view in devices),
+        devices=tuple(_device_status(entry, seen) for entry in devices),
         problems=tuple(problems),
     )
 
 
-def _device_status(view: DeviceView, volumes: Sequence[VolumeProfile]) -> DeviceStatus:
-    device, engine, note, decision, window = view
-    profile, source = device.profile(volumes)
+def _pod_status(pod: NodePod, seen: Seen, on_devices: tuple[PodOnDevice, ...]) -> PodStatus:
+    return PodStatus(
+        namespace=pod.namespace,
+        name=pod.name,
+        uid=pod.uid,
+        qos=pod.qos.value,
+        priority=pod.priority,
+        priority_from=None if pod.priority_from is None else pod.priority_from.value,
+        weight=pod.weight,
+        weight_set=_weight_held(seen.cgroups[pod.uid], seen.held),
+        problems=pod.problems,
+        devices=on_devices,
+    )
+
+
+def _device_status(entry: DeviceSeen, seen: Seen) -> DeviceStatus:
+    device, window, limit = entry.device, entry.window, entry.instance
     return DeviceStatus(
         device=device.id,
         name=device.name,
         serial=device.serial,
-        engine=engine.value,
-        engine_note=note,
-        profile_source=source,
-        profile_iops=profile.iops,
-        profile_mib_s=profile.mib_s,
+        engine=entry.engine.value,
+        engine_note=entry.engine_note,
+        acting=entry.acting,
+        acting_since_unix_s=entry.acting_since_unix_s,
+        profile_source=entry.profile_source,
+        profile_iops=entry.profile.iops,
+        profile_mib_s=entry.profile.mib_s,
+        instance=None if limit is None or not device.is_ebs else _instance_status(limit),
         latency_ms=window.latency_ms if window else None,
         ios_per_s=window.ios_per_s if window else 0.0,
         bytes_per_s=window.bytes_per_s if window else 0.0,
         in_flight=window.in_flight if window else 0,
-        state=decision.state,
-        reason=decision.reason,
-        budget_ratio=decision.budget_ratio,
+        state=entry.decision.state,
+        state_since_unix_s=entry.decided_since_unix_s,
+        reason=entry.decision.reason,
+        budget_ratio=entry.decision.budget_ratio,
         budget_used_ratio=window.budget_used_ratio if window else None,
-        terms=dict(decision.terms),
+        knobs={
+            knob.file: value
+            for knob, value in seen.held.items()
+            if (knob.key == device.id and knob.name.startswith("io.cost."))
+            or (knob.in_sysfs and knob.file.startswith(f"block/{device.name}/"))
+        },
+        terms=dict(entry.decision.terms),
+    )
+
+
+def _instance_status(limit: InstanceLimit) -> InstanceStatus:
+    return InstanceStatus(
+        type=limit.type,
+        iops=limit.baseline_iops,
+        mib_s=limit.baseline_bytes_per_s / 2**20,
+        burst_iops=limit.burst_iops,
+        burst_mib_s=limit.burst_bytes_per_s / 2**20,
     )
 
 
@@ -146,26 +184,16 @@ def _weight_held(cgroup: str, held: Mapping[Knob, str]) -> int | None:
     return None
 
 
-def _pods_on_device(
-    device: Device,
-    engine: Engine,
-    note: str,
-    window: Window | None,
-    hierarchy: Hierarchy,
-    cgroups: Mapping[str, str],
-    pods: Mapping[str, NodePod],
-    snapshot: Snapshot | None,
-    active_at_s: Mapping[tuple[str, DeviceId], float],
-    held: Mapping[Knob, str],
-) -> dict[str, PodOnDevice]:
+def _pods_on_device(entry: DeviceSeen, seen: Seen, hierarchy: Hierarchy) -> dict[str, PodOnDevice]:
+    device, window = entry.device, entry.window
     members = {
         uid: Member(
-            cgroup=cgroups[uid],
+            cgroup=seen.cgroups[uid],
             qos=pod.qos,
             weight=pod.weight,
-            active=(uid, device.id) in active_at_s,
+            active=(uid, device.id) in seen.active_at_s,
         )
-        for uid, pod in pods.items()
+        for uid, pod in seen.pods.items()
     }
     intended = shares(members.values(), device_weights(list(members.values()), hierarchy), hierarchy)
     flows = {flow.pod.uid: flow for flow in window.flows} if window else {}
@@ -173,19 +201,20 @@ def _pods_on_device(
     used = {uid: _use(flow) for uid, flow in flows.items()}
     total = sum(used.values())
     result = {}
-    for uid, counters in (snapshot.pods if snapshot else {}).items():
+    for uid, counters in (seen.snapshot.pods if seen.snapshot else {}).items():
         stat: IoStat | None = counters.io.get(device.id)
-        pod = pods.get(uid)
+        pod = seen.pods.get(uid)
         if stat is None or pod is None:
             continue
         member = members[uid]
         flow = flows.get(uid)
-        effect, why = _effect(pod, member, engine, note, _weight_held(cgroups[uid], held))
+        effect, why = _effect(pod, member, entry, _weight_held(member.cgroup, seen.held))
         result[uid] = PodOnDevice(
             device=device.id,
             role=taken_for[uid].value if uid in taken_for else None,
             effect=effect,
             why=why,
+            limit=seen.held.get(Knob(f"{member.cgroup}/{iomax.LIMIT_FILE}", device.id)),
             bytes_read=stat.rbytes,
             bytes_written=stat.wbytes,
             ios=stat.total_ios,
@@ -203,13 +232,11 @@ def _use(flow: Flow) -> float:
     return flow.bytes_per_s if flow.usage_ratio is None else flow.usage_ratio
 
 
-def _effect(
-    pod: NodePod, member: Member, engine: Engine, note: str, weight_held: int | None
-) -> tuple[Effect, str]:
+def _effect(pod: NodePod, member: Member, entry: DeviceSeen, weight_held: int | None) -> tuple[Effect, str]:
     if not member.active:
         return Effect.IDLE, ""
-    if engine is Engine.NONE:
-        return Effect.INERT, f"no engine acts on the device ({note or 'none fits'})"
-    if engine is not Engine.IOMAX and pod.managed and weight_held is None:
+    if entry.engine is Engine.NONE:
+        return Effect.INERT, f"no engine acts on the device ({entry.engine_note or 'none fits'})"
+    if entry.engine is not Engine.IOMAX and pod.managed and weight_held is None:
         return Effect.INERT, "its weight could not be written"
     return Effect.EFFECTIVE, ""

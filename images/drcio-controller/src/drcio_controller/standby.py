@@ -95,6 +95,9 @@ class NodeLock:
         """Say whether any agent holds it; for a look from outside."""
         if self._descriptor is not None:
             return True
-        free = self.acquire()
+        try:
+            free = self.acquire()
+        except OSError:
+            return False
         self.release()
         return not free

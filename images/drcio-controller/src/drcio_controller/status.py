@@ -25,6 +25,8 @@ class PodOnDevice:
     effect: Effect
     why: str
     """Why it is inert; empty otherwise."""
+    limit: str | None
+    """Its line of io.max, as last read; None where it has none of ours."""
     bytes_read: int
     """Cumulative, as are the other counters."""
     bytes_written: int
@@ -57,6 +59,17 @@ class PodStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStatus:
+    """What all EBS volumes of the instance can do together."""
+
+    type: str
+    iops: float
+    mib_s: float
+    burst_iops: float
+    burst_mib_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceStatus:
     """One device."""
 
@@ -66,17 +79,27 @@ class DeviceStatus:
     engine: str
     engine_note: str
     """Why it is not a better one."""
+    acting: bool
+    """Whether what makes weights act on it was read back; false as well while nothing is needed."""
+    acting_since_unix_s: float
+    """Since when that is so."""
     profile_source: str
+    """configured; ebs or learning where nobody told, and the profile is where the search began."""
     profile_iops: int
     profile_mib_s: float
+    instance: InstanceStatus | None
+    """None where the device is no EBS volume, or the instance's type is not known."""
     latency_ms: float | None
     ios_per_s: float
     bytes_per_s: float
     in_flight: int
     state: str
+    state_since_unix_s: float
     reason: str
     budget_ratio: float
     budget_used_ratio: float | None
+    knobs: dict[str, str] = field(default_factory=dict)
+    """What is set for the whole device, by file."""
     terms: dict[str, float] = field(default_factory=dict)
 
 
