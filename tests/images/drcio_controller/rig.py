@@ -107,6 +107,16 @@ class Rig:
             f"weight {weight}",
         )
 
+    def container_environment(self) -> dict[str, str]:
+        """Return what manifest.py puts into the agent's container, for this rig's paths."""
+        return {
+            "DRCIO_CGROUP_ROOT": str(self.node.roots.cgroup),
+            "DRCIO_SYS_ROOT": str(self.node.roots.sys),
+            "DRCIO_CONFIG": str(self.config),
+            "DRCIO_STATE_DIR": str(self.state_dir),
+            "DRCIO_STATUS_URL": f"http://127.0.0.1:{self.agent.port if self.started else 1}",
+        }
+
     def get(self, path: str) -> tuple[int, str]:
         response = urllib3.request("GET", f"http://127.0.0.1:{self.agent.port}{path}", timeout=5)
         return response.status, response.data.decode()

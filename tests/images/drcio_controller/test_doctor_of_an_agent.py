@@ -40,14 +40,7 @@ def run(rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     """Return what runs a command as `kubectl exec` does: with the container's environment."""
 
     def execute(*command: str) -> tuple[int, str]:
-        port = rig.agent.port if rig.started else 1
-        for name, value in {
-            "DRCIO_CGROUP_ROOT": str(rig.node.roots.cgroup),
-            "DRCIO_SYS_ROOT": str(rig.node.roots.sys),
-            "DRCIO_CONFIG": str(rig.config),
-            "DRCIO_STATE_DIR": str(rig.state_dir),
-            "DRCIO_STATUS_URL": f"http://127.0.0.1:{port}",
-        }.items():
+        for name, value in rig.container_environment().items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
         status = main(list(command))

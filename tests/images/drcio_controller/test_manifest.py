@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from drcio_controller import cli
 from drcio_controller.config import PolicyName
 from drcio_controller.manifest import APP_LABEL, PORT, RBAC_RULES, JsonObject, pod_template
 
@@ -37,6 +40,16 @@ def test_only_bfq_gets_a_writable_sysfs(policy: PolicyName, expected: bool) -> N
 
     assert isinstance(mounts, list)
     assert any(isinstance(mount, dict) and mount["mountPath"] == "/host/sys" for mount in mounts) is expected
+
+
+def test_commands_in_the_container_find_the_agents_tree_by_its_environment() -> None:
+    """`kubectl exec` has the environment and not the arguments."""
+    environment = container(pod_template(image="drcio:1", policy=PolicyName.BFQ))["env"]
+
+    assert isinstance(environment, list)
+    names = {entry["name"] for entry in environment if isinstance(entry, dict)}
+    read = set(re.findall(r"DRCIO_[A-Z_]+", Path(cli.__file__).read_text()))
+    assert read <= names
 
 
 def test_template_carries_the_contracts_label_and_port() -> None:

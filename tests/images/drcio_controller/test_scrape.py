@@ -179,3 +179,13 @@ def test_peer_that_sends_a_byte_now_and_then_costs_the_whole_time_once(start: by
 def test_only_http_to_an_address_is_fetched(url: str) -> None:
     with pytest.raises(ValueError, match="not http"):
         scrape.fetch(url)
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest))
+def test_any_answer_is_a_body_or_refused(answer: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.close()
+        with contextlib.suppress(ValueError):
+            assert isinstance(scrape._answer(ours, time.monotonic() + 5, 1 << 20), str)
