@@ -15,7 +15,7 @@ APT_RUN := qemu-system-x86 busybox-static kmod udev e2fsprogs iproute2 util-linu
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engine engine check setup setup-dev format clean render bench-service bench-batch bench-controller doctor
+.PHONY: help demo doctor test test-engine engine check setup setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -48,6 +48,15 @@ bench-controller: setup-dev  ## the controller's CPU, memory and time a tick
 
 render: setup  ## every Kubernetes object, graph and cost of each stack, without a cloud
 	for stack in baseline contention drcio dev; do $(BIN)/python -m stacks.render --stack $$stack --output rendered/$$stack || exit; done
+
+MONITORS ?= true
+
+manifests: setup  ## the controller alone, as YAML and a kustomize base: CONTROLLER_IMAGE=NAME@sha256:... [MONITORS=false]
+	@test -n "$(CONTROLLER_IMAGE)" || { echo "hint: make manifests CONTROLLER_IMAGE=NAME@sha256:..." >&2; exit 2; }
+	$(BIN)/python -m stacks.render --stack drcio --output rendered/controller \
+		--config workloads.enabled=false --config platform=existing --config experiment.enabled=false \
+		--config images.build=none --config images.controller=$(CONTROLLER_IMAGE) \
+		--config monitoring.enabled=$(MONITORS)
 
 check: setup-dev  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from stacks.errors import ConfigError
 from stacks.keys import NAMESPACE, Key, Value, camel, keys_of
 from stacks.kubeconfig import current_context
 from stacks.scenario import parts_of
-from stacks.settings import EKS, EXISTING, Settings
+from stacks.settings import DRCIO, EKS, EXISTING, Settings
 
 DEFAULT_REGION: Final = "us-east-1"
 """Where neither the stack nor the environment names one; the AWS provider then has none either."""
@@ -231,6 +231,7 @@ def _check_together(settings: Settings) -> None:
             f"drcio:kubeContext is {settings.kube_context!r} and drcio:platform is eks; expected no context",
             hint="pulumi config set drcio:platform existing, or pulumi config rm drcio:kubeContext",
         )
+    _check_alone(settings)
     storage = settings.storage
     # EBS user guide, gp3: at most 500 IOPS per GiB and 0.25 MiB/s per provisioned IOPS.
     if storage.iops > 3000 and storage.iops > 500 * storage.size_gib:
@@ -262,6 +263,24 @@ def _check_together(settings: Settings) -> None:
                 hint=f"pulumi config set --path 'drcio:ioWeights.{name}' WEIGHT",
             )
     _check_images(settings)
+
+
+def _check_alone(settings: Settings) -> None:
+    """Refuse what needs the demo's workloads where they are off."""
+    if settings.workloads.enabled:
+        return
+    for key, found, expected, wrong in (
+        ("platform", settings.platform, EXISTING, settings.platform != EXISTING),
+        ("scenario", settings.scenario, DRCIO, settings.scenario != DRCIO),
+        ("controller.enabled", "false", "true", not settings.controller.enabled),
+        ("experiment.enabled", "true", "false", settings.experiment.enabled),
+    ):
+        if wrong:
+            raise ConfigError(
+                f"drcio:{key} is {found} and drcio:workloads.enabled is false, which leaves the controller"
+                f" alone; expected {expected}",
+                hint=f"pulumi config set --path 'drcio:{key}' {expected}",
+            )
 
 
 def _mib(size: str) -> int:

@@ -34,7 +34,7 @@ BUILT_FROM_ROOT: Final = frozenset({EXPERIMENT})
 def needed(parts: Parts) -> tuple[str, ...]:
     """Return the images that a stack's pods name."""
     return (
-        HP_SERVICE,
+        *((HP_SERVICE,) if parts.service else ()),
         *((LP_BATCH,) if parts.batch_job else ()),
         *((CONTROLLER,) if parts.controller else ()),
         *((EXPERIMENT,) if parts.experiment else ()),

@@ -28,7 +28,7 @@ def outputs_of(
         "namespace": settings.workload_namespace,
         "clusterName": platform.cluster_name,
         "images": dict(images),
-        "serviceUrl": workloads.service_url,
+        **({} if workloads.service_url is None else {"serviceUrl": workloads.service_url}),
         "estimatedMonthlyCost": {
             "totalUsd": round(cost.monthly_usd, 2),
             "hourlyUsd": round(cost.hourly_usd, 4),

@@ -26,8 +26,8 @@ examples:
   python -m stacks.render --stack drcio
   python -m stacks.render --stack drcio --output out --config scenario=baseline --config storage.iops=6000
 
-With --output it writes kubernetes/*.yaml (kubectl apply -f DIR/kubernetes), helm/, graph.svg, graph.txt,
-outputs.json and cost.txt.
+With --output it writes kubernetes/*.yaml (kubectl apply -f DIR/kubernetes, or -k DIR), helm/, graph.svg,
+graph.txt, outputs.json and cost.txt.
 """
 
 
@@ -70,8 +70,11 @@ def write(run: DryRun, settings: Settings, folder: Path) -> None:
         part.mkdir(parents=True, exist_ok=True)
         for old in part.glob("*.yaml"):
             old.unlink()
+    files = [manifest.file_name for manifest in manifests(run)]
     for manifest in manifests(run):
         (objects / manifest.file_name).write_text(manifest.as_yaml())
+    # Beside the folder and not in it, where `kubectl apply -f` would take it for an object.
+    (folder / "kustomization.yaml").write_text(_kustomization(files))
     for name, release in helm_values(run):
         (helm / f"{name}.values.yaml").write_text(yaml.safe_dump(release["values"], sort_keys=False))
         (helm / f"{name}.command.txt").write_text(_helm_command(name, release))
@@ -84,6 +87,16 @@ def write(run: DryRun, settings: Settings, folder: Path) -> None:
         name: "[secret]" if output.secret else output.value for name, output in sorted(run.outputs.items())
     }
     (folder / "outputs.json").write_text(json.dumps(shown, indent=2) + "\n")
+
+
+def _kustomization(files: Sequence[str]) -> str:
+    """Return a base that holds every object: `kubectl apply -k DIR`, or a `resources` entry of an overlay."""
+    base = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [f"kubernetes/{file}" for file in files],
+    }
+    return str(yaml.safe_dump(base, sort_keys=False))
 
 
 def _helm_command(name: str, release: Inputs) -> str:

@@ -9,8 +9,9 @@ from stacks.settings import BASELINE, DRCIO, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Which parts a stack has beyond the service, which it always has."""
+    """Which parts a stack has."""
 
+    service: bool
     batch_job: bool
     controller: bool
     experiment: bool
@@ -19,7 +20,8 @@ class Parts:
 def parts_of(settings: Settings) -> Parts:
     """Return the parts of a stack; changing the scenario changes these and nothing else."""
     return Parts(
-        batch_job=settings.scenario != BASELINE,
+        service=settings.workloads.enabled,
+        batch_job=settings.workloads.enabled and settings.scenario != BASELINE,
         controller=settings.scenario == DRCIO and settings.controller.enabled,
         experiment=settings.experiment.enabled,
     )

@@ -232,6 +232,17 @@ class Service:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DemoWorkloads:
+    """The demo's own service, batch job and volume."""
+
+    enabled: bool = key(
+        True,
+        "Deploy the demo's service, batch job and volume; false deploys the controller alone, with its"
+        " rights, monitors and dashboards, for the workloads of an existing cluster.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The experiment that runs after the deployment."""
 
@@ -292,6 +303,7 @@ class Settings:
     storage: Storage = field(default_factory=Storage)
     images: Images = field(default_factory=Images)
     monitoring: Monitoring = field(default_factory=Monitoring)
+    workloads: DemoWorkloads = field(default_factory=DemoWorkloads)
     batch: Batch = field(default_factory=Batch)
     service: Service = field(default_factory=Service)
     experiment: Experiment = field(default_factory=Experiment)

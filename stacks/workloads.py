@@ -18,7 +18,7 @@ from components.kubernetes import Destination
 from components.monitoring import Monitoring, MonitoringArgs
 from components.monitors import Monitors, MonitorsArgs, Target
 from components.namespace import namespace
-from components.observability.resources import ExperimentRules, Rules, RulesArgs
+from components.observability.resources import Dashboards, ExperimentRules, Rules, RulesArgs
 from components.observability.rules import Owner, rule_groups
 from components.presence import Presence, PresenceArgs
 from components.storage import Storage, StorageArgs
@@ -52,7 +52,8 @@ class Chart:
 class Workloads:
     """What the outputs speak of."""
 
-    service_url: str
+    service_url: str | None
+    """None where the stack has the controller alone."""
     charted: bool
     """Prometheus and Grafana are where the chart puts them, this stack's or the platform's."""
     grafana_password: pulumi.Output[str] | None
@@ -68,6 +69,8 @@ def build_workloads(
     chart: Chart,
 ) -> Workloads:
     """Put the stack's workloads onto its platform."""
+    if not parts.service:
+        return _controller_alone(settings, platform, images)
     space = settings.workload_namespace
     here = platform.where.then(namespace(space, "restricted", platform.where))
     claims_after = _guards(settings, platform, images, here)
@@ -121,6 +124,27 @@ def build_workloads(
         grafana_password=monitoring.password if monitoring else None,
         experiment=results,
     )
+
+
+def _controller_alone(
+    settings: Settings, platform: Platform, images: Mapping[str, pulumi.Input[str]]
+) -> Workloads:
+    """Put the controller, its rights, monitors and dashboards beside the workloads that are there.
+
+    No chart is installed: what watches the cluster is there already, or `monitoring.enabled` is false.
+    """
+    system = settings.system_namespace
+    where = platform.where.then(namespace(system, "privileged", platform.where))
+    agents = _presence("io-controller", controller_manifest.APP_LABEL, where, system, present=True)
+    _controller(settings, platform, images, agents, where)
+    if settings.monitoring.enabled:
+        target = Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics", own_labels=True)
+        Monitors("monitors", MonitorsArgs(targets=[target]), where)
+        owner = Owner(namespace=system, system_namespace=system, whole_cluster=platform.node_stack is None)
+        groups = rule_groups(controller_settings(settings), owner, with_controller=True)
+        Rules("rules", RulesArgs(owner=owner, groups=groups), where)
+        Dashboards("dashboards", system, where)
+    return Workloads(service_url=None, charted=False, grafana_password=None, experiment={})
 
 
 def _guards(

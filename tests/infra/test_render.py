@@ -58,6 +58,7 @@ def test_rendering_writes_everything_in_time_and_nothing_stale_is_left(stack: st
     assert time.process_time() - before_s < LIMIT_S
     assert {path.name for path in tmp_path.iterdir()} == {
         "kubernetes",
+        "kustomization.yaml",
         "helm",
         "graph.svg",
         "graph.txt",

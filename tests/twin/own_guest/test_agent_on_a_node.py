@@ -10,11 +10,14 @@ import pytest
 from drcio_controller.standby import Standby
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
+from experiments.targets.twin import TwinOptions, bare_twin
 from experiments.twin.layout import NODE_NAME
-from experiments.twin.session import phase_of
+from experiments.twin.session import phase_of, running
 from experiments.workloads import CONTROLLER_POD
+from tests.twin.conftest import CACHE, spec_of
 from tests.twin.pods import (
     TAKES_S,
+    busy_pods,
     eventually,
     eventually_acts,
     eventually_as_found,
@@ -22,18 +25,27 @@ from tests.twin.pods import (
     weights,
 )
 
-pytestmark = [pytest.mark.twin, pytest.mark.usefixtures("busy_pods")]
+pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
 
 OTHER_PORT = 9409
 
 
-@pytest.fixture(scope="module", autouse=True)
-def controlled(node: Node, busy_pods: None) -> Iterator[None]:
-    node.start_controller("drcio")
-    eventually_acts(node.twin)
-    yield
-    node.twin.delete_pod(CONTROLLER_POD)
-    eventually_as_found(node)
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Return a node on which a high and a low pod are busy and an agent steers."""
+    spec = spec_of()
+    options = TwinOptions(output=tmp_path_factory.mktemp("twin"), cache=CACHE)
+    with running(bare_twin(spec, options)) as twin:
+        made = Node(twin, spec.volume, tell_controller_volume=True)
+        busy = busy_pods(twin)
+        next(busy)
+        made.start_controller("drcio")
+        eventually_acts(twin)
+        yield made
+        twin.delete_pod(CONTROLLER_POD)
+        eventually_as_found(made)
+        for _ in busy:
+            raise AssertionError("busy_pods yields once")
 
 
 def manifest(node: Node, name: str) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:

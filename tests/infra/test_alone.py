@@ -1,0 +1,94 @@
+"""The controller alone: what is declared, that it is valid, and what does not go together with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from drcio_controller.manifest import APP_LABEL, RBAC_RULES
+from stacks.errors import StackError
+from stacks.manifests import Manifest, manifests
+from stacks.render import main
+from stacks.testing import render
+
+# The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+IMAGE: Final = f"registry.example/drcio-controller@sha256:{'1' * 64}"
+ALONE: Final = {
+    "drcio:workloads.enabled": "false",
+    "drcio:platform": "existing",
+    "drcio:experiment.enabled": "false",
+    "drcio:images.build": "none",
+    "drcio:images.controller": IMAGE,
+}
+CUSTOM_KINDS: Final = {"PodMonitor", "PrometheusRule"}
+
+
+def objects(**overrides: str) -> list[Manifest]:
+    return manifests(render("drcio", ALONE | {f"drcio:{key}": value for key, value in overrides.items()}))
+
+
+def kinds(found: list[Manifest]) -> set[str]:
+    return {str(manifest.content["kind"]) for manifest in found}
+
+
+def test_it_is_the_controller_its_rights_monitors_and_dashboards() -> None:
+    assert kinds(objects()) == {
+        "Namespace",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ConfigMap",
+        "NetworkPolicy",
+        "DaemonSet",
+        "PodMonitor",
+        "PrometheusRule",
+    }
+
+
+def test_without_monitoring_nothing_of_the_prometheus_operator_is_needed() -> None:
+    assert not kinds(objects(**{"monitoring.enabled": "false"})) & CUSTOM_KINDS
+
+
+def test_every_object_is_valid_and_in_the_controllers_namespace() -> None:
+    for manifest in objects():
+        if manifest.content["kind"] not in CUSTOM_KINDS:
+            kubernetes_validate.validate(yaml.safe_load(manifest.as_yaml()), "1.35", strict=True)
+        assert manifest.content["metadata"].get("namespace", "drcio-system") == "drcio-system"
+
+
+def test_agent_and_its_rights_are_those_of_the_contract() -> None:
+    found = {str(manifest.content["kind"]): manifest.content for manifest in objects()}
+
+    assert found["ClusterRole"]["rules"] == [dict(rule) for rule in RBAC_RULES]
+    template = found["DaemonSet"]["spec"]["template"]
+    assert template["metadata"]["labels"] == {"app": APP_LABEL}
+    assert template["spec"]["containers"][0]["image"] == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("platform", "eks", "expected existing"),
+        ("scenario", "baseline", "expected drcio"),
+        ("controller.enabled", "false", "expected true"),
+        ("experiment.enabled", "true", "expected false"),
+    ],
+)
+def test_what_needs_the_demos_workloads_is_refused(key: str, value: str, expected: str) -> None:
+    with pytest.raises(StackError, match=expected):
+        objects(**{key: value})
+
+
+def test_rendered_folder_is_a_kustomize_base_of_every_object(tmp_path: Path) -> None:
+    options = [word for key, value in ALONE.items() for word in ("--config", f"{key}={value}")]
+    assert main(["--stack", "drcio", "--output", str(tmp_path), *options]) == 0
+
+    base = yaml.safe_load((tmp_path / "kustomization.yaml").read_text())
+    assert base["kind"] == "Kustomization"
+    assert sorted(tmp_path / name for name in base["resources"]) == sorted(tmp_path.glob("kubernetes/*"))
