@@ -68,6 +68,7 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "monitoring.retentionDays": (30, 30, 0, "a whole number from 1 to 365"),
     "monitoring.storageGib": (50, 50, 1, "a whole number from 5 to 1000"),
     "monitoring.loadBalancer": (True, True, "public", "true or false"),
+    "workloads.enabled": (False, False, "off", "true or false"),
     "batch.pattern": ("random-read", "random-read", "chaos", "one of mixed, sequential-read"),
     "batch.blockSize": ("64KiB", "64KiB", "64k", "a size such as 4KiB or 1MiB"),
     "batch.workers": (32, 32, 0, "a whole number from 1 to 256"),
@@ -87,7 +88,10 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "experiment.run": ("again", None, "Not A Name", "lower-case letters"),
 }
 
-NEEDED_BESIDE = {"platform": {"images": '{"push": false}'}}
+NEEDED_BESIDE = {
+    "platform": {"images": '{"push": false}'},
+    "workloads.enabled": {"platform": "existing", "images": '{"push": false}'},
+}
 """What else a good value needs to be accepted."""
 
 KEYS = {key.path: key for key in keys_of(Settings)}

@@ -22,6 +22,7 @@ EXISTING = {"platform": "existing", "images": '{"push": "false"}'}
 BESIDE = {
     "platform": EXISTING,
     "kubeContext": EXISTING,
+    "workloads.enabled": EXISTING,
     "service.priority": {"ioWeights": '{"critical": 5000}'},
 }
 """What else the page sets with it."""
