@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,3 +150,31 @@ def test_slow_answer_earns_a_long_wait() -> None:
         now_s += 1.0
 
     assert count <= 11
+
+
+def test_hundred_pods_that_never_end_their_answer_keep_nobody_else_waiting() -> None:
+    now_s = 0.0
+    honest: list[float] = []
+
+    def get(url: str) -> str:
+        nonlocal now_s
+        if url == "http://pod/metrics":
+            honest.append(now_s)
+            now_s += 0.01
+            return text(1, 2, 3, 4)
+        now_s += 1.0
+        raise TimeoutError
+
+    def hostile(index: int) -> NodePod:
+        pod = pod_with_target()
+        assert pod.latency is not None
+        return replace(pod, uid=str(index), latency=replace(pod.latency, url=f"http://slow-{index}/"))
+
+    watch = LatencyWatch(3.0, get=get, clock=lambda: now_s)
+    watch.latencies({str(index): hostile(index) for index in range(100)} | {"a": pod_with_target()}, 0.0)
+    while now_s < 300:
+        watch.poll()
+        now_s += 1.0
+
+    gaps_s = [later - earlier for earlier, later in itertools.pairwise(honest)]
+    assert max(gaps_s[1:]) < STALE_AFTER_S

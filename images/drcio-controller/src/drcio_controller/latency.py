@@ -28,6 +28,10 @@ time in which the others are asked."""
 BACKOFF_LIMIT_S: Final = 60.0
 """A pod that does not answer is asked after 1, 2, 4, ... seconds, at last this many."""
 
+ROUND_LIMIT_S: Final = 1.0
+"""A round asks the quick ones first and begins with nobody after this long: a hundred pods that answer
+slowly on purpose keep each other waiting, and nobody else."""
+
 _EARLY_S: Final = 0.1
 """The thread wakes a little early at times, and would then leave a pod out for a whole round."""
 
@@ -39,6 +43,8 @@ class _Asked:
     """What is known of one pod's answers."""
 
     due_s: float = float("-inf")
+    took_s: float = ROUND_LIMIT_S / 2
+    """The last answer, or failure to; of one that was never asked, more than an honest one takes."""
     failures: int = 0
     history: deque[tuple[float, Histogram]] = field(default_factory=deque)
     url: str = ""
@@ -79,12 +85,17 @@ class LatencyWatch:
             del self._asked[uid]
         self._latest = {uid: entry for uid, entry in self._latest.items() if uid in sources}
         for uid, source in sources.items():
-            asked = self._asked.setdefault(uid, _Asked())
-            if asked.url != source.url:
-                self._asked[uid] = asked = _Asked(url=source.url)
-            if self._stop.is_set() or self._clock() < asked.due_s:
+            if uid not in self._asked or self._asked[uid].url != source.url:
+                self._asked[uid] = _Asked(url=source.url)
+        round_ends_s = self._clock() + ROUND_LIMIT_S
+        for uid in sorted(sources, key=lambda uid: self._asked[uid].took_s):
+            now_s = self._clock()
+            if self._stop.is_set() or now_s >= round_ends_s:
+                return
+            if now_s < self._asked[uid].due_s:
                 continue
-            latency = self._ask(asked, source)
+            latency = self._ask(self._asked[uid], sources[uid])
+            self._asked[uid].took_s = self._clock() - now_s
             if latency is not None:
                 self._latest = {**self._latest, uid: (self._clock(), latency)}
 
