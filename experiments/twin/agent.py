@@ -28,6 +28,7 @@ from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.jsonfields import JsonObject, JsonValue
+from experiments.twin import blockdevice
 from experiments.twin.control import ControlServer
 from experiments.twin.kubelet import Kubelet, KubeletConfig, admission
 from experiments.twin.kubelet import running as kubelet_running
@@ -38,7 +39,6 @@ from experiments.twin.sampler import CGROUP_ROOT, SYS_ROOT, Sampler
 _STATE = Path("/run/twin")
 _ADDRESS = "10.0.2.15/24"  # QEMU's user network: guest .15, gateway .2
 _GATEWAY = "10.0.2.2"
-_DEVICE_TIMEOUT_S = 60.0
 _IDLE_TIMEOUT_S = 60.0
 _EMULATED_PATIENCE = 20.0
 _OPEN_FILES = 1 << 20
@@ -52,7 +52,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="twin %(levelname)s %(message)s", stream=sys.stderr)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
     _bring_up_network()
-    devices = {claim: _device_with_serial(serial) for claim, serial in options.volume}
+    volumes = blockdevice.start(options.volume_server, options.volume)
+    devices = volumes.names
     mounts = {claim: _mount(claim, device) for claim, device in devices.items()}
     numbers = {
         (SYS_ROOT / "block" / device / "dev").read_text().strip(): device for device in devices.values()
@@ -68,6 +69,7 @@ def main() -> int:
             "GET /samples": lambda query: _samples(sampler, int(query.get("since", "0"))),
             "GET /environment": lambda _: _environment(devices),
             "GET /knobs": lambda _: knobs(list(devices.values())),
+            "POST /volume": lambda query: {"answer": volumes.ask(query["command"])},
             "POST /quiesce": lambda _: _quiesce(list(devices.values())),
         },
         host="0.0.0.0",  # noqa: S104 - as above
@@ -93,18 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         "--volume",
         action="append",
         default=[],
-        type=_claim_and_serial,
-        metavar="CLAIM=SERIAL",
-        help="mount the device with this serial for this claim; the first one is every claim's default",
+        type=blockdevice.parse_guest_volume,
+        metavar="CLAIM=SERIAL@SLOT:SETTINGS",
+        help="serve this volume and mount it for this claim; the first one is every claim's default",
     )
+    parser.add_argument("--volume-server", type=Path, required=True, help="program that serves the volumes")
     return parser
-
-
-def _claim_and_serial(text: str) -> tuple[str, str]:
-    claim, separator, serial = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected CLAIM=SERIAL")
-    return claim, serial
 
 
 def _bring_up_network() -> None:
@@ -116,16 +112,6 @@ def _bring_up_network() -> None:
         ["ip", "route", "replace", "default", "via", _GATEWAY],
     ):
         subprocess.run(command, check=True)
-
-
-def _device_with_serial(serial: str) -> str:
-    deadline = time.monotonic() + _DEVICE_TIMEOUT_S
-    while time.monotonic() < deadline:
-        for path in SYS_ROOT.glob("block/nvme*/device/serial"):
-            if path.read_text().strip() == serial:
-                return path.parent.parent.name
-        time.sleep(0.1)
-    raise SystemExit(f"no NVMe device with serial {serial}")
 
 
 def _mount(claim: str, device: str) -> Path:

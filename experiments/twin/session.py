@@ -16,10 +16,10 @@ import httpx
 
 from experiments.jsonfields import JsonObject
 from experiments.twin.errors import GuestDied, TwinError
-from experiments.twin.kernel import Kernel, ensure_kernel
+from experiments.twin.kernel import DEFAULT_KERNEL, Kernel, ensure_kernel
 from experiments.twin.layout import API_PORT, CONTROL_PORT, NAMESPACE, PODS_FOLDER, RESULTS_MOUNT
-from experiments.twin.vm import Guest, GuestConfig, booted, free_ports, kvm_boots
-from experiments.twin.volume import VolumeImage, VolumeRequest, attached
+from experiments.twin.vm import Guest, GuestConfig, booted_until, free_ports, kvm_boots
+from experiments.twin.volume import VolumeImage, VolumeRequest, attached, build_server
 
 BOOT_TIMEOUT_S = 240.0
 """About twenty times what boot and agent take emulated on two idle cores (13 s); machines are shared."""
@@ -39,8 +39,11 @@ class TwinConfig:
     volumes: Sequence[VolumeRequest]
     published_ports: Sequence[int] = ()
     """Guest TCP ports to reach from the host, beside the Pod API's and the agent's."""
-    cpus: int = 2
+    cpus: int = 1
+    """More than one only with KVM: emulated CPUs take turns, and a wake-up on another waits for its turn."""
     memory_mib: int = 4096
+    kernel: str = DEFAULT_KERNEL
+    """A line of Debian's kernels, or the path of one of the user's own."""
     kvm: KvmChoice = "auto"
     kernel_arguments: Sequence[str] = ()
     agent_arguments: Sequence[str] = ()
@@ -206,7 +209,12 @@ class Twin:
 
     def set_limits(self, claim: str, *, iops: int, mib_s: int) -> None:
         """Change a volume's limits while it runs, as a volume modification does."""
-        self.guest.set_limits(self._images[claim], iops=iops, bytes_per_s=mib_s << 20)
+        self.change_volume(f"modify {self._images[claim].serial} iops={iops} mib_s={mib_s}")
+
+    def change_volume(self, command: str) -> str:
+        """Send the volumes' server a command (`device/control.c`) and return its answer."""
+        answer = self._call(self._control, "POST", "/volume", params={"command": command})
+        return cast(str, answer["answer"])
 
     # --- HTTP -----------------------------------------------------------------------------------
 
@@ -245,10 +253,11 @@ class Twin:
 @contextlib.contextmanager
 def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin]:
     """Boot a twin and yield it once its Pod API answers; everything of it ends with the context."""
-    kernel = ensure_kernel(config.cache / "kernel", tell=tell)
+    kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
     config.output.mkdir(parents=True, exist_ok=True)
     kvm = _decide_kvm(config, kernel, tell)
     tell("making the volume")
+    server = build_server(config.cache)
     pod_files = config.output / PODS_FOLDER
     pod_files.mkdir(exist_ok=True)
     with attached(list(config.volumes), spill_dir=config.cache / "volumes") as images:
@@ -256,7 +265,8 @@ def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin
         ports = dict(zip(guest_ports, free_ports(len(guest_ports)), strict=True))
         agent = [
             *(sys.executable, "-m", "experiments.twin.agent"),
-            *(f"--volume={image.request.claim}={image.serial}" for image in images),
+            f"--volume-server={server}",
+            *(f"--volume={image.guest_option()}" for image in images),
             *config.agent_arguments,
         ]
         guest_config = GuestConfig(
@@ -273,14 +283,15 @@ def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin
         )
         tell("booting the guest" + ("" if kvm else " (emulated: about half a minute)"))
         with (
-            booted(guest_config, console=config.output / "console.log") as guest,
-            contextlib.closing(Twin(guest, images, ports, kvm=kvm)) as twin,
-        ):
-            guest.wait_until(
-                lambda: _answers(twin.url(API_PORT) + "/version"),
+            booted_until(
+                guest_config,
+                console=config.output / "console.log",
+                ready=lambda: _answers(f"http://127.0.0.1:{ports[API_PORT]}/version"),
                 timeout_s=BOOT_TIMEOUT_S,
                 what="answer from the twin's Pod API",
-            )
+            ) as guest,
+            contextlib.closing(Twin(guest, images, ports, kvm=kvm)) as twin,
+        ):
             yield twin
 
 

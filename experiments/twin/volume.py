@@ -1,6 +1,8 @@
-"""The guest's volume: an anonymous image file, throttled by QEMU as EBS throttles.
+"""The guest's volumes, as the host makes them: an image in memory that the guest's own device serves.
 
-The image never has a name (`O_TMPFILE`): however this process ends, the kernel frees it.
+An image never has a name (`O_TMPFILE`): however this process ends, the kernel frees it. The guest sees it
+as the memory of a PCI device and serves it as a block device that takes its time as EBS does, in the
+guest's time (`experiments.twin.blockdevice`).
 """
 
 from __future__ import annotations
@@ -9,18 +11,18 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from experiments.spec import Volume
 from experiments.twin.errors import VolumeError
 from experiments.twin.kernel import find_tool, require_tools
 
-IO_UNIT_BYTES = 256 * 1024
-"""EBS counts an SSD I/O in units of up to 256 KiB (EBS user guide, "I/O characteristics")."""
-
-_MEMORY_DIR = Path("/dev/shm")  # noqa: S108 - the tmpfs itself is what is wanted, no name is made in it
-_PROBE_BYTES = 4096
+_MEMORY_DIR: Final = Path("/dev/shm")  # noqa: S108 - the tmpfs itself is what is wanted, no name is made in it
+_DEVICE_SOURCES: Final = Path(__file__).parent / "device"
+_FIRST_SLOT: Final = 0x10
+"""Of the guest's PCI bus, above what QEMU fills by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,10 @@ class VolumeRequest:
     size_bytes: int
     contents: Path | None = None
     """Directory copied to the volume's root; None leaves it empty."""
+    from_snapshot: bool = False
+    """Each block is fetched when it is first touched, as on a volume made from a snapshot."""
+    seed: int = 1
+    """Of its latencies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,30 +47,54 @@ class VolumeImage:
     request: VolumeRequest
     fd: int
     in_memory: bool
-    serial: str
-    """As an EBS volume's id appears in its NVMe serial: `vol` and 17 hex digits."""
-    drive_id: str = field(default="")
+    index: int
+
+    @property
+    def serial(self) -> str:
+        """As an EBS volume's id appears in its NVMe serial: `vol` and 17 hex digits."""
+        return f"vol{self.index + 1:017x}"
 
     def qemu_arguments(self) -> list[str]:
-        """Return the drive with its throttle and the NVMe device that carries it.
-
-        An NVMe device with mdts=6 takes at most 256 KiB a request, as an EBS volume does.
-        """
+        """Return the memory and the PCI device that shows it to the guest."""
+        name = f"ebs{self.index}"
         return [
-            "-drive",
-            f"file=/proc/self/fd/{self.fd},if=none,id={self.drive_id},format=raw,cache=none,aio=threads,"
-            f"discard=unmap,throttling.iops-total={self.request.limits.iops},"
-            f"throttling.bps-total={self.request.limits.mib_s << 20},throttling.iops-size={IO_UNIT_BYTES}",
+            "-object",
+            f"memory-backend-file,id={name},mem-path=/proc/self/fd/{self.fd},share=on,"
+            f"size={_pci_size(self.request.size_bytes)}",
             "-device",
-            f"nvme,id=dev-{self.drive_id},drive={self.drive_id},serial={self.serial},mdts=6",
+            f"ivshmem-plain,id=dev-{name},memdev={name},addr={_FIRST_SLOT + self.index:#x}",
         ]
+
+    def guest_option(self) -> str:
+        """Describe the volume to the guest (`blockdevice.parse_guest_volume`)."""
+        limits = self.request.limits
+        settings = (
+            f"size_mib={self.request.size_bytes >> 20},type={limits.type},iops={limits.iops},"
+            f"mib_s={limits.mib_s},seed={self.request.seed},snapshot={int(self.request.from_snapshot)}"
+        )
+        return f"{self.request.claim}={self.serial}@{_FIRST_SLOT + self.index:02x}:{settings}"
+
+
+def build_server(cache: Path) -> Path:
+    """Build the guest's volume server where its sources changed, and return the program."""
+    require_tools("make", "gcc")
+    out = cache.resolve() / "device"
+    done = subprocess.run(
+        ["make", "-s", "-C", str(_DEVICE_SOURCES), f"OUT={out}"], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise VolumeError(
+            f"building the volumes' server failed:\n{done.stderr.strip()}",
+            hint="`make setup` installs gcc and the C library's headers",
+        )
+    return out / "ebs-volume"
 
 
 @contextlib.contextmanager
 def attached(requests: list[VolumeRequest], *, spill_dir: Path) -> Iterator[list[VolumeImage]]:
     """Make and fill one image a request; free them all on the way out.
 
-    Images lie in memory where tmpfs takes direct I/O (Linux 6.6) and has room, else in `spill_dir`.
+    Images lie in memory where there is room, else in `spill_dir`.
     Raises `VolumeError` when a file system cannot be made.
     """
     require_tools("mke2fs")
@@ -74,16 +104,14 @@ def attached(requests: list[VolumeRequest], *, spill_dir: Path) -> Iterator[list
             fd, in_memory = _anonymous_file(request.size_bytes, spill_dir)
             stack.callback(os.close, fd)
             _format(fd, request)
-            images.append(
-                VolumeImage(
-                    request=request,
-                    fd=fd,
-                    in_memory=in_memory,
-                    serial=f"vol{index + 1:017x}",
-                    drive_id=f"ebs{index}",
-                )
-            )
+            os.truncate(fd, _pci_size(request.size_bytes))
+            images.append(VolumeImage(request=request, fd=fd, in_memory=in_memory, index=index))
         yield images
+
+
+def _pci_size(size_bytes: int) -> int:
+    """Round up to a power of two, as a PCI device's memory must be; what is never touched takes no room."""
+    return 1 << (size_bytes - 1).bit_length()
 
 
 def _anonymous_file(size_bytes: int, spill_dir: Path) -> tuple[int, bool]:
@@ -97,23 +125,11 @@ def _anonymous_file(size_bytes: int, spill_dir: Path) -> tuple[int, bool]:
         except OSError:
             continue
         os.truncate(fd, size_bytes)
-        if _takes_direct_io(fd):
-            return fd, in_memory
-        os.close(fd)
+        return fd, in_memory
     raise VolumeError(
-        f"no place for a volume image of {size_bytes >> 20} MiB with direct I/O "
-        f"(tried {_MEMORY_DIR} and {spill_dir})",
-        hint="free some memory or disk space, or ask for a smaller volume with --volume-size-mib",
+        f"no room for a volume of {size_bytes >> 20} MiB (tried {_MEMORY_DIR} and {spill_dir})",
+        hint="free some memory or disk space",
     )
-
-
-def _takes_direct_io(fd: int) -> bool:
-    try:
-        direct = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_DIRECT)
-    except OSError:
-        return False
-    os.close(direct)
-    return True
 
 
 def _format(fd: int, request: VolumeRequest) -> None:
