@@ -1,8 +1,11 @@
 """In the guest: start the volumes' server and give each volume the look of an EBS NVMe device.
 
 The server (`experiments/twin/device`) makes block devices that take their time as EBS does, in the
-guest's own time. In front of each stands the kernel's NVMe target over its loop-back transport, so that
-whatever looks for an EBS volume finds one: `nvme0n1`, several queues, `vol...` as serial, EBS's model name.
+guest's own time. In front of each stands the kernel's NVMe target with a way back to this machine, so that
+whatever looks for an EBS volume finds one: `nvme0n1`, with queues, `vol...` as serial, EBS's model name.
+
+On Linux 6.12 the drivers are ublk and nvme-loop, which passes pages on without a copy. Debian's 6.1 has
+neither: nbd and NVMe over TCP do the same there, for several times the CPU a byte.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ _CONTROL: Final = Path("/run/twin-volumes.sock")
 _CONFIGFS: Final = Path("/sys/kernel/config")
 _BLOCK: Final = Path("/sys/block")
 _PCI: Final = Path("/sys/bus/pci/devices")
+_NEVER_S: Final = 4_000_000
+"""A paused volume is waited for, as EBS's documentation asks ("NVMe I/O operation timeout")."""
 _PATIENCE_S: Final = 120.0
 _LOOK_EVERY_S: Final = 0.02
 
@@ -89,12 +94,12 @@ def start(server: Path, volumes: Sequence[GuestVolume]) -> BlockDevices:
 
     Raises `DeviceError` when the kernel lacks a driver or the server does not come up.
     """
-    _load("ublk_drv")
+    transport = _block_driver()
     queues = os.cpu_count() or 1
     process = subprocess.Popen(
         [
             str(server),
-            *("--control", str(_CONTROL), "--queues", str(queues)),
+            *("--control", str(_CONTROL), "--queues", str(queues), "--transport", transport),
             *(word for volume in volumes for word in ("--volume", _server_option(volume))),
         ],
         stdout=subprocess.PIPE,
@@ -105,10 +110,10 @@ def start(server: Path, volumes: Sequence[GuestVolume]) -> BlockDevices:
         raise DeviceError(f"the volumes' server ended with status {process.wait()} before it was ready")
     behind = dict(word.split("=") for word in words[1:])
     names = {}
-    port = _loop_port()
+    front = _nvme_target()
     for volume in volumes:
         _leave_alone(behind[volume.serial])
-        names[volume.claim] = _as_nvme(port, volume.serial, behind[volume.serial], queues)
+        names[volume.claim] = _as_nvme(front, volume.serial, behind[volume.serial], queues)
     return BlockDevices(process, names)
 
 
@@ -122,13 +127,19 @@ def _server_option(volume: GuestVolume) -> str:
     return f"serial={volume.serial},memory={device / 'resource2_wc'},{volume.settings}"
 
 
-def _load(module: str, *options: str) -> None:
-    done = subprocess.run(["modprobe", module, *options], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DeviceError(
-            f"kernel {os.uname().release} has no driver {module}, on which the twin's volumes stand: "
-            + done.stderr.strip()
-        )
+def _block_driver() -> str:
+    """Load a driver that lets a program be a block device, and return the server's name for it."""
+    if _loaded("ublk_drv"):
+        return "ublk"
+    if _loaded("nbd", "nbds_max=8", "max_part=0"):
+        return "nbd"
+    raise DeviceError(
+        f"kernel {os.uname().release} has neither ublk_drv nor nbd, on one of which the volumes stand"
+    )
+
+
+def _loaded(module: str, *options: str) -> bool:
+    return subprocess.run(["modprobe", "-q", module, *options], check=False).returncode == 0
 
 
 def _leave_alone(device: str) -> None:
@@ -139,20 +150,39 @@ def _leave_alone(device: str) -> None:
             (queue / name).write_text(value)
 
 
-def _loop_port() -> Path:
-    """Set up the kernel's NVMe target with a port to this machine itself; return the port's folder."""
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """The kernel's NVMe target: its port's folder, and how to connect to it."""
+
+    port: Path
+    connect: str
+
+
+def _nvme_target() -> _Target:
+    """Set up the kernel's NVMe target with a port to this machine itself."""
     # Without multipath the namespace is a disk with queues of its own, as on a node, and no stacked head.
-    _load("nvme_core", "multipath=0", "io_timeout=4294967")
-    _load("nvme-loop")
+    if not _loaded("nvme_core", "multipath=0", f"io_timeout={_NEVER_S}"):
+        raise DeviceError(f"kernel {os.uname().release} has no NVMe (nvme_core)")
+    loop = _loaded("nvme-loop")
+    if not loop and not (_loaded("nvmet-tcp") and _loaded("nvme-tcp")):
+        raise DeviceError(
+            f"kernel {os.uname().release} has no NVMe target (nvme-loop, or nvmet-tcp with nvme-tcp)"
+        )
     if not (_CONFIGFS / "nvmet").is_dir():
         subprocess.run(["mount", "-t", "configfs", "none", str(_CONFIGFS)], check=True)
     port = _CONFIGFS / "nvmet" / "ports" / "1"
     port.mkdir(parents=True)
-    (port / "addr_trtype").write_text("loop")
-    return port
+    if loop:
+        (port / "addr_trtype").write_text("loop")
+        return _Target(port=port, connect="transport=loop")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    address = {"trtype": "tcp", "adrfam": "ipv4", "traddr": "127.0.0.1", "trsvcid": "4420"}
+    for name, value in address.items():
+        (port / f"addr_{name}").write_text(value)
+    return _Target(port=port, connect="transport=tcp,traddr=127.0.0.1,trsvcid=4420")
 
 
-def _as_nvme(port: Path, serial: str, behind: str, queues: int) -> str:
+def _as_nvme(target: _Target, serial: str, behind: str, queues: int) -> str:
     """Put an NVMe device of the kernel's own target in front of a block device; return its name."""
     subsystem = _CONFIGFS / "nvmet" / "subsystems" / serial
     namespace = subsystem / "namespaces" / "1"
@@ -162,9 +192,9 @@ def _as_nvme(port: Path, serial: str, behind: str, queues: int) -> str:
     (subsystem / "attr_model").write_text(EBS_MODEL)
     (namespace / "device_path").write_text(f"/dev/{behind}")
     (namespace / "enable").write_text("1")
-    (port / "subsystems" / subsystem.name).symlink_to(subsystem)
+    (target.port / "subsystems" / subsystem.name).symlink_to(subsystem)
     # No keep-alive: it would be one more thing to time out when the guest is starved of CPU.
-    wish = f"transport=loop,nqn={subsystem.name},nr_io_queues={queues},keep_alive_tmo=0"
+    wish = f"{target.connect},nqn={subsystem.name},nr_io_queues={queues},keep_alive_tmo=0"
     with Path("/dev/nvme-fabrics").open("r+b", buffering=0) as fabrics:
         fabrics.write(wish.encode())
     name = _device_with_serial(serial)

@@ -38,8 +38,8 @@ _NEEDED: Final = {
     "BLK_DEV_THROTTLING": "io.max",
 }
 """What a kernel must be configured with, and what for."""
-_DRIVERS: Final = (("BLK_DEV_UBLK", "NVME_TARGET_LOOP"), ("BLK_DEV_NBD",))
-"""The volume's ways into the kernel: one of these sets, the first where it is whole."""
+_DRIVERS: Final = (("BLK_DEV_UBLK", "BLK_DEV_NBD"), ("NVME_TARGET_LOOP", "NVME_TARGET_TCP"))
+"""The volume's way into the kernel, and what gives it EBS's look: one of each (`blockdevice`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +145,9 @@ def missing_features(kernel: Kernel) -> list[str]:
         return []
     enabled = set(re.findall(r"^CONFIG_(\w+)=[ym]$", text, flags=re.MULTILINE))
     lacks = [f"CONFIG_{name} ({what})" for name, what in _NEEDED.items() if name not in enabled]
-    if not any(enabled.issuperset(drivers) for drivers in _DRIVERS):
-        choices = " or ".join(" with ".join(f"CONFIG_{name}" for name in drivers) for drivers in _DRIVERS)
-        lacks.append(f"{choices} (the volume)")
+    for choice in _DRIVERS:
+        if enabled.isdisjoint(choice):
+            lacks.append(" or ".join(f"CONFIG_{name}" for name in choice) + " (the volume)")
     return lacks
 
 

@@ -1,6 +1,6 @@
 /* EBS volumes as block devices of the guest that runs this, in the guest's own time.
  *
- *   ebs-volume --control SOCKET [--transport ublk] [--queues N] [--depth N]
+ *   ebs-volume --control SOCKET [--transport ublk|nbd] [--queues N] [--depth N]
  *              --volume serial=vol...,size_mib=N,type=gp3|io2[,memory=FILE][,seed=N][,NAME=VALUE...] ...
  *
  * Prints "ready SERIAL=DEVICE ..." when the block devices are there, and serves until it is ended.
@@ -83,6 +83,15 @@ static bool come_first(void)
 	return true;
 }
 
+static const struct transport *transport_named(const char *name)
+{
+	static const struct transport *const ALL[] = { &ublk_transport, &nbd_transport };
+	for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
+		if (strcmp(ALL[i]->name, name) == 0)
+			return ALL[i];
+	return NULL;
+}
+
 static bool serve(void)
 {
 	for (;;) {
@@ -97,7 +106,7 @@ int main(int count, char **words)
 {
 	static const struct option OPTIONS[] = {
 		{ "control", required_argument, NULL, 'c' }, { "queues", required_argument, NULL, 'q' },
-		{ "depth", required_argument, NULL, 'd' }, { "volume", required_argument, NULL, 'v' }, { 0 },
+		{ "depth", required_argument, NULL, 'd' }, { "transport", required_argument, NULL, 't' }, { "volume", required_argument, NULL, 'v' }, { 0 },
 	};
 	server.control = -1;
 	server.model.instance_burst_ms = INSTANCE_BURST_MS;
@@ -109,6 +118,8 @@ int main(int count, char **words)
 			good = (server.queues = (unsigned)atoi(optarg)) >= 1 && server.queues <= 8;
 		else if (option == 'd')
 			good = (server.depth = (unsigned)atoi(optarg)) >= 1 && server.depth <= 1024;
+		else if (option == 't')
+			good = (transport = transport_named(optarg)) != NULL || complain("--transport %s: expected ublk or nbd", optarg);
 		else
 			good = option == 'v' && volume_add(&server, optarg);
 		if (!good)

@@ -19,8 +19,7 @@ struct server {
 	struct device devices[MAX_VOLUMES]; /* by the model's index */
 	size_t device_count;
 	unsigned queues, depth;
-	int control;  /* datagram socket */
-	int failing;  /* an error number that requests meant to fail end with */
+	int control; /* datagram socket */
 };
 
 /* One way of being a block device of the kernel's. */
@@ -34,7 +33,7 @@ struct transport {
 	void (*complete)(struct server *server, struct request *request, int error);
 };
 
-extern const struct transport ublk_transport;
+extern const struct transport ublk_transport, nbd_transport;
 
 uint64_t now_ns(void);
 /* Called by a transport: a request has come, its data (if written) already taken. */
