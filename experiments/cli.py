@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -21,12 +22,14 @@ from rich.console import Console
 from experiments.display import Display
 from experiments.errors import ExperimentError, SpecError
 from experiments.export import export_metrics
-from experiments.prometheus import beside, explore, exploring, twin_targets
+from experiments.prometheus import explore, exploring
+from experiments.prometheus import twin_targets as scrape_targets
 from experiments.record import RUNS_FOLDER, read_runs
 from experiments.report import build_report, print_summary, write_spec
 from experiments.response.drive import respond, response_spec
 from experiments.response.table import print_response
-from experiments.run import run_all
+from experiments.run import plan_and_run, run_all, run_side_by_side
+from experiments.scraped import make_blocks
 from experiments.spec import (
     ARRIVALS,
     LOAD_LEVELS,
@@ -40,17 +43,19 @@ from experiments.spec import (
     policy_scenarios,
     scenarios,
 )
+from experiments.steady import print_steadiness, run_steady, same_runs, steadiness
 from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
-from experiments.targets.twin import TwinOptions, bare_twin, twin_target
+from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_targets
 from experiments.twin.errors import TwinError
+from experiments.twin.kernel import DEFAULT_KERNEL, SUITES
 from experiments.twin.layout import PODS_FOLDER
 from experiments.twin.session import running
 from experiments.wholefile import write_json
 from experiments.workloads import Workload
-from load_generator.levels import EMULATED_SCALE, LEVELS_RPS, level_rps
+from load_generator.levels import LEVELS_RPS, level_rps
 
 ERROR_STATUS = 2
 CLUSTER_PROMETHEUS_URL = "http://127.0.0.1:9090"
@@ -58,6 +63,8 @@ CLUSTER_PROMETHEUS_URL = "http://127.0.0.1:9090"
 INTERRUPTED_STATUS = 130
 DEFAULT_OUTPUT = Path("results/latest")
 DEFAULT_VOLUME = "gp3"
+_MAX_GUESTS = 2
+"""A third would boot for as long as it saves of three runs."""
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -160,6 +167,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     respond.set_defaults(command=_respond)
 
+    _add_steady(commands)
+
     report = commands.add_parser("report", help="judge stored records again and rewrite the report")
     report.add_argument("directory", type=Path, metavar="DIR")
     report.add_argument("--json", action="store_true", help="print results.json instead of a table")
@@ -189,6 +198,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_steady(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    steady = commands.add_parser(
+        "steady",
+        help="make the same runs again and again, the last time on a busy machine, and compare the figures",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_single_options(steady)
+    _add_run_options(steady)
+    steady.set_defaults(command=_steady, repeats=3, more_repeats=0, output=Path("results/steady"))
+
+
 def _add_single_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lp-pattern", choices=LP_PATTERNS, default="mixed", help="what the batch job does")
     parser.add_argument("--lp-block-kib", type=int, default=1024, metavar="KIB", help="its block size")
@@ -206,20 +226,24 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--load-level",
         choices=LOAD_LEVELS,
         default="medium",
-        help="offered load: "
-        + ", ".join(f"{name} {rps:g}/s" for name, rps in LEVELS_RPS.items())
-        + f"; times {EMULATED_SCALE:g} on an emulated twin",
+        help="offered load: " + ", ".join(f"{name} {rps:g}/s" for name, rps in LEVELS_RPS.items()),
     )
     parser.add_argument("--rate", type=float, metavar="RPS", help="exact offered load, instead of a level")
     parser.add_argument(
         "--arrivals",
         choices=ARRIVALS,
         default="constant",
-        help="constant, because on an emulated twin requests that come together wait for the CPU",
+        help="constant, or poisson as independent users come",
     )
-    parser.add_argument("--duration", type=float, default=22.0, metavar="S", help="measured part of a run")
+    parser.add_argument(
+        "--duration",
+        type=float,
+        default=12.0,
+        metavar="S",
+        help="measured part of a run, by the node's clock",
+    )
     parser.add_argument("--warmup", type=float, default=3.0, metavar="S", help="load before it, not judged")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each scenario")
+    parser.add_argument("--repeats", type=int, default=2, metavar="N", help="runs of each scenario")
     parser.add_argument(
         "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
     )
@@ -228,11 +252,23 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="where to")
     parser.add_argument("--json", action="store_true", help="print results.json; progress goes to stderr")
     twin = parser.add_argument_group("the twin")
+    twin.add_argument(
+        "--kernel",
+        default=DEFAULT_KERNEL,
+        metavar="K",
+        help=f"the guest's: {' or '.join(SUITES)} of Debian's, or the path of your own",
+    )
     twin.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
     twin.add_argument(
         "--prometheus",
         action="store_true",
-        help="keep a Prometheus beside the run, its data with the results",
+        help="scrape the node's pods once a second and keep the data with the results, for Prometheus",
+    )
+    twin.add_argument(
+        "--guests",
+        type=int,
+        metavar="N",
+        help="emulated guests side by side; by default one for each CPU, at most two",
     )
     twin.add_argument("--memory-mib", type=int, default=4096, metavar="MIB", help="the guest's memory")
     twin.add_argument(
@@ -261,18 +297,17 @@ def _sweep(options: argparse.Namespace, console: Console) -> int:
     spec = _spec_of(options, scenarios("all"))
     for batch in batches:
         _clear(options.output / batch.name)
-    with (
-        Display(console, runs=runs_of(spec, batches)) as display,
-        twin_target(spec, _twin_options(options), display) as target,
-    ):
-        sweep(
-            spec,
-            batches,
-            lambda one: target.with_options(spec=one),
-            options.output,
-            display,
-            on_run=display.run,
-        )
+    with Display(console, runs=runs_of(spec, batches)) as display:
+        lane = display.lane()
+        with twin_target(spec, _twin_options(options), lane) as target:
+            sweep(
+                spec,
+                batches,
+                lambda one: target.with_options(spec=one),
+                options.output,
+                lane,
+                on_run=lane.run,
+            )
     with console.status("drawing the reports"):
         reports = [build_report(options.output / batch.name) for batch in batches]
     print_sweep(console, options.output, batches)
@@ -284,7 +319,7 @@ def _spec_of(options: argparse.Namespace, arms: tuple[Scenario, ...]) -> Spec:
     return Spec(
         scenarios=arms,
         load_level="custom" if options.rate is not None else options.load_level,
-        rate_rps=options.rate if options.rate is not None else level_rps(options.load_level, EMULATED_SCALE),
+        rate_rps=options.rate if options.rate is not None else level_rps(options.load_level),
         duration_s=options.duration,
         warmup_s=options.warmup,
         repeats=options.repeats,
@@ -303,8 +338,10 @@ def _twin_options(options: argparse.Namespace) -> TwinOptions:
         output=options.output,
         cache=_REPOSITORY / ".cache",
         kvm=options.kvm,
+        kernel=options.kernel,
         memory_mib=options.memory_mib,
         tell_controller_volume=not options.volume_unknown,
+        scrape=options.prometheus,
         lp_idle=options.lp_idle,
         lp_elsewhere=options.lp_elsewhere,
     )
@@ -318,13 +355,43 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     write_spec(output, spec)
     if getattr(options, "workloads", None) is not None:
         return _own_workloads(spec, read_workloads(options.workloads), twin_options, console)
-    with (
-        Display(console, runs=len(arms) * spec.repeats) as display,
-        twin_target(spec, twin_options, display) as target,
-        beside(output, twin_targets(target.twin.url)) if options.prometheus else nullcontext(),
-    ):
-        run_all(spec, target, output, display, on_run=display.run, on_more=display.more)
+    runs = len(arms) * spec.repeats
+    with Display(console, runs=runs) as display:
+        lanes = [display.lane() for _ in range(_guests(options, runs))]
+        with twin_targets(spec, twin_options, lanes) as targets:
+            shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
+            plan_and_run(
+                spec, lambda planned: run_side_by_side(planned, shared, output), on_more=lanes[0].more
+            )
+    if options.prometheus:
+        make_blocks(output, scrape_targets(lambda port: f"http://127.0.0.1:{port}"))
     return _tell(output, console, as_json=options.json)
+
+
+def _steady(options: argparse.Namespace, console: Console) -> int:
+    spec = _spec_of(options, scenarios("all"))
+    planned = same_runs(spec)
+    _clear(options.output)
+    with Display(console, runs=len(planned)) as display:
+        lanes = [display.lane() for _ in range(_guests(options, len(planned)))]
+        with twin_targets(spec, _twin_options(options), lanes) as targets:
+            shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
+            records = run_steady(planned, shared, options.output, busy_repeat=spec.repeats + 1)
+    figures = steadiness(records, busy_repeat=spec.repeats + 1)
+    write_json(options.output / "steady.json", {"figures": [figure.to_json() for figure in figures]})
+    print_steadiness(console, figures)
+    return 0 if all(figure.steady for figure in figures) else 1
+
+
+def _guests(options: argparse.Namespace, runs: int) -> int:
+    """Return how many emulated guests to run side by side; their figures do not depend on each other.
+
+    With Prometheus one, for there is one set of its data.
+    """
+    if options.prometheus:
+        return 1
+    wanted: int = options.guests or len(os.sched_getaffinity(0))
+    return max(1, min(wanted, _MAX_GUESTS, runs))
 
 
 def _respond(options: argparse.Namespace, console: Console) -> int:
@@ -332,8 +399,10 @@ def _respond(options: argparse.Namespace, console: Console) -> int:
     twin_options = TwinOptions(
         output=options.output, cache=_REPOSITORY / ".cache", kvm=options.kvm, lp_elsewhere=True
     )
-    with Display(console, runs=1) as display, twin_target(spec, twin_options, display) as target:
-        document = respond(target, spec, parse_volume(options.changed_volume), display)
+    with Display(console, runs=1) as display:
+        lane = display.lane()
+        with twin_target(spec, twin_options, lane) as target:
+            document = respond(target, spec, parse_volume(options.changed_volume), lane)
     path = write_json(options.output / "response.json", document, compact=True)
     if options.json:
         print(json.dumps(document["figures"], indent=2), flush=True)
@@ -361,7 +430,7 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
         target="cluster",
         scenarios=scenarios(options.scenario),
         load_level=options.load_level,
-        rate_rps=level_rps(options.load_level, 1.0),
+        rate_rps=level_rps(options.load_level),
         duration_s=options.duration,
         warmup_s=options.warmup,
         repeats=options.repeats,
@@ -374,11 +443,10 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
     )
     _clear(output)
     write_spec(output, spec)
-    with (
-        Display(console, runs=len(plan_runs(spec))) as display,
-        deployed_as_configured(stack, spec, display) as target,
-    ):
-        run_all(spec, target, output, display, on_run=display.run, on_more=display.more)
+    with Display(console, runs=len(plan_runs(spec))) as display:
+        lane = display.lane()
+        with deployed_as_configured(stack, spec, lane) as target:
+            run_all(spec, target, output, lane, on_run=lane.run, on_more=lane.more)
     return _tell(output, console, as_json=options.json)
 
 
@@ -386,19 +454,18 @@ def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptio
     """Run a user's own pods under the scenarios and show each pod's I/O; nothing is judged."""
     planned = plan_runs(spec)
     runs = []
-    with (
-        Display(console, runs=len(planned)) as display,
-        running(bare_twin(spec, options), tell=display.doing) as twin,
-    ):
-        node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
-        target = OwnTarget(spec=spec, node=node, workloads=workloads, output=options.output)
-        for run in planned:
-            display.begin(run)
-            document = target.run(run, display)
-            (options.output / RUNS_FOLDER).mkdir(exist_ok=True)
-            write_json(options.output / RUNS_FOLDER / run.file_name, document, compact=True)
-            display.end()
-            runs.append(document)
+    with Display(console, runs=len(planned)) as display:
+        lane = display.lane()
+        with running(bare_twin(spec, options), tell=lane.doing) as twin:
+            node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
+            target = OwnTarget(spec=spec, node=node, workloads=workloads, output=options.output)
+            for run in planned:
+                lane.begin(run)
+                document = target.run(run, lane)
+                (options.output / RUNS_FOLDER).mkdir(exist_ok=True)
+                write_json(options.output / RUNS_FOLDER / run.file_name, document, compact=True)
+                lane.end()
+                runs.append(document)
     print_own_runs(console, runs)
     console.print(f"pods' logs: {options.output / PODS_FOLDER}")
     console.print(f"each run's samples, and what its pods wrote to /results: {options.output / RUNS_FOLDER}")

@@ -149,6 +149,10 @@ class SimulatedTarget:
         self._disturbance = disturbance
         self._chance = random.Random(f"{truth.name}/{machine.name}/{disturbance}/{seed}")  # noqa: S311
 
+    def run_each(self, planned: Sequence[PlannedRun]) -> list[RunRecord]:
+        """Make runs one after the other and return their records."""
+        return [self.run(one) for one in planned]
+
     def run(self, planned: PlannedRun, progress: Progress | None = None) -> RunRecord:
         """Make one run and return its record."""
         chance = self._chance
@@ -273,7 +277,7 @@ def tally(truth: Truth, machine: Machine, disturbance: str, runs: int = RUNS) ->
     added = 0
     for seed in range(runs):
         target = SimulatedTarget(spec, truth, machine, disturbance, seed)
-        records = list(plan_and_run(spec, target.run))
+        records = plan_and_run(spec, target.run_each)
         outcomes[judge(study(records, spec)).outcome] += 1
         added += max(record.repeat for record in records) - spec.repeats
     return Tally(

@@ -184,6 +184,14 @@ class Devices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What the load, warm-up included, lasted by the node's clock and by that of the machine under it."""
+
+    guest_s: float
+    host_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One run of one scenario, as it was read."""
 
@@ -207,6 +215,8 @@ class RunRecord:
     """What the run's times are of: virtual is a guest's clock that counts instructions."""
     host: tuple[CpuSample, ...] = ()
     """The machine that the node runs on, once a second; empty where it was not or cannot be looked at."""
+    cost: Cost | None = None
+    """None of a cluster, and of records made before the twin had a clock of its own."""
 
     @property
     def file_name(self) -> str:
@@ -266,6 +276,11 @@ def dump_run(record: RunRecord) -> JsonObject:
             for name, pod in record.pods.items()
         },
         "lp_summary": record.lp_summary,
+        **(
+            {}
+            if record.cost is None
+            else {"cost": {"guest_s": record.cost.guest_s, "host_s": record.cost.host_s}}
+        ),
         "load": dump_load(record.load),
         "samples": [_dump_sample(sample) for sample in record.samples],
         "host": [{"t_s": seen.t_s, **dump_cpu(seen)} for seen in record.host],
@@ -275,6 +290,7 @@ def dump_run(record: RunRecord) -> JsonObject:
 def load_run(document: Field) -> RunRecord:
     """Read a record from its JSON form; unknown fields are passed over, known ones are checked."""
     lp_summary, host = document.find("lp_summary"), document.find("host")
+    cost = document.find("cost")
     return RunRecord(
         scenario=document.get("scenario").text(),
         policy=document.get("policy").text(),
@@ -292,6 +308,9 @@ def load_run(document: Field) -> RunRecord:
         ),
         pods={name: _load_pod_info(pod) for name, pod in document.get("pods").entries().items()},
         lp_summary=None if lp_summary is None else lp_summary.object(),
+        cost=None
+        if cost is None
+        else Cost(guest_s=cost.get("guest_s").positive(), host_s=cost.get("host_s").positive()),
         load=load_load(document.get("load")),
         samples=tuple(_load_sample(sample) for sample in document.get("samples").items()),
         host=tuple(_load_cpu(seen, seen.get("t_s").number()) for seen in host.items()) if host else (),

@@ -1,8 +1,10 @@
-"""Carry a specification out on a target: run after run, each stored at once, then judged."""
+"""Carry a specification out on its targets: run after run, each stored at once, then judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from experiments.reasons import Reason
@@ -12,31 +14,30 @@ from experiments.study import study
 from experiments.targets import Progress, Target
 from experiments.verdict import judge, unsettled_by
 
+OnRun = Callable[[PlannedRun, RunRecord | None], None]
+OnMore = Callable[[Reason, int], None]
+
 
 def plan_and_run(
     spec: Spec,
-    make: Callable[[PlannedRun], RunRecord],
+    make: Callable[[Sequence[PlannedRun]], Sequence[RunRecord]],
     *,
-    on_more: Callable[[Reason, int], None] = lambda _why, _runs: None,
-) -> Iterator[RunRecord]:
-    """Yield the record of every planned run, and of further repeats where only the CPU keeps these open.
+    on_more: OnMore = lambda _why, _runs: None,
+) -> list[RunRecord]:
+    """Make every planned run, and further repeats where only the CPU keeps these open.
 
     Up to `spec.more_repeats` are added, one at a time, laid out as a specification of so many repeats
     would lay them out: the plan does not depend on what was measured, only where it ends.
     """
-    records: list[RunRecord] = []
-    for planned in plan_runs(spec):
-        records.append(make(planned))
-        yield records[-1]
+    records = list(make(plan_runs(spec)))
     for repeat in range(spec.repeats + 1, spec.repeats + spec.more_repeats + 1):
         why = unsettled_by(judge(study(records, spec)))
         if why is None:
-            return
+            break
         runs = plan_repeat(spec, repeat)
         on_more(why, len(runs))
-        for planned in runs:
-            records.append(make(planned))
-            yield records[-1]
+        records += make(runs)
+    return records
 
 
 def run_all(
@@ -45,8 +46,8 @@ def run_all(
     output: Path,
     progress: Progress,
     *,
-    on_run: Callable[[PlannedRun, RunRecord | None], None] = lambda _planned, _record: None,
-    on_more: Callable[[Reason, int], None] = lambda _why, _runs: None,
+    on_run: OnRun = lambda _planned, _record: None,
+    on_more: OnMore = lambda _why, _runs: None,
 ) -> list[RunRecord]:
     """Make every run and store its record before the next one starts.
 
@@ -54,11 +55,59 @@ def run_all(
     a further repeat and its number of runs. What was stored stays when a later run fails or is interrupted.
     """
 
-    def make(planned: PlannedRun) -> RunRecord:
-        on_run(planned, None)
-        record = target.run(planned, progress)
-        write_run(output, record)
-        on_run(planned, record)
-        return record
+    def make(planned: Sequence[PlannedRun]) -> list[RunRecord]:
+        return [_make(run, target, output, progress, on_run) for run in planned]
 
-    return list(plan_and_run(spec, make, on_more=on_more))
+    return plan_and_run(spec, make, on_more=on_more)
+
+
+Lane = tuple[Target, Progress, OnRun]
+"""A target, who shows what it does, and who is told of its runs."""
+
+
+def run_side_by_side(planned: Sequence[PlannedRun], lanes: Sequence[Lane], output: Path) -> list[RunRecord]:
+    """Make planned runs on several targets at once, each taking the next run that is left.
+
+    Only for targets that do not disturb each other's figures: nodes with a clock of their own.
+    Raises what the first run that fails raises; the others' threads end with their targets.
+    """
+    left = deque(planned)
+    records: list[RunRecord] = []
+    failures: list[BaseException] = []
+    changed = threading.Condition()
+    working = len(lanes)
+
+    def work(target: Target, progress: Progress, on_run: OnRun) -> None:
+        nonlocal working
+        try:
+            while (next_one := _taken(left)) is not None and not failures:
+                records.append(_make(next_one, target, output, progress, on_run))
+        except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits for it
+            failures.append(error)
+        finally:
+            with changed:
+                working -= 1
+                changed.notify()
+
+    for lane in lanes:
+        threading.Thread(target=work, args=lane, name="lane", daemon=True).start()
+    with changed:
+        changed.wait_for(lambda: bool(failures) or not working)
+    if failures:
+        raise failures[0]
+    return sorted(records, key=lambda record: record.order)
+
+
+def _taken(left: deque[PlannedRun]) -> PlannedRun | None:
+    try:
+        return left.popleft()
+    except IndexError:
+        return None
+
+
+def _make(planned: PlannedRun, target: Target, output: Path, progress: Progress, on_run: OnRun) -> RunRecord:
+    on_run(planned, None)
+    record = target.run(planned, progress)
+    write_run(output, record)
+    on_run(planned, record)
+    return record

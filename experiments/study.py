@@ -202,7 +202,7 @@ def _protection_median(
     return _median(_known([read(run.protection) for run in result.runs if run.protection is not None]))
 
 
-_ONE_EXPERIMENT: Final = ("commit", "kernel", "target", "accelerator", "volume", "read_path")
+_ONE_EXPERIMENT: Final = ("commit", "kernel", "target", "accelerator", "clock", "volume", "read_path")
 
 
 def _conflicts(records: Sequence[RunRecord]) -> tuple[str, ...]:

@@ -307,7 +307,7 @@ def experiment_spec(settings: Settings, parts: Parts) -> dict[str, object]:
             }
         ],
         "load_level": settings.load_level,
-        "rate_rps": level_rps(settings.load_level, 1.0),
+        "rate_rps": level_rps(settings.load_level),
         "duration_s": settings.duration_seconds,
         "warmup_s": experiment.warmup_seconds,
         "repeats": 1,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import math
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, cast
 
@@ -25,15 +23,15 @@ from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
 from experiments.twin.errors import TwinError
 from experiments.twin.kubelet.cgroups import pod_slice
 from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
+from experiments.twin.load import Answered
 from experiments.twin.sampler import CGROUP_ROOT
-from experiments.twin.session import Twin, phase_of
+from experiments.twin.session import Twin
 from hp_service.manifest import PORT as HP_PORT
-from load_generator.client import Client
 from load_generator.plan import Plan
-from load_generator.schedule import request_ids
+from load_generator.schedule import Arrivals
 
-RATE_RPS: Final = 8.0
-"""Of the service's load: often enough to see a tenth of a second, little enough for an emulated CPU."""
+RATE_RPS: Final = 20.0
+"""Of the service's load: often enough to see a tenth of a second."""
 SETTLE_S: Final = 5.0
 APART_S: Final = 12.0
 """Several times, between the batch job's starts: what the service takes changes with the hour."""
@@ -42,7 +40,6 @@ PAUSE_S: Final = 8.0
 CHANGED_FOR_S: Final = 50.0
 SHARE_FOR_S: Final = 60.0
 """The lowest class does five I/Os a second here."""
-FIRST_IO_TIMEOUT_S: Final = 60.0
 REPEATS: Final = 3
 FLIPS: Final = 100
 """The 99th percentile of fewer would be the slowest one of all."""
@@ -78,57 +75,6 @@ def response_spec(volume: Volume) -> Spec:
     )
 
 
-class Load:
-    """Requests at a constant rate in a thread of their own, each kept; can be held and let go."""
-
-    def __init__(self, url: str, *, ids_max: int) -> None:
-        self.requests: list[Request] = []
-        self._plan = Plan(url=url, rate_rps=RATE_RPS, duration_s=1.0, ids_max=ids_max)  # its client needs one
-        self._held = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), name="load", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def hold(self, *, held: bool) -> None:
-        """Send nothing for a while, or go on."""
-        (self._held.set if held else self._held.clear)()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    async def _send(self) -> None:
-        client = Client(self._plan)
-        tasks: set[asyncio.Task[None]] = set()
-        ids = request_ids(1 << 14, self._plan.seed, self._plan.ids_max)
-        due_s = time.monotonic()
-        sent = 0
-        try:
-            while not self._stop.is_set():
-                due_s += 1 / RATE_RPS
-                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-                if not self._held.is_set():
-                    task = asyncio.create_task(self._request(client, ids[sent % len(ids)], due_s))
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
-                    sent += 1
-            await asyncio.gather(*tasks)
-        finally:
-            await client.close()
-
-    async def _request(self, client: Client, request_id: int, due_s: float) -> None:
-        answer = await client.score(request_id)
-        latency_ms = (time.monotonic() - due_s) * 1000
-        failed = answer.error is not None or "fetch" not in answer.timings_us
-        self.requests.append(
-            Request(due_s, math.inf, math.inf)
-            if failed
-            else Request(due_s, latency_ms, answer.timings_us["fetch"] / 1000)
-        )
-
-
 class Session:
     """The twin with its controller and load, and the log of what was done when."""
 
@@ -136,24 +82,41 @@ class Session:
         self.twin = target.twin
         self.spec = spec
         self.progress = progress
-        self.load = Load(self.twin.url(HP_PORT) + "/score", ids_max=target.ids_max)
         self.events: list[JsonObject] = []
-        self._offset_s = self.twin.clock_offset_s()
+        self._plan = Plan(
+            url=f"http://127.0.0.1:{HP_PORT}/score",
+            rate_rps=RATE_RPS,
+            duration_s=1.0,  # a plan has one; this load ends when it is told to
+            ids_max=target.ids_max,
+            arrivals=Arrivals.CONSTANT,
+        )
+        self._sent: list[Request] = []
+
+    @contextlib.contextmanager
+    def loaded(self) -> Iterator[None]:
+        """Send requests at a constant rate for as long as the context lasts."""
+        plan = {**asdict(self._plan), "arrivals": self._plan.arrivals.value}
+        with self.twin.exact():
+            self.twin.stream({"op": "begin", "plan": plan})
+            try:
+                yield
+            finally:
+                self._sent = _requests(self.twin.stream({"op": "end"}))
+
+    def hold(self, *, held: bool) -> None:
+        """Send no requests for a while, or go on."""
+        self.twin.stream({"op": "hold", "held": held})
 
     def mark(self, what: str) -> float:
         """Note that something was done now; return when, by the guest's clock."""
-        now_s = time.monotonic() - self._offset_s
+        now_s = self.twin.now_s()
         self.events.append({"t_s": now_s, "what": what})
         self.progress.doing(what)
         return now_s
 
     def wait(self, seconds: float) -> float:
         """Let things run for a while; return when it was over."""
-        deadline_s = time.monotonic() + seconds
-        while (left_s := deadline_s - time.monotonic()) > 0:
-            self.twin.guest.check()
-            time.sleep(min(0.5, left_s))
-        return time.monotonic() - self._offset_s
+        return self.twin.wait(seconds)
 
     def start_lp(self, claim: str) -> str:
         """Start the batch job and return the name of its cgroup; does not wait for it."""
@@ -178,18 +141,14 @@ class Session:
         return looks
 
     def requests(self, start_s: float, end_s: float) -> list[Request]:
-        """Return the requests sent in a window of the guest's clock."""
-        own = [replace(one, sent_s=one.sent_s - self._offset_s) for one in self.load.requests]
-        return figures.within(own, start_s, end_s)
+        """Return the requests due in a window of the guest's clock that have been answered."""
+        seen = self._sent or _requests(self.twin.stream({"op": "seen"}))
+        return figures.within(seen, start_s, end_s)
 
     def run_pod(self, name: str, command: Sequence[str], *, timeout_s: float) -> str:
         """Run a pod to its end and return its log."""
         self.twin.create_pod(_helper(name, command))
-        deadline_s = time.monotonic() + timeout_s
-        while (phase := phase_of(self.twin.pod(name) or {})) not in ("Succeeded", "Failed"):
-            if time.monotonic() > deadline_s:
-                raise TwinError(f"pod {name} had not ended after {timeout_s:.0f} s")
-            time.sleep(0.5)
+        phase = self.twin.wait_ended(name, timeout_s=timeout_s)
         log = self.twin.log(name)
         self.twin.delete_pod(name)
         if phase == "Failed":
@@ -197,11 +156,20 @@ class Session:
         return log
 
 
+def _requests(answer: JsonObject) -> list[Request]:
+    return [
+        Request(due_s, math.inf, math.inf)
+        if latency_ms is None or fetch_ms is None
+        else Request(due_s, latency_ms, fetch_ms)
+        for due_s, latency_ms, fetch_ms in cast("Sequence[Answered]", answer["requests"])
+    ]
+
+
 def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> JsonObject:
     """Put a node through everything that a controller has to react to; return figures and raw data.
 
     The twin has a second volume (`lp_elsewhere`). What the service takes beside a batch job there is what
-    I/O control can at best make of it: the batch job takes CPU all the same, which emulated is scarce.
+    I/O control can at best make of it: the batch job takes CPU all the same.
     """
     session = Session(on, spec, progress)
     twin = session.twin
@@ -210,8 +178,7 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
     full_mib_s = _device_speed(session)
 
     on.node.start_controller("drcio")
-    session.load.start()
-    try:
+    with session.loaded():
         session.wait(SETTLE_S)
         starts, apart = _lp_starts(session)
         target = figures.targets(apart)
@@ -233,8 +200,6 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
             ],
         }
         session.mark("the service stops")
-    finally:
-        session.load.stop()
     found["label_to_weight_ms"] = _labels(session)
     session.stop_lp()
     found["share_errors"] = cast(JsonValue, _shares(session))
@@ -278,16 +243,14 @@ def _device_speed(session: Session) -> float:
 def _flowing_lp(session: Session, claim: str = workloads.DATA_CLAIM) -> tuple[str, float]:
     """Start the batch job; return its cgroup's name and when its first I/O was seen."""
     lp = session.start_lp(claim)
-    return lp, _wait_until_moved(session, lp, 1)
+    return lp, _wait_until_moved(session, workloads.LP_POD, 1)
 
 
-def _wait_until_moved(session: Session, cgroup: str, size_bytes: int) -> float:
+def _wait_until_moved(session: Session, pod: str, size_bytes: int) -> float:
     """Wait until a pod has read and written so much; return when that was first seen."""
-    deadline_s = time.monotonic() + FIRST_IO_TIMEOUT_S
-    while (moved_s := figures.moved_at_s(session.looks(), cgroup, size_bytes)) is None:
-        if time.monotonic() > deadline_s:
-            raise TwinError(f"{cgroup} did not move {size_bytes} bytes within {FIRST_IO_TIMEOUT_S:.0f} s")
-        time.sleep(0.5)
+    moved_s = session.twin.wait_moved(pod, size_bytes, timeout_s=READY_TIMEOUT_S)
+    if moved_s is None:
+        raise TwinError(f"{pod} ended before it had moved {size_bytes} bytes")
     return moved_s
 
 
@@ -331,10 +294,10 @@ def _hp_stops(session: Session, target: Targets, full_mib_s: float) -> dict[str,
     session.wait(LP_FOR_S)
     times = []
     for _ in range(REPEATS):
-        session.load.hold(held=True)
+        session.hold(held=True)
         held_s = session.mark("high priority stops")
         session.wait(PAUSE_S)
-        session.load.hold(held=False)
+        session.hold(held=False)
         resumed_s = session.mark("high priority comes back")
         times.append((held_s, resumed_s, session.wait(LP_FOR_S)))
     looks = session.looks()
@@ -356,11 +319,11 @@ def _volume_changes(session: Session, volume: Volume, target: Targets) -> JsonOb
     session.twin.set_limits(workloads.DATA_CLAIM, iops=volume.iops, mib_s=volume.mib_s)
     begun_s = session.mark(f"the volume becomes {volume}")
     ended_s = session.wait(CHANGED_FOR_S)
-    session.load.hold(held=True)
+    session.hold(held=True)
     session.mark("high priority stops, for the new volume's full speed")
     measured_s = session.wait(PAUSE_S / 2)
     until_s = session.wait(PAUSE_S)
-    session.load.hold(held=False)
+    session.hold(held=False)
     session.mark("high priority comes back")
     session.wait(SETTLE_S)
     looks = session.looks()
@@ -417,7 +380,7 @@ def _shares(session: Session) -> dict[str, float] | None:
         )
         session.twin.create_pod(manifest)
         names[name] = cgroup_of(session.twin, name).name
-        _wait_until_moved(session, names[name], 2 * workloads.SATURATING_FILE_BYTES)
+        _wait_until_moved(session, name, 2 * workloads.SATURATING_FILE_BYTES)
     begun_s = session.wait(SETTLE_S * 2)
     ended_s = session.wait(SHARE_FOR_S)
     weights = {names[name]: DEFAULT_CLASSES[priority].weight for name, priority in _SHARERS.items()}

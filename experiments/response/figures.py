@@ -19,7 +19,7 @@ the part of a request that I/O control answers for."""
 RUN_OF: Final = 20
 """Requests in a row of which at most one in twenty may miss the target for its p95 to count as kept."""
 
-SETTLED_RUN_OF: Final = 80
+SETTLED_RUN_OF: Final = 200
 """As many of a device's settling: ten seconds of requests, as it is to be kept for good, beside later
 probes, whose short queues two requests in a row may meet."""
 

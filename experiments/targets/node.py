@@ -12,8 +12,9 @@ from experiments.spec import NO_POLICY, Volume
 from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
 from experiments.twin.session import Twin
 
-READY_TIMEOUT_S: Final = 600.0
-"""Of any pod; the service imports its framework in about a minute when emulated on idle cores."""
+READY_TIMEOUT_S: Final = 1800.0
+"""Of any pod, by the host's clock; emulated on idle cores the service imports its framework in about a
+minute, on crowded ones in ten."""
 
 
 class Node:

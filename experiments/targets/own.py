@@ -7,7 +7,6 @@ and what it writes under /results are the user's own evidence, and come back unt
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,14 @@ from experiments.record import RUNS_FOLDER, Role
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from experiments.twin.errors import TwinError
 from experiments.twin.kubelet.config import results_of
 from experiments.twin.layout import PODS_FOLDER
-from experiments.twin.session import Twin, phase_of
+from experiments.twin.podstatus import phase_of
+from experiments.twin.session import Twin
 from experiments.workloads import ROLE_ANNOTATION, Workload
 
 SCHEMA: Final = "drcio.own-run/1"
 _MIB: Final = 1 << 20
-_FINISHED: Final = ("Succeeded", "Failed")
 _ROLE_OF_PRIORITY: Final[Mapping[str, Role]] = {"high": "hp", "low": "lp"}
 
 
@@ -117,9 +115,7 @@ class OwnTarget:
             for workload in loads:
                 self._twin.create_pod(workload.manifest)
                 started.append(workload)
-            first = self._twin.sample_count()
-            self._measure(loads, progress)
-            samples = self._twin.samples_since(first)
+            samples = self._measure(loads, progress)
             return {
                 "schema": SCHEMA,
                 "scenario": planned.scenario.name,
@@ -134,6 +130,7 @@ class OwnTarget:
             progress.doing("removing the pods")
             for workload in reversed(started):
                 self._twin.delete_pod(workload.name)
+            self._twin.collect()
             keep_results(self.output, planned, [workload.name for workload in started])
 
     def _chosen(self, planned: PlannedRun, *, load: bool) -> list[Workload]:
@@ -143,18 +140,15 @@ class OwnTarget:
             if (workload.role == "load") is load and (workload.role != "lp" or planned.scenario.with_lp)
         ]
 
-    def _measure(self, loads: Sequence[Workload], progress: Progress) -> None:
+    def _measure(self, loads: Sequence[Workload], progress: Progress) -> list[JsonObject]:
         """Let it run: until every load source has finished, or for the duration where there is none."""
         progress.doing("measuring")
-        begun_s = time.monotonic()
-        limit_s = self.spec.duration_s if not loads else max(20 * self.spec.duration_s, READY_TIMEOUT_S)
-        while (elapsed_s := time.monotonic() - begun_s) < limit_s:
-            if loads and all(self._phase(workload) in _FINISHED for workload in loads):
-                return
-            progress.within_run(min(elapsed_s, self.spec.duration_s), self.spec.duration_s)
-            time.sleep(1.0)
-        if loads:
-            raise TwinError(f"a load source had not finished after {limit_s:.0f} s", hint="bound its work")
+        total_s = self.spec.duration_s
+        return self._twin.record(
+            total_s if not loads else max(20 * total_s, READY_TIMEOUT_S),
+            until_ended=[workload.name for workload in loads],
+            tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
+        )
 
     def _phase(self, workload: Workload) -> str:
         pod = self._twin.pod(workload.name)

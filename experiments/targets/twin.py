@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -18,19 +18,21 @@ import httpx
 
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiments import workloads
+from experiments.cpustat import HostWatch
 from experiments.jsonfields import Field, JsonObject, JsonValue
-from experiments.record import RunRecord, load_run
+from experiments.record import RunRecord, dump_cpu, load_run
+from experiments.scraped import keep_pages
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.errors import TwinError
+from experiments.twin.kernel import DEFAULT_KERNEL
 from experiments.twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
-from experiments.twin.session import KvmChoice, Twin, TwinConfig, running
+from experiments.twin.podstatus import restarts_of
+from experiments.twin.session import INSTRUCTIONS_PER_S, KvmChoice, Twin, TwinConfig, booting
 from experiments.twin.volume import VolumeRequest
 from hp_service.manifest import PORT as HP_PORT
 from load_generator.plan import Plan
-from load_generator.run import Progress as LoadProgress
-from load_generator.run import generate
 from load_generator.schedule import Arrivals
 from lp_batch.manifest import METRICS_PORT as LP_PORT
 
@@ -48,9 +50,12 @@ class TwinOptions:
     output: Path
     cache: Path
     kvm: KvmChoice = "auto"
+    kernel: str = DEFAULT_KERNEL
     memory_mib: int = 4096
     tell_controller_volume: bool = True
     """Give the controller the volume's profile; without it, it has to find the limits itself."""
+    scrape: bool = False
+    """Keep the metrics pages of the node's pods, for Prometheus."""
     lp_idle: bool = False
     """Leave the batch job out where the scenario has one: such a run must be judged invalid."""
     lp_elsewhere: bool = False
@@ -60,7 +65,39 @@ class TwinOptions:
 @contextlib.contextmanager
 def twin_target(spec: Spec, options: TwinOptions, progress: Progress) -> Iterator[TwinTarget]:
     """Prepare the data, boot a twin, start the service, and yield the target."""
-    contents = prepare_volume(options.cache / "volume", progress)
+    with twin_targets(spec, options, [progress]) as (target,):
+        yield target
+
+
+@contextlib.contextmanager
+def twin_targets(spec: Spec, options: TwinOptions, lanes: Sequence[Progress]) -> Iterator[list[TwinTarget]]:
+    """Yield a twin for each lane, all of them booted at once; with KVM, one: they would share its time.
+
+    What the first one writes lies in the output folder itself, the others' in its `guest-N`.
+    """
+    contents = prepare_volume(options.cache / "volume", lanes[0])
+    with contextlib.ExitStack() as stack:
+        boots = []
+        for number, lane in enumerate(lanes, start=1):
+            output = options.output if number == 1 else options.output / f"guest-{number}"
+            own = dataclasses.replace(options, output=output)
+            config = _twin_with_data(spec, own, contents)
+            boots.append((own, lane, stack.enter_context(booting(config, tell=lane.doing))))
+            if boots[0][2].kvm:
+                break
+        service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
+        twins = []
+        for own, lane, boot in boots:
+            twin = boot.up()
+            twin.create_pod(service.manifest)
+            lane.doing("starting the scoring service" + ("" if twin.kvm else " (emulated: a minute or two)"))
+            twins.append((own, twin))
+        for _, twin in twins:
+            twin.wait_ready(service.name, timeout_s=READY_TIMEOUT_S)
+        yield [TwinTarget(spec, own, twin, contents) for own, twin in twins]
+
+
+def _twin_with_data(spec: Spec, options: TwinOptions, contents: Path) -> TwinConfig:
     size = max(
         _MIN_VOLUME_BYTES, 2 * sum(file.stat().st_size for file in contents.rglob("*") if file.is_file())
     )
@@ -71,20 +108,15 @@ def twin_target(spec: Spec, options: TwinOptions, progress: Progress) -> Iterato
         volumes.append(
             VolumeRequest(claim=workloads.OTHER_CLAIM, limits=spec.volume, size_bytes=_MIN_VOLUME_BYTES)
         )
-    config = TwinConfig(
+    return TwinConfig(
         output=options.output,
         cache=options.cache / "twin",
         volumes=volumes,
         published_ports=(HP_PORT, CONTROLLER_PORT, LP_PORT),
         kvm=options.kvm,
+        kernel=options.kernel,
         memory_mib=options.memory_mib,
     )
-    with running(config, tell=progress.doing) as twin:
-        service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
-        twin.create_pod(service.manifest)
-        progress.doing("starting the scoring service" + ("" if twin.kvm else " (emulated: about a minute)"))
-        twin.wait_ready(service.name, timeout_s=READY_TIMEOUT_S)
-        yield TwinTarget(spec, options, twin, contents)
 
 
 def bare_twin(spec: Spec, options: TwinOptions) -> TwinConfig:
@@ -97,6 +129,7 @@ def bare_twin(spec: Spec, options: TwinOptions) -> TwinConfig:
         ],
         published_ports=(CONTROLLER_PORT,),
         kvm=options.kvm,
+        kernel=options.kernel,
         memory_mib=options.memory_mib,
     )
 
@@ -150,17 +183,17 @@ class TwinTarget:
         present = {service.name: service}
         progress.doing("starting the pods of this scenario")
         try:
-            for workload in self._arm(planned):
-                present[workload.name] = workload
-                self.twin.create_pod(workload.manifest)
-            self._wait_for_arm(present)
-            restarts_before = self._restarts(present)
+            arm = self._arm(planned)
+            present |= {workload.name: workload for workload in arm}
+            self._start_arm(arm)
+            restarts_before = {name: restarts_of(self.twin.pod(name)) for name in present}
             return self._measure(planned, present, restarts_before, notes, progress)
         finally:
             progress.doing("stopping the pods of this scenario")
             for name in (workloads.LP_POD, workloads.CONTROLLER_POD):
                 if name in present:
                     self.twin.delete_pod(name)
+            self.twin.collect()
 
     def _arm(self, planned: PlannedRun) -> list[workloads.Workload]:
         controller = self.node.controller(planned.scenario.policy)
@@ -174,27 +207,15 @@ class TwinTarget:
             )
         return arm
 
-    def _wait_for_arm(self, present: Mapping[str, workloads.Workload]) -> None:
-        if workloads.CONTROLLER_POD in present:
-            self.twin.wait_ready(workloads.CONTROLLER_POD, timeout_s=READY_TIMEOUT_S)
-        if workloads.LP_POD not in present:
-            return
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while self._lp_bytes() < _LP_FLOWING_BYTES:
-            pod = self.twin.pod(workloads.LP_POD)
-            if pod is None or _phase(pod) in ("Failed", "Succeeded") or time.monotonic() > deadline:
-                raise TwinError(
-                    "the batch job does no I/O\n" + self.twin.log(workloads.LP_POD, tail_lines=15)
-                )
-            time.sleep(0.5)
-
-    def _lp_bytes(self) -> int:
-        sample = self.twin.latest_sample()
-        if sample is None:
-            return 0
-        pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", sample["pods"])
-        io = pods.get(workloads.LP_POD, {}).get("io", {})
-        return sum(counters["rbytes"] + counters["wbytes"] for counters in io.values())
+    def _start_arm(self, arm: Sequence[workloads.Workload]) -> None:
+        """Start the scenario's pods, one after the other: what one reads must not delay another."""
+        for workload in arm:
+            self.twin.create_pod(workload.manifest)
+            if workload.name != workloads.LP_POD:
+                self.twin.wait_ready(workload.name, timeout_s=READY_TIMEOUT_S)
+            elif self.twin.wait_moved(workload.name, _LP_FLOWING_BYTES, timeout_s=READY_TIMEOUT_S) is None:
+                log = self.twin.log(workload.name, tail_lines=15)
+                raise TwinError(f"the batch job does no I/O\n{log}")
 
     def _measure(
         self,
@@ -204,18 +225,9 @@ class TwinTarget:
         notes: list[str],
         progress: Progress,
     ) -> RunRecord:
-        first_sample = self.twin.sample_count()
-        offset_s = self.twin.clock_offset_s()
-        started_unix_s, started_s = time.time(), time.monotonic()
         total_s = self._spec.warmup_s + self._spec.duration_s
-
-        def show(load: LoadProgress) -> None:
-            self.twin.guest.check()
-            progress.within_run(min(time.monotonic() - started_s, total_s), total_s)
-
-        progress.doing("measuring")
         plan = Plan(
-            url=self.twin.url(HP_PORT) + "/score",
+            url=f"http://127.0.0.1:{HP_PORT}/score",
             rate_rps=self._spec.rate_rps,
             duration_s=self._spec.duration_s,
             warmup_s=self._spec.warmup_s,
@@ -224,16 +236,29 @@ class TwinTarget:
             ids_max=self.ids_max,
             timeout_s=_TIMEOUT_S,
         )
-        load_began_s, load = time.monotonic(), generate(plan, on_progress=show).to_json()
-        time.sleep(1.0)  # the sample that closes the window
-        samples = self.twin.samples_since(first_sample)
-        window_start_s = load_began_s + self._spec.warmup_s - offset_s
+        progress.doing("measuring")
+        started_unix_s, started_s = time.time(), time.monotonic()
+        with HostWatch() as watch:
+            measured = self.twin.load(
+                {**asdict(plan), "arrivals": plan.arrivals.value},
+                scrape=(HP_PORT, LP_PORT, CONTROLLER_PORT) if self._options.scrape else (),
+                tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
+            )
+        host_s = time.monotonic() - started_s
+        after = {name: self.twin.pod(name) for name in present}
+        window_start_s = cast(float, measured["window_start_s"])
+        if self._options.scrape:
+            # By the guest's clock from when the run began by the host's: within a run rates are the node's.
+            pages = cast("Sequence[Mapping[str, float]]", measured["pages"])
+            zero_s = window_start_s - self._spec.warmup_s - started_unix_s
+            kept = [{**page, "unix_s": page["t_s"] - zero_s} for page in pages]
+            keep_pages(self._options.output, Path(planned.file_name).stem, kept)
         pods = {
             name: {
-                "qos_class": _status_text(self.twin.pod(name), "qosClass"),
+                "qos_class": _status_text(after[name], "qosClass"),
                 "priority": _labels(workload.manifest).get("drcio.io/priority"),
                 "role": workload.role,
-                "restarts": self._restarts({name: workload})[name] - restarts_before[name],
+                "restarts": restarts_of(after[name]) - restarts_before[name],
             }
             for name, workload in present.items()
         }
@@ -249,14 +274,21 @@ class TwinTarget:
             "warmup_s": self._spec.warmup_s,
             "duration_s": self._spec.duration_s,
             "interrupted": False,
-            "notes": notes,
+            "notes": [*notes, *_host_file_notes(measured)],
             "environment": self._environment,
+            "clock": self.twin.clock,
+            "host": [
+                {"t_s": round(seen.t_s - started_s - self._spec.warmup_s, 3), **dump_cpu(seen)}
+                for seen in (watch.seen if self.twin.clock == "real" else ())
+            ],
             "devices": {"hp": [devices[workloads.DATA_CLAIM]], "lp": [devices[lp_claim]]},
             "pods": pods,
             "lp_summary": self._stop_lp(present),
-            "load": load,
+            "cost": {"guest_s": measured["guest_s"], "host_s": host_s},
+            "load": measured["record"],
             "samples": [
-                {**sample, "t_s": round(cast(float, sample["t_s"]) - window_start_s, 3)} for sample in samples
+                {**sample, "t_s": round(cast(float, sample["t_s"]) - window_start_s, 3)}
+                for sample in cast("Sequence[JsonObject]", measured["samples"])
             ],
         }
         return load_run(Field(document, "", "the run just made", "this is a defect of the twin target"))
@@ -266,6 +298,7 @@ class TwinTarget:
         if workloads.LP_POD not in present:
             return None
         self.twin.delete_pod(workloads.LP_POD)
+        self.twin.collect()
         logs = (self._options.output / PODS_FOLDER).glob(f"*_{workloads.LP_POD}_*/*/*.log")
         newest = max(logs, key=lambda path: path.stat().st_mtime_ns, default=None)
         for line in reversed(newest.read_text(errors="replace").splitlines() if newest else []):
@@ -275,15 +308,6 @@ class TwinTarget:
                     return cast(JsonObject, summary)
         return None
 
-    def _restarts(self, present: Mapping[str, workloads.Workload]) -> dict[str, int]:
-        counts = {}
-        for name in present:
-            status = cast(
-                "Mapping[str, Sequence[Mapping[str, int]]]", (self.twin.pod(name) or {}).get("status", {})
-            )
-            counts[name] = sum(entry.get("restartCount", 0) for entry in status.get("containerStatuses", ()))
-        return counts
-
     def _describe(self) -> JsonObject:
         guest = self.twin.environment()
         ready = self._service_detail()
@@ -291,8 +315,11 @@ class TwinTarget:
             "commit": _commit(),
             "target": "twin",
             "accelerator": self.twin.accelerator,
+            "clock": self.twin.clock,
+            "instructions_per_s": None if self.twin.kvm else INSTRUCTIONS_PER_S,
             "cpus": guest["cpus"],
             "kernel": guest["kernel"],
+            "boots": self.twin.guest.boots,
             "volume": {"iops": self._spec.volume.iops, "mib_s": self._spec.volume.mib_s},
             "volume_in_memory": self.twin.volume_in_memory,
             "scheduler": guest["scheduler"],
@@ -303,8 +330,15 @@ class TwinTarget:
 
     def _service_detail(self) -> Mapping[str, JsonValue]:
         return cast(
-            "Mapping[str, JsonValue]", httpx.get(self.twin.url(HP_PORT) + "/readyz", timeout=30).json()
+            "Mapping[str, JsonValue]",
+            httpx.get(self.twin.url(HP_PORT) + "/readyz", timeout=READY_TIMEOUT_S).json(),
         )
+
+
+def _host_file_notes(measured: JsonObject) -> list[str]:
+    """Tell that the window waited for the host, which it must not."""
+    count = measured["host_file_requests"]
+    return [f"{count} requests for the host's files within the load"] if count else []
 
 
 def _ids_max(contents: Path) -> int:
@@ -324,10 +358,6 @@ def _commit() -> str:
 
 def _labels(manifest: JsonObject) -> Mapping[str, str]:
     return cast("Mapping[str, Mapping[str, Mapping[str, str]]]", manifest)["metadata"].get("labels", {})
-
-
-def _phase(pod: JsonObject) -> str:
-    return _status_text(pod, "phase")
 
 
 def _status_text(pod: JsonObject | None, key: str) -> str:

@@ -1,4 +1,4 @@
-"""The guest's one command: network, volumes, Pod API, kubelet, sampler and control channel.
+"""The guest's one command: network, volumes, Pod API, kubelet, load generator and control channel.
 
 Started by `experiments.twin.session` inside the guest, as root, on the machine's own file system.
 """
@@ -6,12 +6,14 @@ Started by `experiments.twin.session` inside the guest, as root, on the machine'
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import logging
 import os
 import platform
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.kube.pod import QosClass
@@ -29,18 +32,20 @@ from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.twin import blockdevice
-from experiments.twin.control import ControlServer
+from experiments.twin.control import ControlServer, Handler
 from experiments.twin.kubelet import Kubelet, KubeletConfig, admission
 from experiments.twin.kubelet import running as kubelet_running
 from experiments.twin.kubelet.cgroups import pod_slice
-from experiments.twin.layout import API_PORT, CONTROL_PORT, NODE_NAME, RESULTS_MOUNT
+from experiments.twin.layout import API_PORT, CONTROL_PORT, NODE_NAME, PODS_STATE, RESULTS_MOUNT
 from experiments.twin.sampler import CGROUP_ROOT, SYS_ROOT, Sampler
+from experiments.twin.waits import await_bytes, await_pod
+from experiments.twin.window import IdleTime, LoadGenerator, Window
 
 _STATE = Path("/run/twin")
 _ADDRESS = "10.0.2.15/24"  # QEMU's user network: guest .15, gateway .2
 _GATEWAY = "10.0.2.2"
 _IDLE_TIMEOUT_S = 60.0
-_EMULATED_PATIENCE = 20.0
+_SOUGHT_EVERY_S = 0.1
 _OPEN_FILES = 1 << 20
 """What containerd's unit gives containers; a service must not meet another limit here."""
 
@@ -51,6 +56,7 @@ def main() -> int:
     options = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="twin %(levelname)s %(message)s", stream=sys.stderr)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    PODS_STATE.mkdir(parents=True)
     _bring_up_network()
     volumes = blockdevice.start(options.volume_server, options.volume)
     devices = volumes.names
@@ -63,30 +69,84 @@ def main() -> int:
     kubelet = Kubelet(store, _kubelet_config(mounts))
     api = PodApiServer(store, ApiOptions(read_log=kubelet.read_log), host="0.0.0.0", port=API_PORT)  # noqa: S104 - reached through the user network's one forwarded port
     sampler = Sampler(pods=lambda: _pod_folders(store), devices=numbers, controller=_controller_status)
-    control = ControlServer(
-        {
-            "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
-            "GET /samples": lambda query: _samples(sampler, int(query.get("since", "0"))),
-            "GET /environment": lambda _: _environment(devices),
-            "GET /knobs": lambda _: knobs(list(devices.values())),
-            "POST /volume": lambda query: {"answer": volumes.ask(query["command"])},
-            "POST /quiesce": lambda _: _quiesce(list(devices.values())),
-        },
-        host="0.0.0.0",  # noqa: S104 - as above
-        port=CONTROL_PORT,
-    )
+    load = LoadGenerator()
+    idle = IdleTime(virtual=options.virtual_time)
+    handlers: dict[str, Handler] = {
+        **_looks(sampler, devices),
+        **_waits(store, idle),
+        **_measuring(store, load, Window(sampler, load, idle)),
+        "POST /volume": lambda arguments: {"answer": volumes.ask(cast(str, arguments["command"]))},
+        "POST /quiesce": lambda _: _quiesce(mounts, devices),
+        "POST /collect": lambda _: _collect(store),
+    }
+    control = ControlServer(handlers, host="0.0.0.0", port=CONTROL_PORT)  # noqa: S104 - as above
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with kubelet_running(kubelet):
         control.start()
-        sampler.start()
         api.up()
         log.info("event=up volumes=%s", ",".join(mounts))
         stop.wait()
         api.down()
-        sampler.stop()
         control.stop()
     return 0
+
+
+def _looks(sampler: Sampler, devices: Mapping[str, str]) -> dict[str, Handler]:
+    return {
+        "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
+        "GET /sample": lambda _: sampler.sample(),
+        "GET /environment": lambda _: _environment(devices),
+        "GET /knobs": lambda _: knobs(list(devices.values())),
+    }
+
+
+def _waits(store: PodStore, idle: IdleTime) -> dict[str, Handler]:
+    def wait(arguments: JsonObject) -> JsonObject:
+        with idle.executed():  # quicker than idling, and exact
+            time.sleep(cast(float, arguments["seconds"]))
+        return {"monotonic_s": time.monotonic()}
+
+    def exact(arguments: JsonObject) -> JsonObject:
+        idle.execute(on=arguments["on"] is True)
+        return {}
+
+    def pod(arguments: JsonObject) -> JsonObject:
+        return await_pod(
+            store,
+            cast(str, arguments["name"]),
+            cast(str, arguments["state"]),
+            cast("float | None", arguments["timeout_s"]),
+        )
+
+    def moved(arguments: JsonObject) -> JsonObject:
+        return await_bytes(
+            store,
+            cast(str, arguments["name"]),
+            lambda name: _pod_folders(store).get(name),
+            cast(int, arguments["bytes"]),
+        )
+
+    return {"POST /exact": exact, "POST /wait": wait, "POST /await-pod": pod, "POST /await-bytes": moved}
+
+
+def _measuring(store: PodStore, load: LoadGenerator, window: Window) -> dict[str, Handler]:
+    def record(arguments: JsonObject) -> JsonObject:
+        seconds, pods = cast(float, arguments["seconds"]), cast("list[str]", arguments["until_ended"])
+        with window.observed() as samples:
+            deadline_s = time.monotonic() + seconds
+            over = [await_pod(store, pod, "ended", deadline_s - time.monotonic())["over"] for pod in pods]
+            if not pods:
+                time.sleep(seconds)
+        return {"samples": samples, "over": all(over)}
+
+    return {
+        "POST /load": lambda arguments: window.run(
+            cast(JsonObject, arguments["plan"]), cast("list[int]", arguments["scrape"])
+        ),
+        "POST /stream": load.ask,
+        "POST /record": record,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         help="serve this volume and mount it for this claim; the first one is every claim's default",
     )
     parser.add_argument("--volume-server", type=Path, required=True, help="program that serves the volumes")
+    parser.add_argument(
+        "--virtual-time",
+        action="store_true",
+        help="the guest's clock counts instructions: execute idle time while something is measured",
+    )
     return parser
 
 
@@ -127,9 +192,9 @@ def _kubelet_config(mounts: Mapping[str, Path]) -> KubeletConfig:
     return KubeletConfig(
         node_name=NODE_NAME,
         state_dir=_STATE / "kubelet",
-        log_dir=RESULTS_MOUNT,
+        log_dir=PODS_STATE,
         claims=mounts,
-        results_dir=RESULTS_MOUNT,
+        results_dir=PODS_STATE,
         base_env={
             "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PYTHONUNBUFFERED": "1",
@@ -140,7 +205,6 @@ def _kubelet_config(mounts: Mapping[str, Path]) -> KubeletConfig:
         ),
         node_cpus=os.cpu_count() or 1,
         node_memory_bytes=memory_pages * os.sysconf("SC_PAGE_SIZE"),
-        probe_patience=_EMULATED_PATIENCE,
     )
 
 
@@ -164,11 +228,6 @@ def _controller_status() -> JsonObject | None:
         return None  # not there, or it ended in the middle of its answer
 
 
-def _samples(sampler: Sampler, since: int) -> JsonObject:
-    count, samples = sampler.since(since)
-    return {"count": count, "samples": samples}
-
-
 def _environment(devices: Mapping[str, str]) -> JsonObject:
     (device, *_) = devices.values()
     return {
@@ -183,16 +242,51 @@ def _environment(devices: Mapping[str, str]) -> JsonObject:
     }
 
 
-def _quiesce(devices: list[str]) -> JsonObject:
-    """Write back, drop caches, wait for empty queues."""
+def _quiesce(mounts: Mapping[str, Path], devices: Mapping[str, str]) -> JsonObject:
+    """Write back, drop what is cached of the volumes' files, wait for empty queues.
+
+    Of the volumes only: dropping all caches would have programs read from the host once more.
+    """
     os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
+    for mount in mounts.values():
+        for file in mount.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                with contextlib.suppress(FileNotFoundError):
+                    _drop_pages(file)
     deadline = time.monotonic() + _IDLE_TIMEOUT_S
-    while any(_in_flight(device) for device in devices):
+    while any(_in_flight(device) for device in devices.values()):
         if time.monotonic() > deadline:
-            raise OSError(f"a device of {', '.join(devices)} was still busy after {_IDLE_TIMEOUT_S:.0f} s")
-        time.sleep(0.1)
+            raise OSError(
+                f"a device of {', '.join(devices.values())} was still busy after {_IDLE_TIMEOUT_S:.0f} s"
+            )
+        time.sleep(_SOUGHT_EVERY_S)
     return {}
+
+
+def _drop_pages(file: Path) -> None:
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+def _collect(store: PodStore) -> JsonObject:
+    """Copy the pods' logs and results to the host's folder; forget results of pods that have gone."""
+    shutil.copytree(PODS_STATE, RESULTS_MOUNT, dirs_exist_ok=True, copy_function=_copied_if_new)
+    _, pods = store.all(Resource.PODS)
+    present = {text_at(pod, "metadata", "name") for pod in pods}
+    for own in PODS_STATE.glob("*/results"):
+        if own.parent.name not in present:
+            shutil.rmtree(own.parent)
+    return {}
+
+
+def _copied_if_new(source: str, target: str) -> str:
+    made, there = Path(source).stat(), Path(target)
+    if not there.exists() or there.stat().st_size != made.st_size or there.stat().st_mtime < made.st_mtime:
+        shutil.copy2(source, target)
+    return target
 
 
 def _scheduler(device: str) -> str:

@@ -62,6 +62,7 @@ def measure(*, cache: Path, output: Path, kernel: str = DEFAULT_KERNEL) -> JsonO
             volumes=images,
             shared_dirs={_RESULTS: output.resolve()},
             memory_mib=2048,
+            skips_idle=True,
         )
         with booted(config, console=output / "console.log") as guest:
             _await_end(guest)

@@ -10,5 +10,8 @@ CONTROL_PORT: Final = 6444
 NAMESPACE: Final = "drcio"
 NODE_NAME: Final = "node-twin"
 RESULTS_MOUNT: Final = Path("/run/twin/results")
+"""The host's folder, in the guest. Nothing that is measured writes here: that would wait for the host."""
+PODS_STATE: Final = Path("/run/twin/pods")
+"""In the guest's memory: logs and results of its pods, until they are collected."""
 PODS_FOLDER: Final = "pods"
 """Of the output folder; the guest has it at RESULTS_MOUNT."""

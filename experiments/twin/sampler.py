@@ -1,19 +1,23 @@
-"""Read every knob and counter of the node once a second, inside the guest.
+"""Read every knob and counter of the node, inside the guest: on demand, or once a second.
 
-The samples are `drcio.run/1` samples as plain JSON; nothing is concluded here. Runs emulated, so
-it opens few files and parses only what it keeps.
+The samples are `drcio.run/1` samples as plain JSON; nothing is concluded here. They stay in memory.
+A sample costs CPU that a pod may want, so it opens few files and parses only what it keeps.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
+from experiments.cpustat import read_cpu
 from experiments.jsonfields import JsonObject, JsonValue
+from experiments.record import dump_cpu
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ _IO_NAMES = {"cost.wait": "cost_wait_us", "cost.usage": "cost_usage_us"}
 
 
 class Sampler:
-    """Keep samples from `start` on; `since` hands them out by index.
+    """Take a sample now, or one every `interval_s` for as long as somebody has it `recording`.
 
     `pods` gives each pod's cgroup folder by name; `controller` the controller's own account or None.
     """
@@ -47,33 +51,52 @@ class Sampler:
         self._sys_root = sys_root
         self._interval_s = interval_s
         self._samples: list[JsonObject] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._taken = threading.Condition()
 
-    def start(self) -> None:
-        self._thread.start()
+    @property
+    def count(self) -> int:
+        """Return how many samples were recorded until now: the index of the next one."""
+        return len(self._samples)
 
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+    def since(self, index: int) -> list[JsonObject]:
+        return self._samples[index:]
 
-    def since(self, index: int) -> tuple[int, list[JsonObject]]:
-        """Return the number of samples so far and those from `index` on."""
-        count = len(self._samples)
-        return count, self._samples[index:count]
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record samples from now on, until the context ends."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._record, args=(stop,), name="sampler", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
-    def _run(self) -> None:
-        # Emulated, a sample costs tens of milliseconds: it must not take them from a pod's request.
+    def wait_for_sample_after(self, t_s: float) -> None:
+        """Wait for a sample begun after a moment; not much longer than one can take to come."""
+        with self._taken:
+            self._taken.wait_for(
+                lambda: bool(self._samples) and cast(float, self._samples[-1]["t_s"]) > t_s,
+                timeout=4 * self._interval_s,
+            )
+
+    def _record(self, stop: threading.Event) -> None:
+        # A sample must not take the CPU from a request that a pod is answering.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         due = time.monotonic()
-        while not self._stop.is_set():
+        while not stop.is_set():
             try:
-                self._samples.append(self.sample())
+                sample = self.sample()
             except Exception:
                 # One look is lost, and the verdict counts it; without this all later ones would be.
                 log.exception("event=sample_failed")
+            else:
+                with self._taken:
+                    self._samples.append(sample)
+                    self._taken.notify_all()
             due = max(due + self._interval_s, time.monotonic())
-            self._stop.wait(due - time.monotonic())
+            stop.wait(due - time.monotonic())
 
     def sample(self) -> JsonObject:
         """Read everything now; `t_s` is the guest's monotonic clock."""
@@ -106,7 +129,16 @@ class Sampler:
             "model": _text(root / "io.cost.model").strip(),
             "io_max": limits,
             "controller": self._controller(),
+            "cpu": dump_cpu(read_cpu(0.0)),
         }
+
+
+def moved_bytes(folder: Path) -> int:
+    """Return what a cgroup has read and written, on all devices together."""
+    return sum(
+        int(fields.get("rbytes", "0")) + int(fields.get("wbytes", "0"))
+        for fields in keyed_lines(_text(folder / "io.stat")).values()
+    )
 
 
 def pod_counters(folder: Path) -> JsonObject | None:

@@ -31,7 +31,7 @@ TAIL_LINES = 60
 """A panic prints its reason some forty lines before its last."""
 BOOT_ATTEMPTS = 3
 """Linux 6.12 on several emulated CPUs panicked in one boot of five while it patched its own text."""
-_PANIC = "Kernel panic"
+PANIC = "Kernel panic"
 _KVM_TRIAL_S = 20.0
 """A guest with working KVM runs its first command within 3 s; one that hangs never does."""
 
@@ -51,6 +51,10 @@ class GuestConfig:
     cpus: int = 1
     memory_mib: int = 4096
     kvm: bool = False
+    skips_idle: bool = False
+    """An emulated guest that never waits for the host need not idle: its clock goes on to the next timer at
+    once. Where it does wait, the clock would run ahead; there idle time is executed (experiments.twin.idle)
+    while something is measured, and passes at the host's pace otherwise."""
     kernel_arguments: Sequence[str] = ()
 
 
@@ -164,29 +168,6 @@ def booted(config: GuestConfig, *, console: Path) -> Iterator[Guest]:
         guest.stop()
 
 
-@contextlib.contextmanager
-def booted_until(
-    config: GuestConfig, *, console: Path, ready: Callable[[], bool], timeout_s: float, what: str
-) -> Iterator[Guest]:
-    """Start the guest and yield it once it is ready; a kernel that panics before is booted again.
-
-    The console of a boot that panicked is kept beside `console`, with a number.
-    Raises `BootError` on time-out, when the guest ends otherwise, or at the last panic.
-    """
-    for attempt in range(1, BOOT_ATTEMPTS + 1):
-        with booted(config, console=console) as guest:
-            try:
-                guest.wait_until(ready, timeout_s=timeout_s, what=what)
-            except BootError as error:
-                if _PANIC not in error.console_tail or attempt == BOOT_ATTEMPTS:
-                    raise
-                console.rename(console.with_name(f"{console.stem}-panic-{attempt}{console.suffix}"))
-                continue
-            guest.boots = attempt
-            yield guest
-            return
-
-
 def kvm_boots(config: GuestConfig, *, console: Path) -> bool:
     """Tell by trying whether a guest boots with KVM here; the device file alone says nothing."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -238,7 +219,7 @@ def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_f
     (line,) = [text for text in done.stdout.splitlines() if "qemu-system" in text]
     command = [_redirected(word, saved, initramfs_fd, console) for word in shlex.split(line)]
     if not config.kvm:
-        command += _VIRTUAL_TIME
+        command += _virtual_time(skips_idle=config.skips_idle)
     for image in config.volumes:
         command += image.qemu_arguments()
     if config.forwards:
@@ -248,10 +229,14 @@ def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_f
     return command
 
 
-_VIRTUAL_TIME = (
-    *("-icount", "shift=0,sleep=off"),  # a nanosecond an instruction; idle time is skipped
-    *("-rtc", "base=utc,clock=vm"),  # QEMU's answer to `qom-get /machine rtc-time` is the guest's clock
-)
+def _virtual_time(*, skips_idle: bool) -> list[str]:
+    """Return the options for a clock that counts a nanosecond an instruction, and shows in QEMU's answers.
+
+    QEMU's answer to `qom-get /machine rtc-time` is then the guest's clock.
+    """
+    return ["-icount", f"shift=0,sleep={'off' if skips_idle else 'on'}", "-rtc", "base=utc,clock=vm"]
+
+
 _EMULATED_CPU = "max,-erms,-fsrm"
 """With those two a program copies by `rep movsb`, which is an instruction a byte to emulate and to count."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.engine.bench import Bench
 from tests.engine.programs import ROOT
 from tests.engine.stack import Outcome, Stack, Workspace

@@ -1,7 +1,7 @@
 """One booted twin for all tests here, with the scoring service ready on it.
 
-Without KVM it takes about two minutes until the first test runs, so nothing here boots another one
-that could share this.
+Without KVM it takes a minute or two until the first test runs, so nothing here boots another one that
+could share this.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ def spec_of(*arms: Scenario, **changes: object) -> Spec:
     spec = Spec(
         scenarios=arms or (scenario("contention"),),
         load_level="custom",
-        rate_rps=4.0,
-        duration_s=12.0,
+        rate_rps=20.0,
+        duration_s=8.0,
         warmup_s=2.0,
         repeats=1,
         volume=parse_volume("gp3"),

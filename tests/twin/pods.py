@@ -1,20 +1,23 @@
 """Pods that keep the volume busy, and looks at what became of them; for the tests of the controller."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from experiments import workloads
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.jsonfields import JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.layout import NAMESPACE, NODE_NAME
-from experiments.twin.session import Twin, phase_of
+from experiments.twin.podstatus import restarts_of
+from experiments.twin.session import Twin
 
 PAIR = ("urgent", "backup")
 """A high and a low priority pod, in two QoS classes."""
 
 TAKES_S = 60.0
-"""Until what the controller does can be seen, emulated and at one sample a second."""
+"""Of the guest's time: until what the controller does can be seen."""
+
+
+_LOOK_EVERY_S = 0.5
 
 
 def busy_pods(twin: Twin) -> Iterator[None]:
@@ -59,42 +62,33 @@ def in_guest(twin: Twin, script: str) -> str:
             },
         }
     )
-    eventually(
-        lambda: phase_of(twin.pod("hand") or {}) in ("Succeeded", "Failed"), 60, lambda: twin.log("hand")
-    )
-    succeeded, log = phase_of(twin.pod("hand") or {}) == "Succeeded", twin.log("hand")
+    succeeded, log = twin.wait_ended("hand", timeout_s=TAKES_S) == "Succeeded", twin.log("hand")
     twin.delete_pod("hand")
     assert succeeded, log
     return log
 
 
-def latest(twin: Twin) -> JsonObject:
-    sample = twin.latest_sample()
-    assert sample is not None, "the sampler has not begun"
-    return sample
-
-
 def weights(twin: Twin) -> dict[str, object]:
-    pods = cast("Mapping[str, Mapping[str, JsonValue]]", latest(twin)["pods"])
+    pods = cast("Mapping[str, Mapping[str, JsonValue]]", twin.sample()["pods"])
     return {name: pods[name]["io_weight"] for name in PAIR if name in pods}
 
 
-def eventually(condition: Callable[[], bool], within_s: float, what: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + within_s
+def eventually(
+    twin: Twin, condition: Callable[[], bool], what: Callable[[], object], within_s: float = TAKES_S
+) -> None:
+    """Look again and again, for so many of the guest's seconds."""
+    deadline_s = twin.now_s() + within_s
     while not condition():
-        assert time.monotonic() < deadline_s, what()
-        time.sleep(0.5)
+        assert twin.wait(_LOOK_EVERY_S) < deadline_s, what()
 
 
 def restarts(twin: Twin, name: str) -> int:
-    pod = twin.pod(name)
-    status = cast("Mapping[str, Sequence[Mapping[str, int]]]", (pod or {}).get("status") or {})
-    return sum(entry.get("restartCount", 0) for entry in status.get("containerStatuses", ()))
+    return restarts_of(twin.pod(name))
 
 
 def acts(twin: Twin) -> bool:
     found = weights(twin)
-    engine_on = "enable=1" in cast(str, latest(twin)["qos"])
+    engine_on = "enable=1" in cast(str, twin.sample()["qos"])
     urgent, backup = (cast("int | None", found.get(name)) for name in PAIR)
     # None: the file is away while io is out of a subtree_control.
     return engine_on and urgent is not None and backup is not None and urgent >= 10 * backup
@@ -105,18 +99,13 @@ def as_found(node: Node) -> bool:
 
 
 def eventually_acts(twin: Twin) -> None:
-    """Wait until a sample begun from now on shows the engine on and both weights."""
-    before = twin.sample_count()
-    eventually(
-        lambda: twin.sample_count() > before + 1 and acts(twin),
-        TAKES_S,
-        lambda: (weights(twin), latest(twin)["qos"]),
-    )
+    """Wait until the engine is on and both weights are there."""
+    eventually(twin, lambda: acts(twin), lambda: (weights(twin), twin.sample()["qos"]))
 
 
 def effects(twin: Twin) -> set[str]:
     """Return what the controller says of the pair's weights."""
-    status = cast("Mapping[str, list[Mapping[str, JsonValue]]]", latest(twin)["controller"] or {"pods": []})
+    status = cast("Mapping[str, list[Mapping[str, JsonValue]]]", twin.sample()["controller"] or {"pods": []})
     return {
         cast(str, device["effect"])
         for pod in status["pods"]
@@ -126,4 +115,4 @@ def effects(twin: Twin) -> set[str]:
 
 
 def eventually_as_found(node: Node) -> None:
-    eventually(lambda: as_found(node), 30, lambda: (node.changed_knobs(), weights(node.twin)))
+    eventually(node.twin, lambda: as_found(node), lambda: (node.changed_knobs(), weights(node.twin)), 30)

@@ -12,18 +12,16 @@ from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.workloads import CONTROLLER_POD
 from tests.twin.pods import (
     PAIR,
-    TAKES_S,
     as_found,
     effects,
     eventually,
     eventually_acts,
     eventually_as_found,
     in_guest,
-    latest,
     restarts,
 )
 
-pytestmark = [pytest.mark.twin, pytest.mark.measures, pytest.mark.usefixtures("busy_pods")]
+pytestmark = [pytest.mark.twin, pytest.mark.usefixtures("busy_pods")]
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +43,7 @@ def test_killed_controller_comes_back_and_still_puts_every_knob_back(node: Node)
     node.start_controller("drcio")
     eventually_acts(twin)
     in_guest(twin, "pkill -KILL -f bin/drcio-[c]ontroller")
-    eventually(lambda: restarts(twin, CONTROLLER_POD) == 1, TAKES_S, lambda: twin.pod(CONTROLLER_POD))
+    eventually(twin, lambda: restarts(twin, CONTROLLER_POD) == 1, lambda: twin.pod(CONTROLLER_POD))
     twin.wait_ready(CONTROLLER_POD, timeout_s=READY_TIMEOUT_S)
     eventually_acts(twin)
     twin.delete_pod(CONTROLLER_POD)
@@ -66,7 +64,7 @@ def test_bfq_weighs_and_its_scheduler_is_taken_back(node: Node) -> None:
         }
         return switched and {"default 10", "default 1000"} <= found
 
-    eventually(weighs, TAKES_S, twin.knobs)
+    eventually(twin, weighs, twin.knobs)
     twin.delete_pod(CONTROLLER_POD)
     eventually_as_found(node)
 
@@ -81,12 +79,12 @@ def test_limits_hold_low_priority_and_are_lifted(node: Node) -> None:
     twin.wait_ready(CONTROLLER_POD, timeout_s=READY_TIMEOUT_S)
 
     def limits() -> dict[str, str]:
-        found = cast("Mapping[str, str]", latest(twin)["io_max"])
+        found = cast("Mapping[str, str]", twin.sample()["io_max"])
         return {name: found[name] for name in PAIR}
 
-    eventually(lambda: "rbps=" in limits()["backup"], TAKES_S, limits)
+    eventually(twin, lambda: "rbps=" in limits()["backup"], limits)
     assert limits()["urgent"] == ""
-    assert "enable=1" not in cast(str, latest(twin)["qos"])
+    assert "enable=1" not in cast(str, twin.sample()["qos"])
     twin.delete_pod(CONTROLLER_POD)
     eventually_as_found(node)
 
@@ -99,7 +97,7 @@ def test_read_only_cgroup_tree_is_said_and_survived(node: Node) -> None:
     (mount,) = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] == "cgroup"]
     mount["readOnly"] = True
     twin.create_pod(agent.manifest)
-    eventually(lambda: effects(twin) == {"inert"}, TAKES_S, lambda: latest(twin)["controller"])
+    eventually(twin, lambda: effects(twin) == {"inert"}, lambda: twin.sample()["controller"])
     assert "Read-only file system" in twin.log(CONTROLLER_POD)
     assert as_found(node)
     assert restarts(twin, CONTROLLER_POD) == 0

@@ -1,6 +1,5 @@
 """A controller at work on a real kernel, disturbed in every way; at the end all is as it was found."""
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -14,17 +13,15 @@ from experiments.twin.session import Twin
 from experiments.workloads import CONTROLLER_POD
 from tests.twin.pods import (
     PAIR,
-    TAKES_S,
     effects,
     eventually,
     eventually_acts,
     eventually_as_found,
     in_guest,
-    latest,
     restarts,
 )
 
-pytestmark = [pytest.mark.twin, pytest.mark.measures, pytest.mark.usefixtures("busy_pods")]
+pytestmark = [pytest.mark.twin, pytest.mark.usefixtures("busy_pods")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,11 +36,11 @@ def test_weights_act_and_shares_follow(twin: Twin) -> None:
     eventually_acts(twin)
 
     def bytes_read(name: str) -> int:
-        pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", latest(twin)["pods"])
+        pods = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]", twin.sample()["pods"])
         return sum(counters["rbytes"] for counters in pods[name]["io"].values())
 
     before = {name: bytes_read(name) for name in PAIR}
-    time.sleep(10)
+    twin.wait(10)
     grown = {name: bytes_read(name) - before[name] for name in before}
     # Both saturate; without control they would share evenly, besides sitting in different QoS slices.
     assert grown["urgent"] > 5 * grown["backup"] > 0, grown
@@ -81,7 +78,7 @@ def test_knobs_changed_behind_its_back_are_put_right_and_reported(twin: Twin) ->
         log = twin.log(CONTROLLER_POD)
         return "foreign_change knob=io.cost.qos" in log and "found='10000'" in log
 
-    eventually(reported, TAKES_S, lambda: twin.log(CONTROLLER_POD)[-2000:])
+    eventually(twin, reported, lambda: twin.log(CONTROLLER_POD)[-2000:])
     eventually_acts(twin)
 
 
@@ -89,9 +86,9 @@ def test_container_that_restarts_keeps_its_pods_weight(twin: Twin) -> None:
     eventually_acts(twin)
     before = restarts(twin, "backup")
     in_guest(twin, "pkill -KILL -f [-]-name=backup")
-    eventually(lambda: restarts(twin, "backup") > before, TAKES_S, lambda: twin.pod("backup"))
+    eventually(twin, lambda: restarts(twin, "backup") > before, lambda: twin.pod("backup"))
     eventually_acts(twin)
-    eventually(lambda: effects(twin) == {"effective"}, TAKES_S, lambda: latest(twin)["controller"])
+    eventually(twin, lambda: effects(twin) == {"effective"}, lambda: twin.sample()["controller"])
 
 
 def test_device_that_vanishes_is_let_go(twin: Twin) -> None:
@@ -116,14 +113,13 @@ def test_device_that_vanishes_is_let_go(twin: Twin) -> None:
     twin.create_pod(manifest)
 
     def managed() -> bool:
-        return f"{number} enable=1" in cast(str, latest(twin)["qos"])
+        return f"{number} enable=1" in cast(str, twin.sample()["qos"])
 
-    eventually(managed, TAKES_S, lambda: (latest(twin)["qos"], twin.log("reader")))
+    eventually(twin, managed, lambda: (twin.sample()["qos"], twin.log("reader")))
     twin.delete_pod("reader")
     in_guest(twin, "rmmod null_blk")
     eventually(
         lambda: f"device_left device={number} name=nullb0 gone=True" in twin.log(CONTROLLER_POD),
-        TAKES_S,
         lambda: twin.log(CONTROLLER_POD)[-2000:],
     )
     eventually_acts(twin)

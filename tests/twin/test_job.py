@@ -1,7 +1,6 @@
 """The in-cluster Job, unchanged, as a pod of the twin: what it publishes is what the program reads."""
 
 import json
-import time
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +16,6 @@ from experiments.spec import scenario
 from experiments.study import study
 from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
 from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
-from experiments.twin.session import phase_of
 from experiments.verdict import judge
 from hp_service.manifest import PORT as HP_PORT
 from lp_batch.manifest import METRICS_PORT as LP_PORT
@@ -57,10 +55,7 @@ def test_job_publishes_what_the_program_reads(target: TwinTarget) -> None:
         workloads.pod("experiment", template, namespace=NAMESPACE, node=NODE_NAME),
     ):
         twin.create_pod(manifest)
-    deadline_s = time.monotonic() + 400
-    while phase_of(twin.pod("experiment") or {}) not in ("Succeeded", "Failed"):
-        assert time.monotonic() < deadline_s, twin.log("experiment")
-        time.sleep(1)
+    twin.wait_ended("experiment", timeout_s=400)
     log = twin.log("experiment")
     published = twin.config_map(CONFIG_MAP)
     for name in ("experiment", batch.name, controller.name):

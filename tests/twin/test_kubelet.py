@@ -1,7 +1,6 @@
 """The kubelet in a real guest: what its pods themselves see of their cgroups, mounts and end."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,8 +9,10 @@ import pytest
 from drcio_controller.kube.jsontypes import Json, JsonObject, objects_at, text_at
 from experiments.twin.errors import TwinError
 from experiments.twin.layout import NODE_NAME
-from experiments.twin.session import Twin, phase_of
+from experiments.twin.podstatus import phase_of
+from experiments.twin.session import Twin
 from tests.experiments.twin_kubelet.manifests import resources
+from tests.twin.pods import eventually
 
 pytestmark = pytest.mark.twin
 
@@ -41,13 +42,6 @@ def shell(name: str, script: str, *, volumes: Sequence[JsonObject] = (), **field
     }
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not become true in time"
-        time.sleep(0.25)
-
-
 def phase(twin: Twin, name: str) -> str:
     pod = twin.pod(name)
     return "gone" if pod is None else phase_of(pod)
@@ -67,7 +61,7 @@ def output(twin: Twin, manifest: JsonObject) -> list[str]:
     """Run a pod to its end and return what it printed."""
     name = text_at(manifest, "metadata", "name")
     twin.create_pod(manifest)
-    eventually(lambda: phase(twin, name) in ("Succeeded", "Failed"))
+    twin.wait_ended(name, timeout_s=TIMEOUT_S)
     lines = twin.log(name).splitlines()
     assert phase(twin, name) == "Succeeded", (twin.pod(name), lines)
     return lines
@@ -138,9 +132,9 @@ def test_config_map_changes_under_a_running_pod(twin: Twin) -> None:
     volume: JsonObject = {"name": "live", "configMap": {"name": "live"}}
     script = 'while [ "$(cat /mnt/deep/live/v)" != two ]; do sleep 0.2; done; echo seen'
     twin.create_pod(shell("live", script, volumes=[volume]))
-    eventually(lambda: phase(twin, "live") == "Running")
+    twin.wait_ready("live", timeout_s=TIMEOUT_S)
     twin.put_config_map("live", {"v": "two"})
-    eventually(lambda: phase(twin, "live") == "Succeeded")
+    assert twin.wait_ended("live", timeout_s=TIMEOUT_S) == "Succeeded"
 
 
 def test_readiness_by_a_command_in_the_container(twin: Twin) -> None:
@@ -156,7 +150,7 @@ def test_sigterm_comes_first_and_nothing_is_left(twin: Twin) -> None:
     )
     data: JsonObject = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     twin.create_pod(shell("polite", script, volumes=[data]))
-    eventually(lambda: "armed" in twin.log("polite"))
+    eventually(twin, lambda: "armed" in twin.log("polite"), lambda: twin.log("polite"))
     uid = text_at(seen_by_api(twin, "polite"), "metadata", "uid").replace("-", "_")
     twin.delete_pod("polite")
     check = (
@@ -168,7 +162,7 @@ def test_sigterm_comes_first_and_nothing_is_left(twin: Twin) -> None:
 def test_process_that_ignores_sigterm_and_its_children_are_killed(twin: Twin) -> None:
     script = "trap '' TERM; sleep 601 & while :; do sleep 1; done"
     twin.create_pod(shell("stubborn", script, terminationGracePeriodSeconds=1))
-    eventually(lambda: phase(twin, "stubborn") == "Running")
+    twin.wait_ready("stubborn", timeout_s=TIMEOUT_S)
     twin.delete_pod("stubborn")
     assert output(twin, shell("census", "ps ax | grep -c 'sleep 60[1]' || true")) == ["0"]
 
@@ -176,14 +170,14 @@ def test_process_that_ignores_sigterm_and_its_children_are_killed(twin: Twin) ->
 def test_container_that_takes_too_much_memory_is_oom_killed(twin: Twin) -> None:
     greedy = shell("greedy", "tail /dev/zero", resources=resources(None, {"memory": "32Mi"}))
     twin.create_pod(greedy)
-    eventually(lambda: phase(twin, "greedy") == "Failed")
+    assert twin.wait_ended("greedy", timeout_s=TIMEOUT_S) == "Failed"
     status = main_status(twin, "greedy")
     assert text_at(status, "state", "terminated", "reason") == "OOMKilled"
 
 
 def test_command_that_is_not_there_says_so(twin: Twin) -> None:
     twin.create_pod(shell("absent", "", command=["/no/such"]))
-    eventually(lambda: phase(twin, "absent") == "Failed")
+    assert twin.wait_ended("absent", timeout_s=TIMEOUT_S) == "Failed"
     status = main_status(twin, "absent")
     assert "'/no/such': No such file" in text_at(status, "state", "terminated", "message")
 

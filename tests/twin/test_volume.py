@@ -1,15 +1,14 @@
 """The volume's throttle, as fio in a pod sees it."""
 
 import json
-import time
 from typing import cast
 
 import pytest
 
-from experiments.twin.session import Twin, phase_of
+from experiments.twin.session import Twin
 from experiments.workloads import DATA_CLAIM, OTHER_CLAIM
 
-pytestmark = [pytest.mark.twin, pytest.mark.measures]
+pytestmark = pytest.mark.twin
 
 _FIO_S = 4
 
@@ -36,10 +35,7 @@ def fio(twin: Twin, *options: str, claim: str = OTHER_CLAIM) -> tuple[float, flo
             },
         }
     )
-    deadline_s = time.monotonic() + 180
-    while (pod := twin.pod("fio")) is not None and phase_of(pod) not in ("Succeeded", "Failed"):
-        assert time.monotonic() < deadline_s, twin.log("fio")
-        time.sleep(0.5)
+    twin.wait_ended("fio", timeout_s=180)
     text = twin.log("fio")
     twin.delete_pod("fio")
     (job,) = cast("list[dict[str, dict[str, float]]]", json.loads(text[text.index("{") :])["jobs"])

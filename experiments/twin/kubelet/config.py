@@ -9,7 +9,7 @@ from .restarts import CrashLoopBackOff
 
 @dataclass(frozen=True, kw_only=True)
 class KubeletConfig:
-    """Where things are on this node, and how patient to be."""
+    """Where things are on this node."""
 
     node_name: str
     node_ip: str = "127.0.0.1"
@@ -32,8 +32,6 @@ class KubeletConfig:
     working_dir: str = "/"
     node_cpus: int = 1
     node_memory_bytes: int = 1 << 30
-    probe_patience: float = 1.0
-    """Probes' time-outs and failure thresholds are multiplied by this; the machine may be emulated."""
     crash_loop: CrashLoopBackOff = field(default_factory=CrashLoopBackOff)
 
 

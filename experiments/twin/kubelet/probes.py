@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .errors import KubeletError
 from .manifest import ExecAction, HttpGet, Probe, TcpSocket
@@ -26,15 +26,6 @@ class ProbeState:
             return ProbeState(self.passing or successes >= probe.success_threshold, successes, 0)
         failures = self.failures + 1
         return ProbeState(self.passing and failures < probe.failure_threshold, 0, failures)
-
-
-def patient(probe: Probe, factor: float) -> Probe:
-    """Return the probe with longer time-outs and more failures allowed, for a slow machine."""
-    return replace(
-        probe,
-        timeout_s=max(round(probe.timeout_s * factor), 1),
-        failure_threshold=max(round(probe.failure_threshold * factor), 1),
-    )
 
 
 async def states(probe: Probe, run_command: ExecRunner) -> AsyncGenerator[ProbeState, None]:

@@ -17,7 +17,7 @@ from .config import KubeletConfig, results_of
 from .environment import ConfigMapReader, command_line, environment
 from .errors import KubeletError
 from .manifest import ContainerSpec, PodManifest, Resources, RestartPolicy
-from .probes import patient, states
+from .probes import states
 from .restarts import init_policy, restarts
 from .runtime import ContainerRuntime, Process
 from .shim import Bind
@@ -256,7 +256,6 @@ class PodWorker:
         self, record: ContainerRecord, process: Process, scope: str, unhealthy: asyncio.Event
     ) -> None:
         """Keep `record.started` and `record.ready` true to the probes."""
-        patience = self._config.probe_patience
 
         async def run_command(argv: tuple[str, ...], timeout_s: float) -> int:
             return await self._runtime.execute(
@@ -270,7 +269,7 @@ class PodWorker:
             )
 
         if record.spec.startup is not None:
-            startup = patient(record.spec.startup, patience)
+            startup = record.spec.startup
             async with contextlib.aclosing(states(startup, run_command)) as answers:
                 async for state in answers:
                     if state.passing:
@@ -284,8 +283,7 @@ class PodWorker:
             record.ready = record.spec.readiness is None
             self._report()
         if record.spec.readiness is not None:
-            readiness = patient(record.spec.readiness, patience)
-            async with contextlib.aclosing(states(readiness, run_command)) as answers:
+            async with contextlib.aclosing(states(record.spec.readiness, run_command)) as answers:
                 async for state in answers:
                     if state.passing != record.ready:
                         record.ready = state.passing

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.twin.kubelet import probes
 from experiments.twin.kubelet.manifest import ExecAction, HttpGet, Probe, TcpSocket
-from experiments.twin.kubelet.probes import ProbeState, ask, patient, states
+from experiments.twin.kubelet.probes import ProbeState, ask, states
 
 
 def probe(action: HttpGet | TcpSocket | ExecAction, *, successes: int = 1, failures: int = 3) -> Probe:
@@ -41,11 +41,6 @@ def test_thresholds(answers: Sequence[bool], passing: bool) -> None:
     for answer in answers:
         state = state.after(answer, COMMAND)
     assert state.passing is passing
-
-
-def test_patience_stretches_timeouts_and_failures_but_not_periods() -> None:
-    stretched = patient(COMMAND, 20)
-    assert (stretched.timeout_s, stretched.failure_threshold, stretched.period_s) == (20, 60, 1)
 
 
 async def _never(argv: tuple[str, ...], timeout_s: float) -> int:

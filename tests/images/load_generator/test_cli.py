@@ -34,12 +34,11 @@ def test_a_level_sets_the_rate(tmp_path: Path) -> None:
             "run",
             f"--url={stub.url}",
             "--level=high",
-            "--level-scale=0.5",
             "--duration=0.1",
             "--lag-limit=9999",
         ]
         assert main([*arguments, "--quiet", f"--output={tmp_path}"]) == 0
-    assert json.loads((tmp_path / "load.json").read_text())["plan"]["rate_rps"] == 50
+    assert json.loads((tmp_path / "load.json").read_text())["plan"]["rate_rps"] == 100
 
 
 def test_a_run_that_fell_behind_ends_with_status_4(

@@ -13,7 +13,7 @@ from experiments.jsonfields import JsonObject
 from experiments.twin import check
 from tests.twin.conftest import CACHE
 
-pytestmark = [pytest.mark.twin, pytest.mark.own_guest, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")

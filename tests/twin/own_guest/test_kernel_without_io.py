@@ -12,9 +12,9 @@ from experiments.targets.twin import TwinOptions, bare_twin
 from experiments.twin.layout import NAMESPACE, NODE_NAME
 from experiments.twin.session import running
 from tests.twin.conftest import CACHE, spec_of
-from tests.twin.pods import TAKES_S, eventually, latest, restarts
+from tests.twin.pods import eventually, restarts
 
-pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
+pytestmark = pytest.mark.twin
 
 
 def test_controller_says_that_it_is_without_effect_and_goes_on(tmp_path: Path) -> None:
@@ -26,10 +26,10 @@ def test_controller_says_that_it_is_without_effect_and_goes_on(tmp_path: Path) -
         node.start_controller("drcio")
 
         def problems() -> str:
-            status = cast("dict[str, list[str]]", latest(twin)["controller"] or {"problems": []})
+            status = cast("dict[str, list[str]]", twin.sample()["controller"] or {"problems": []})
             return "; ".join(status["problems"])
 
-        eventually(lambda: "cgroup.subtree_control[io]" in problems(), TAKES_S, problems)
+        eventually(twin, lambda: "cgroup.subtree_control[io]" in problems(), problems)
         assert restarts(twin, workloads.CONTROLLER_POD) == 0
         twin.delete_pod(workloads.CONTROLLER_POD)
         assert not node.changed_knobs()

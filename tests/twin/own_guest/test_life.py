@@ -15,7 +15,7 @@ from experiments.twin.kernel import Kernel, ensure_kernel
 from experiments.twin.vm import GuestConfig, booted
 from tests.twin.conftest import CACHE
 
-pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
+pytestmark = pytest.mark.twin
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 _OWNER = """

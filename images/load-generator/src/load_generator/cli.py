@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from load_generator.errors import LoadGeneratorError, UsageError
-from load_generator.levels import EMULATED_SCALE, LEVELS_RPS, level_rps
+from load_generator.levels import LEVELS_RPS, level_rps
 from load_generator.plan import Plan
 from load_generator.record import LoadRecord, merge, read_record
 from load_generator.run import Progress, generate
@@ -36,9 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     plan = Plan(
         url=options.url,
-        rate_rps=options.rate
-        if options.rate is not None
-        else level_rps(options.level or "low", options.level_scale),
+        rate_rps=options.rate if options.rate is not None else level_rps(options.level or "low"),
         duration_s=options.duration,
         warmup_s=options.warmup,
         seed=options.seed,
@@ -143,13 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     rate.add_argument("--rate", type=float, metavar="RPS", help="requests a second")
     levels = ", ".join(f"{name} {rps:g}" for name, rps in LEVELS_RPS.items())
     rate.add_argument("--level", choices=LEVELS_RPS, help=f"named rate: {levels} rps (default low)")
-    run.add_argument(
-        "--level-scale",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help=f"multiplies the level; {EMULATED_SCALE} for a target on emulated CPUs",
-    )
     run.add_argument("--duration", type=float, default=30.0, metavar="S", help="measured (default 30)")
     run.add_argument("--warmup", type=float, default=0.0, metavar="S", help="before it (default 0)")
     run.add_argument("--seed", type=int, default=1, help="fixes arrivals and ids (default 1)")

@@ -1,0 +1,151 @@
+"""Whether figures depend on the machine: the same runs again and again, the last time beside a busy host.
+
+What a node with a clock of its own measures must not change with the work that its host does besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.jsonfields import JsonObject
+from experiments.record import LatencySummary, RunRecord
+from experiments.run import Lane, run_side_by_side
+from experiments.spec import PlannedRun, Spec, plan_runs
+
+BOUND_SHARE: Final = 0.05
+"""How far from the undisturbed runs' median a figure may lie on a busy host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steadiness:
+    """One figure of one scenario, over the undisturbed runs and in the one beside a busy host."""
+
+    scenario: str
+    name: str
+    undisturbed_ms: tuple[float, ...]
+    busy_ms: float
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.undisturbed_ms)
+
+    @property
+    def spread_share(self) -> float:
+        """How far the undisturbed runs lie apart."""
+        return (max(self.undisturbed_ms) - min(self.undisturbed_ms)) / self.median_ms
+
+    @property
+    def change_share(self) -> float:
+        """What the busy host changed."""
+        return self.busy_ms / self.median_ms - 1
+
+    @property
+    def steady(self) -> bool:
+        """Say whether the busy host changed no more than the bound, or than one run differs from the next."""
+        return abs(self.change_share) <= max(BOUND_SHARE, self.spread_share)
+
+    def to_json(self) -> JsonObject:
+        return {
+            "scenario": self.scenario,
+            "name": self.name,
+            "undisturbed_ms": self.undisturbed_ms,
+            "busy_ms": self.busy_ms,
+            "spread_share": self.spread_share,
+            "change_share": self.change_share,
+            "steady": self.steady,
+        }
+
+
+def same_runs(spec: Spec) -> tuple[PlannedRun, ...]:
+    """Plan the spec's repeats and one more, all with the very same requests."""
+    planned = plan_runs(dataclasses.replace(spec, repeats=spec.repeats + 1))
+    return tuple(dataclasses.replace(run, load_seed=spec.seed) for run in planned)
+
+
+def run_steady(
+    planned: Sequence[PlannedRun], lanes: Sequence[Lane], output: Path, *, busy_repeat: int
+) -> list[RunRecord]:
+    """Make the runs, those of `busy_repeat` last and beside one busy process for each of the host's CPUs."""
+    records = run_side_by_side([run for run in planned if run.repeat != busy_repeat], lanes, output)
+    with busy_host():
+        records += run_side_by_side([run for run in planned if run.repeat == busy_repeat], lanes, output)
+    return records
+
+
+@contextlib.contextmanager
+def busy_host() -> Iterator[list[int]]:
+    """Keep every CPU of this machine busy for as long as the context lasts; yields who does."""
+    busy = []
+    with contextlib.ExitStack() as stack:
+        for _ in os.sched_getaffinity(0):
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-I", "-S", "-c", "while True: pass"]
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            busy.append(process.pid)
+        yield busy
+
+
+def steadiness(records: Sequence[RunRecord], *, busy_repeat: int) -> list[Steadiness]:
+    """Set each scenario's percentiles of the undisturbed runs against those of the busy one."""
+    found = []
+    for scenario in dict.fromkeys(record.scenario for record in records):
+        runs = [record for record in records if record.scenario == scenario]
+        busy = next(_percentiles(record) for record in runs if record.repeat == busy_repeat)
+        others = [_percentiles(record) for record in runs if record.repeat != busy_repeat]
+        found += [
+            Steadiness(
+                scenario=scenario,
+                name=name,
+                undisturbed_ms=tuple(figures[name] for figures in others),
+                busy_ms=busy_ms,
+            )
+            for name, busy_ms in busy.items()
+            if all(name in figures for figures in others)
+        ]
+    return found
+
+
+def _percentiles(record: RunRecord) -> Mapping[str, float]:
+    named: list[tuple[str, LatencySummary]] = [("request", record.load.latency)]
+    if (fetch := record.load.timings.get("fetch")) is not None:
+        named.append(("fetch", fetch))
+    return {
+        f"{label} {name}": value
+        for label, summary in named
+        for name, value in (("p50", summary.p50_ms), ("p95", summary.p95_ms), ("p99", summary.p99_ms))
+        if value is not None
+    }
+
+
+def print_steadiness(console: Console, figures: Sequence[Steadiness]) -> None:
+    """Print one line a figure."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("scenario", "figure"):
+        table.add_column(name)
+    for name in ("undisturbed, ms", "apart", "busy host, ms", "change", "steady"):
+        table.add_column(name, justify="right")
+    for figure in figures:
+        table.add_row(
+            figure.scenario,
+            figure.name,
+            " ".join(f"{value:.2f}" for value in figure.undisturbed_ms),
+            f"{figure.spread_share:.1%}",
+            f"{figure.busy_ms:.2f}",
+            f"{figure.change_share:+.1%}",
+            "yes" if figure.steady else "NO",
+        )
+    console.print(table)
