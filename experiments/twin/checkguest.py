@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from experiments.jsonfields import JsonObject
+from experiments.jsonfields import JsonObject, JsonValue
 from experiments.twin import blockdevice
 from experiments.twin.blockdevice import BlockDevices
 
@@ -48,13 +48,11 @@ def main() -> int:
         devices = blockdevice.start(options.volume_server, options.volume)
         _run(_probe(devices, ("--rw=randrw", "--bs=4k", "--iodepth=4"), seconds=0.2))  # fio's own pages
     begun_s = time.monotonic()
-    figures: JsonObject = {
-        "device": _device(devices),
-        "volume": _volume(devices),
-        "controls": _controls(devices),
-        "protection": _protection(devices),
-        "shares": _shares(devices),
-    }
+    figures: dict[str, JsonValue] = {}
+    for part in (_device, _volume, _controls, _protection, _shares):
+        name = part.__name__.removeprefix("_")
+        figures[name] = part(devices)
+        print(f"{time.monotonic() - begun_s:.1f} s: {name} measured", flush=True)
     figures["seconds"] = time.monotonic() - begun_s
     options.output.write_text(json.dumps(figures), encoding="utf-8")
     return 0
@@ -97,7 +95,7 @@ def _result(process: subprocess.Popen[str]) -> JsonObject:
     return {
         "iops": sum(side["iops"] for side in sides),
         "mib_s": sum(side["bw_bytes"] for side in sides) / (1 << 20),
-        "errors": job["total_err"],
+        "error": job["error"],
         "max_ms": max(side["clat_ns"]["max"] for side in sides) / 1e6,
         **{
             f"p{key.split('.')[0]}_ms": value / 1e6
@@ -131,7 +129,7 @@ def _device(devices: BlockDevices) -> JsonObject:
 
 def _volume(devices: BlockDevices) -> JsonObject:
     steady = f"--ramp_time={_SETTLE_S}s"
-    figures: JsonObject = {
+    figures: dict[str, JsonValue] = {
         "one_at_a_time": _run(_probe(devices, ("--rw=randread", "--bs=4k", "--iodepth=1"))),
         "small_reads": _run(_probe(devices, ("--rw=randread", "--bs=4k", "--iodepth=32", steady))),
         "large_reads": _run(_probe(devices, ("--rw=randread", "--bs=1M", "--iodepth=32", steady))),
@@ -161,7 +159,7 @@ def _controls(devices: BlockDevices) -> JsonObject:
     """What can be done to a volume while it runs."""
     one = ("--rw=randread", "--bs=4k", "--iodepth=1")
     bulk = ("--rw=randread", "--bs=1M", "--iodepth=16", f"--ramp_time={_SETTLE_S}s")
-    figures: JsonObject = {}
+    figures: dict[str, JsonValue] = {}
     devices.ask("instance mib_s=80")
     both = [_started(_probe(devices, bulk, claim=claim)) for claim in ("first", "second")]
     figures["instance"] = [_result(process) for process in both]
@@ -211,7 +209,7 @@ def _protection(devices: BlockDevices) -> JsonObject:
     number = (Path("/sys/block") / name / "dev").read_text().strip()
     scheduler = Path("/sys/block") / name / "queue" / "scheduler"
     cost_qos, cost_model = _CGROUP / "io.cost.qos", _CGROUP / "io.cost.model"
-    figures: JsonObject = {}
+    figures: dict[str, JsonValue] = {}
     with _two_cgroups() as (high, low):
         figures["alone"] = {"high": _result(_started(_probe(devices, _BURSTS), high))}
         figures["none"] = _beside(devices, high, low)
@@ -239,7 +237,7 @@ def _shares(devices: BlockDevices) -> JsonObject:
     number = (Path("/sys/block") / name / "dev").read_text().strip()
     scheduler = Path("/sys/block") / name / "queue" / "scheduler"
     reads = ("--rw=randread", "--bs=64k", "--iodepth=32", f"--ramp_time={_SETTLE_S}s")
-    figures: JsonObject = {}
+    figures: dict[str, JsonValue] = {}
     with _two_cgroups() as (high, low):
         for engine in ("iocost", "bfq"):
             if engine == "bfq":
