@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +24,8 @@ from experiments.twin.blockdevice import BlockDevices
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _SETTLE_S: Final = 1
 _MEASURE_S: Final = 3
-_FIO: Final = ("fio", "--direct=1", "--ioengine=libaio", "--time_based", "--output-format=json")
+_MEMORY: Final = Path("/run/check-fio")
+_OPTIONS: Final = ("--direct=1", "--ioengine=libaio", "--output-format=json")
 _BURSTS: Final = (
     *("--rw=randread", "--bs=4k", "--iodepth=24", "--iodepth_batch_submit=24"),
     *("--iodepth_batch_complete_min=24", "--thinktime=20ms", "--thinktime_blocks=24"),
@@ -72,18 +75,42 @@ def _held_clock() -> Iterator[None]:
 # --- fio ----------------------------------------------------------------------------------------
 
 
+def _fio() -> list[str]:
+    """Return the words that run fio from memory.
+
+    From the host's file system each start would wait for the host, and the guest's clock run ahead: what
+    is to be measured side by side would miss each other.
+    """
+    loader = _MEMORY / "loader"
+    if not loader.exists():
+        _MEMORY.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(_MEMORY)], check=True)
+        program = shutil.which("fio")
+        if program is None:
+            raise SystemExit("no fio on PATH")
+        listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for path in re.findall(r"(/\S+) \(0x", listing):
+            shutil.copy(path, loader if "/ld-linux" in path else _MEMORY)
+        shutil.copy(program, _MEMORY / "fio")
+    return [str(loader), "--library-path", str(_MEMORY), str(_MEMORY / "fio")]
+
+
 def _probe(
     devices: BlockDevices, options: Sequence[str], *, seconds: float = _MEASURE_S, claim: str = "first"
 ) -> list[str]:
     target = f"--filename=/dev/{devices.names[claim]}"
-    return [*_FIO, "--name=probe", target, f"--runtime={round(seconds * 1000)}ms", *options]
+    runtime = f"--runtime={round(seconds * 1000)}ms"
+    return [*_fio(), "--name=probe", target, *_OPTIONS, "--time_based", runtime, *options]
 
 
 def _started(command: Sequence[str], cgroup: Path | None = None) -> subprocess.Popen[str]:
     """Start a command, in a cgroup from its first instruction on."""
-    if cgroup is not None:
-        command = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(cgroup), *command]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def enter() -> None:
+        if cgroup is not None:
+            (cgroup / "cgroup.procs").write_text("0")  # whoever writes
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=enter)
 
 
 def _result(process: subprocess.Popen[str]) -> JsonObject:
@@ -137,7 +164,7 @@ def _volume(devices: BlockDevices) -> JsonObject:
     }
     for name, iops, mib_s in (("both_by_bytes", 1000, 50), ("both_by_count", 700, 50)):
         devices.ask(f"modify all iops={iops} mib_s={mib_s}")
-        figures[name] = _run(_probe(devices, ("--rw=randrw", "--bs=64k", "--iodepth=32", steady)))
+        figures[name] = _run(_probe(devices, ("--rw=randrw", "--bs=64k", "--iodepth=8", steady)))
     devices.ask("modify all iops=3000 mib_s=125")
     figures["kept"] = _run(
         [
