@@ -377,7 +377,7 @@ def _dump_instance(limit: InstanceLimit) -> dict[str, str | float]:
     return {
         "type": limit.type,
         "mib_s": limit.baseline_bytes_per_s / _MIB,
-        "iops": limit.baseline_iops,
+        "iops": float(limit.baseline_iops),
         "burst_mib_s": limit.burst_bytes_per_s / _MIB,
-        "burst_iops": limit.burst_iops,
+        "burst_iops": float(limit.burst_iops),
     }
