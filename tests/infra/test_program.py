@@ -328,7 +328,13 @@ def test_controller_has_least_privilege() -> None:
     assert spec["priorityClassName"] == "system-node-critical"
     rules = one(run, "ClusterRole", "io-controller").inputs["rules"]
     assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "create", "patch"}
-    assert [rule["resources"] for rule in rules] == [["pods"], ["events"]]
+    rights = {rule["resources"][0]: rule["verbs"] for rule in rules}
+    assert rights == {
+        "pods": ["get", "list", "watch"],
+        "namespaces": ["get", "list", "watch"],
+        "nodes": ["get"],
+        "events": ["create", "patch"],
+    }
 
 
 def test_nobody_but_the_controller_has_an_api_token() -> None:
