@@ -45,6 +45,8 @@ class Cluster:
     plane: ControlPlane
     account: Account
     has_driver: bool = True
+    vpc: str = ""
+    """Where its load balancers are; empty on a cluster that is not of this account."""
     lives: dict[str, list[Life]] = field(default_factory=dict)
     """What becomes of the next pods of an app, in turn; afterwards they live as usual."""
     _told_to_stop: dict[str, float] = field(default_factory=dict)
@@ -53,7 +55,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.nodes = Nodes(self.kube, self._life_of, self._holds)
-        self.volumes = Volumes(self.kube, self.account, self.nodes.zone_of, lambda: self.has_driver)
+        self.volumes = Volumes(
+            self.kube, self.account, self.nodes.zone_of, lambda: self.has_driver, lambda: self.vpc
+        )
         self.operator = Operator(self.kube)
         self.runner = Runner(self.kube, self.nodes.ran_since)
 
@@ -83,11 +87,6 @@ class Cluster:
                 "allowVolumeExpansion": True,
             },
         )
-
-    def unfurnish(self) -> None:
-        for name in self.nodes.names:
-            self.nodes.remove(name)
-        self.kube.delete(f"/apis/storage.k8s.io/v1/storageclasses/{DEFAULT_CLASS}")
 
     def leftovers(self) -> list[str]:
         """Return what is on the API server beside its own, the furniture and Helm's definitions.
@@ -228,6 +227,8 @@ class Clusters:
     def _created(self, held: Held) -> Properties:
         cluster = self.take()
         cluster.has_driver = False
+        subnet = self.account.held[held.outputs["vpcConfig"]["subnetIds"][0]]
+        cluster.vpc = str(subnet.get("vpcId"))
         self.by_name[str(held.get("name"))] = cluster
         authority = (cluster.plane.folder / "certs" / "apiserver.crt").read_bytes()
         return {

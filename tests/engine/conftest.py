@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.engine.bench import Bench
-from tests.engine.cluster import Cluster
 from tests.engine.programs import find
 
 KEPT = Path(__file__).resolve().parents[2] / ".cache" / "engine-logs"
@@ -21,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # The Pulumi SDK leaves the event loops of its threads open (as stacks/dryrun.py knows, too).
     config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
     config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first: what shares a stack stays on one worker, and the others fill the time at the end.
+    items.sort(key=lambda item: "test_settings" not in item.nodeid)
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +43,6 @@ def bench() -> Iterator[Bench]:
                 (KEPT / log.parent.name).mkdir(parents=True, exist_ok=True)
                 shutil.copy(log, KEPT / log.parent.name)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def existing(bench: Bench) -> Cluster:
-    """A cluster that is already there."""
-    return bench.existing
 
 
 @pytest.hookimpl(wrapper=True)

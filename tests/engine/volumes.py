@@ -32,6 +32,8 @@ class Volumes:
     """A node's zone."""
     installed: Callable[[], bool] = lambda: True
     """Whether the driver is there: an add-on that goes before its volumes leaves them behind."""
+    vpc: Callable[[], str] = lambda: ""
+    """Id of the VPC that load balancers have network interfaces in."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _classes: dict[str, Object] = field(default_factory=dict)
     _claims: dict[str, Object] = field(default_factory=dict)
@@ -190,7 +192,7 @@ class Volumes:
             return
         if wanted and CLEANUP not in finalizers:
             with self.account.lock:
-                self.account.load_balancers[name] = {"service": name}
+                self.account.load_balancers[name] = {"service": name, "vpcId": self.vpc()}
             self.kube.patch(path, {"metadata": {"finalizers": [*finalizers, CLEANUP]}})
             address = {"hostname": f"{metadata['name']}.elb.{self.account.region}.amazonaws.com"}
             self.kube.patch(f"{path}/status", {"status": {"loadBalancer": {"ingress": [address]}}})

@@ -91,7 +91,3 @@ def refuse_if_used(what: str, users: Iterable[Held]) -> None:
         raise Refused(
             f"DependencyViolation: {what} has dependencies and cannot be deleted: {', '.join(names)}"
         )
-
-
-def tags_of(held: Held) -> Mapping[str, str]:
-    return dict(held.get("tags") or {})
