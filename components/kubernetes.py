@@ -25,6 +25,9 @@ ONCE_ENDED: Final = {
 """For a Job whose end is waited for, and whose failure is a result and does not fail the update: a Job has no
 condition before it ends (nor is ours suspended). The next update replaces one that failed."""
 
+BY_FORCE: Final = {"pulumi.com/patchForce": "true"}
+"""For all of our objects: fields that another manager has written become ours again."""
+
 VOLUME_LABEL: Final = "drcio.io/volume"
 """Pods with the same value share a ReadWriteOnce volume, hence a node."""
 
@@ -72,7 +75,24 @@ def in_cluster(
         depends_on=[*where.after, *after],
         delete_before_replace=True if replace_first else None,
         custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout) if timeout else None,
+        transformations=[_ours_by_force],
     )
+
+
+def _ours_by_force(
+    args: pulumi.ResourceTransformationArgs,
+) -> pulumi.ResourceTransformationResult | None:
+    """Let an update put back what somebody changed by hand, or an update that was killed has left.
+
+    Server-side apply refuses fields that another manager has written since, and every run of the provider
+    is another manager. All of these objects are ours, and what the program says of them holds.
+    """
+    metadata = args.props.get("metadata")
+    if not isinstance(metadata, k8s.meta.v1.ObjectMetaArgs):
+        return None
+    annotations = cast(Mapping[str, pulumi.Input[str]], metadata.annotations or {})
+    metadata.annotations = {**annotations, **BY_FORCE}
+    return pulumi.ResourceTransformationResult(props=args.props, opts=args.opts)
 
 
 def with_image(template: Tree, image: pulumi.Input[str]) -> Tree:

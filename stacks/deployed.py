@@ -66,6 +66,13 @@ def read_deployed(stack: str) -> Deployed:
     return deployed_of(cast(Mapping[str, Tree], _tree(value.get("outputs"))))
 
 
+def platform_is_watched(platform_stack: str) -> bool:
+    """Ask the engine whether another stack has the monitoring chart: it then says how to reach Grafana."""
+    answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": platform_stack})
+    value = _tree(answer.value) if hasattr(answer, "value") else _tree(answer)
+    return "outputs" not in value or "grafanaCommand" in _tree(value["outputs"])
+
+
 def _full_name(stack: str) -> str:
     """Return the stack's name with its organization, where the backend has any."""
     organization = pulumi.get_organization()

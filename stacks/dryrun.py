@@ -222,6 +222,8 @@ class _Cloud(mocks.Mocks):
             case "pulumi:pulumi:readStackResourceOutputs":
                 # A dry run is of a stack that is not there yet.
                 return {"outputs": {}}, []
+            case "pulumi:pulumi:readStackOutputs":
+                return {"outputs": self._other_stack(str(args.args["name"]))}, []
             case "aws:ecr/getAuthorizationToken:getAuthorizationToken":
                 return {"userName": "AWS", "password": PLACEHOLDER}, []
         raise RenderError(
@@ -265,6 +267,7 @@ class _Cloud(mocks.Mocks):
             "nodeRoleArn": f"arn:aws:iam::{ACCOUNT}:role/node",
             "nodeSubnetIds": ["subnet-0", "subnet-1"],
             "kubernetesVersion": "1.35",
+            "grafanaCommand": PLACEHOLDER,
             "images": {image: f"{registry}/{image}@sha256:{placeholder_digest(image)}" for image in images},
         }
 

@@ -7,7 +7,7 @@ import pulumi
 from components import monitoring
 from components.sharing import PlatformMark
 from stacks.changes import refuse_impossible
-from stacks.deployed import Deployed, read_deployed
+from stacks.deployed import Deployed, platform_is_watched, read_deployed
 from stacks.existing import Found, look, refuse_hopeless
 from stacks.images import resolve_images
 from stacks.outputs import outputs_of
@@ -41,8 +41,15 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
 def chart_for(settings: Settings, found: Found | None, deployed: Deployed) -> Chart:
     """Say what is to be installed for monitoring: only what neither the cluster nor its owner has."""
     own = deployed.names
-    if not settings.monitoring.enabled or settings.platform_stack:
-        return Chart(install=False)
+    if not settings.monitoring.enabled:
+        return Chart(install=False, watched=False)
+    if settings.platform_stack:
+        watched = platform_is_watched(settings.platform_stack)
+        if not watched:
+            pulumi.log.info(
+                f"stack {settings.platform_stack} has no monitoring: nothing watches this one either"
+            )
+        return Chart(install=False, watched=watched)
     if found is None:
         # Nobody to ask: as it was, or, on the first update, all of it.
         used = "monitors" in own and "monitoring-release" not in own

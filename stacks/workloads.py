@@ -46,6 +46,8 @@ class Chart:
     """Else it is off, or an operator that is there already is used."""
     make_namespace: bool = True
     """Else the namespace is there, and stays."""
+    watched: bool = True
+    """There is an operator, whosever: it takes monitors and rules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def build_workloads(
         system_namespace=settings.system_namespace,
         whole_cluster=platform.node_stack is None,
     )
-    if settings.monitoring.enabled:
+    if chart.watched:
         if monitoring is not None:
             # Their definitions come with the chart.
             monitored = monitored.then(monitoring.release)
@@ -116,11 +118,11 @@ def build_workloads(
     if parts.experiment:
         args = _experiment(settings, parts, service.url, images, platform.node_stack)
         results = Experiment("experiment", args, with_volume.then(*measured)).outputs
-        if settings.monitoring.enabled:
+        if chart.watched:
             ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
     return Workloads(
         service_url=service.url,
-        charted=chart.install or (settings.monitoring.enabled and bool(settings.platform_stack)),
+        charted=chart.install or (chart.watched and bool(settings.platform_stack)),
         grafana_password=monitoring.password if monitoring else None,
         experiment=results,
     )

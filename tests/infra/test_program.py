@@ -468,3 +468,12 @@ def test_a_stack_that_shares_forbids_to_destroy_the_platform() -> None:
     assert "pulumi destroy --stack drcio first" in policy["validations"][0]["message"]
     binding = one(run, "ValidatingAdmissionPolicyBinding")
     assert waits_for(run, one(run, "NodeGroup"), binding), "it objects until its nodes are gone"
+
+
+@pytest.mark.parametrize("overrides", [{}, SHARED])
+def test_all_objects_are_ours_whoever_wrote_to_them_meanwhile(overrides: dict[str, str]) -> None:
+    made = [item for item in testing.render("drcio", overrides).registrations if is_object(item)]
+    core = [item for item in made if "monitoring.coreos.com" not in item.type]
+    assert core
+    for item in core:
+        assert item.inputs["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", item.name
