@@ -143,6 +143,7 @@ def test_current_context_that_moved_away_is_refused_and_a_named_one_is_not() -> 
     assert keys(settings({**EXISTING, "drcio:kubeContext": "other"}), present) == ["drcio:kubeContext"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_program_asks_the_engine_for_its_own_state(monkeypatch: pytest.MonkeyPatch) -> None:
     state = state_of(render("drcio"))
     answered = dryrun._Cloud.call
@@ -156,3 +157,21 @@ def test_program_asks_the_engine_for_its_own_state(monkeypatch: pytest.MonkeyPat
     dry_run("drcio", stack_config(dryrun.ROOT, "drcio", {}))
     with pytest.raises(ConfigError, match=r"drcio:storage\.iops is 6000 and the running stack has 3000"):
         dry_run("drcio", stack_config(dryrun.ROOT, "drcio", {"drcio:storage.iops": "6000"}))
+
+
+# The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("watched", [True, False])
+def test_guest_makes_monitors_only_where_its_platform_is_watched(
+    watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dryrun._Cloud._other_stack
+
+    def other(self: dryrun._Cloud, name: str) -> dict[str, object]:
+        return {key: value for key, value in whole(self, name).items() if watched or key != "grafanaCommand"}
+
+    monkeypatch.setattr(dryrun._Cloud, "_other_stack", other)
+    run = dry_run("drcio", stack_config(dryrun.ROOT, "drcio", SHARED))
+    kinds = {item.type.rpartition(":")[2] for item in run.registrations}
+    assert ({"PodMonitor", "PrometheusRule"} <= kinds) is watched
+    assert ("grafanaCommand" in run.outputs) is watched
