@@ -30,7 +30,7 @@ test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners
 	tools/run-tests
 
 test-engine: setup-dev  ## run the Pulumi program on the real engine and a real API server
-	$(BIN)/python -m pytest tests/engine -q --durations=15 -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/engine -q --durations=15 -n 2 --dist loadscope
 
 engine:  ## fetch the programs that test-engine needs: pulumi, its Kubernetes provider, a control plane
 	tools/fetch-engine .cache/engine

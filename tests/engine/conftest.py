@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.engine.bench import Bench
 from tests.engine.programs import find
@@ -20,6 +23,18 @@ def pytest_configure(config: pytest.Config) -> None:
     # The Pulumi SDK leaves the event loops of its threads open (as stacks/dryrun.py knows, too).
     config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
     config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
+
+
+class _OneStack(LoadScopeScheduling):
+    """Tests that share a running stack stay on one worker; every other test goes where there is room."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        shared = re.search(r"test_settings\.py::\w+\[(\w+)-|(test_scenarios|test_experiment)\.py", nodeid)
+        return shared[0] if shared else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    return _OneStack(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

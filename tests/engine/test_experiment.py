@@ -24,7 +24,6 @@ def running(bench: Bench) -> Iterator[Running]:
     assert running.end() == []
 
 
-@pytest.mark.xdist_group("experiment")
 @pytest.mark.parametrize("end", ENDS)
 def test_an_experiment_that_ends_badly_is_run_again_by_the_next_update(running: Running, end: str) -> None:
     stack = running.stack

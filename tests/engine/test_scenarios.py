@@ -27,7 +27,6 @@ def running(bench: Bench) -> Iterator[Running]:
     assert running.end() == []
 
 
-@pytest.mark.xdist_group("scenarios")
 @pytest.mark.parametrize(("before", "after"), list(pairwise(ROUND)))
 def test_a_switch_in_place_measures_exactly_the_new_scenario(
     running: Running, before: str, after: str

@@ -38,11 +38,7 @@ def in_order(base: str) -> list[str]:
     return sorted(paths, key=lambda path: path in GONE_WITH)
 
 
-CASES = [
-    pytest.param(path, id=f"{base}-{path}", marks=pytest.mark.xdist_group(f"settings-{base}"))
-    for base in ("eks", "existing")
-    for path in in_order(base)
-]
+CASES = [pytest.param(path, id=f"{base}-{path}") for base in ("eks", "existing") for path in in_order(base)]
 
 
 @pytest.fixture(scope="module")
