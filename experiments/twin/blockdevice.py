@@ -63,8 +63,12 @@ def parse_guest_volume(text: str) -> GuestVolume:
 class BlockDevices:
     """The volumes while they are served."""
 
-    def __init__(self, server: subprocess.Popen[str], names: Mapping[str, str]) -> None:
+    def __init__(
+        self, server: subprocess.Popen[str], names: Mapping[str, str], serials: Mapping[str, str]
+    ) -> None:
         self._server = server
+        self.serials: Final = dict(serials)
+        """Claim -> serial, by which the server's commands name a volume."""
         self.names: Final = dict(names)
         """Claim -> name of its block device."""
 
@@ -114,7 +118,7 @@ def start(server: Path, volumes: Sequence[GuestVolume]) -> BlockDevices:
     for volume in volumes:
         _leave_alone(behind[volume.serial])
         names[volume.claim] = _as_nvme(front, volume.serial, behind[volume.serial], queues)
-    return BlockDevices(process, names)
+    return BlockDevices(process, names, {volume.claim: volume.serial for volume in volumes})
 
 
 def _server_option(volume: GuestVolume) -> str:
