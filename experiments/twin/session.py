@@ -108,10 +108,6 @@ class Twin:
         """Return the host's address of a published guest port."""
         return f"http://127.0.0.1:{self._ports[guest_port]}"
 
-    def clock_s(self) -> float:
-        """Return the guest's clock in whole seconds, without disturbing it; good for differences."""
-        return self._watch.clock_s()
-
     def close(self) -> None:
         self._calls.shutdown(wait=False, cancel_futures=True)
         self._api.close()
