@@ -119,7 +119,7 @@ STATUS = {
             "acting_since_unix_s": 700.0,
             "state": "hold",
             "state_since_unix_s": 988.0,
-            "reason": "the knee was seen a moment ago",
+            "reason": "a little below what the device can do",
             "budget_ratio": 1.05,
             "profile_iops": 3000,
             "profile_mib_s": 125.0,
@@ -147,7 +147,7 @@ def test_status_shows_for_each_device_what_it_can_do_who_has_it_and_what_is_set(
     for said in (
         "3000 IOPS, 125.0 MiB/s (configured); instance m6i.xlarge: 6000 IOPS, 149.0 MiB/s over all volumes",
         "acts      yes, by iocost, for 5 min 0 s",
-        "hold, for 12 s: the knee was seen a moment ago",
+        "hold, for 12 s: a little below what the device can do",
         "budget 1.050 of the capacity",
         "io.cost.qos: enable=1 ctrl=user",
         "managed, without I/O on a managed device: shop/idle (low)",

@@ -135,8 +135,12 @@ def test_slices_weigh_what_their_pods_weigh(rig: Rig, make_pod: Make) -> None:
         rig.tick("a", "b")
 
     burstable, besteffort = rig.node.hierarchy.slices
-    assert f"{DEVICE} 1000" in rig.node.read(f"{burstable}/io.weight")
+    # Three quarters for the protected, on this device; everywhere else the class's weight stands.
+    assert f"{DEVICE} 30\n" in rig.node.read(f"{burstable}/io.weight")
     assert f"{DEVICE} 10\n" in rig.node.read(f"{besteffort}/io.weight")
+    high = rig.node.read(f"{rig.cgroups['a']}/io.weight")
+    assert "default 1000\n" in high
+    assert f"{DEVICE} 30\n" in high
 
 
 def test_everything_is_as_found_at_the_end(node: FakeNode, make_pod: Make) -> None:
@@ -258,7 +262,8 @@ def test_iomax_policy_caps_lower_classes_together(node: FakeNode, make_pod: Make
         assert f"rbps={each} wbps={each} riops=150 wiops=150" in node.read(f"{low}/io.max")
 
 
-def test_queue_in_the_device_lowers_the_budget_and_is_told_about(rig: Rig, make_pod: Make) -> None:
+def test_queue_in_the_device_lowers_the_budget_and_is_told_about(node: FakeNode, make_pod: Make) -> None:
+    rig = Rig(node, Config(volumes=(VolumeProfile(iops=60, mib_s=4),)))
     rig.add(make_pod("a", "high"))
     rig.add(make_pod("b", "low", QosClass.BEST_EFFORT))
     for _ in range(6):

@@ -9,7 +9,7 @@ from drcio_controller.config import Config, Engine, VolumeProfile
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision, Latency, View
-from drcio_controller.policies.drcio import DrcioPolicy, cost
+from drcio_controller.policies.drcio import DrcioPolicy, work
 from drcio_controller.policies.stepwise import weights_for
 from drcio_controller.window import Flow, Window
 
@@ -42,9 +42,14 @@ def test_step_function_is_the_published_one(ratio: float, expected: tuple[int, i
     assert weights_for(ratio) == expected
 
 
-def test_volume_at_its_bandwidth_costs_all_of_it() -> None:
-    assert cost(PROFILE, 125.0, 125 * 2**20) == pytest.approx(1.02, abs=0.01)
-    assert cost(PROFILE, 3000.0, 3000 * 4096) == pytest.approx(0.5, abs=0.01)
+def test_io_costs_the_larger_of_its_two_costs_and_not_their_sum() -> None:
+    assert work(PROFILE, 500.0, 125 * 2**20) == pytest.approx(1.0)
+    assert work(PROFILE, 3000.0, 3000 * 4096) == pytest.approx(1.0)
+    assert work(PROFILE, 3000.0, 125 * 2**20) == pytest.approx(1.0)
+
+
+def test_io_that_the_device_will_split_counts_as_often() -> None:
+    assert work(VolumeProfile(iops=100, mib_s=1000), 10.0, 10 * 2**20) == pytest.approx(0.4)
 
 
 def look(
@@ -79,6 +84,7 @@ def test_queue_that_lower_classes_cause_lowers_the_budget() -> None:
     policy = DrcioPolicy(Config())
     look(policy, 1, BOTH)
 
+    look(policy, 1.5, BOTH)
     decision = look(policy, 2, BOTH, latency_ms=300)
 
     assert decision.state == "drain"
@@ -89,13 +95,22 @@ def test_queue_that_lower_classes_cause_lowers_the_budget() -> None:
 
 def test_queue_that_high_priority_causes_alone_lowers_nothing() -> None:
     policy = DrcioPolicy(Config())
-    alone = (flow("h", 1000), flow("l", 10, ios_per_s=0))
+    alone = (flow("h", 1000, ios_per_s=120), flow("l", 10, ios_per_s=0))
 
     decision = look(policy, 1, alone, latency_ms=300)
 
-    assert decision.state == "hp-alone"
-    assert decision.budget_ratio >= 1
+    assert decision.state == "idle"
+    assert decision.budget_ratio >= 0.85
     assert decision.caps == {}
+
+
+def test_io_outside_of_pods_yields_like_a_lower_class() -> None:
+    policy = DrcioPolicy(Config())
+    alone = (flow("h", 1000, ios_per_s=20), flow("l", 10, ios_per_s=0))
+
+    decisions = [look(policy, second / 2, alone) for second in range(1, 8)]
+
+    assert decisions[-1].state == "hold"
 
 
 def test_high_priority_that_is_short_of_cpu_is_reported_as_such() -> None:
@@ -116,14 +131,34 @@ def test_without_iocost_limits_on_those_who_yield_are_the_budget() -> None:
     policy = DrcioPolicy(Config(engine=Engine.IOMAX))
     look(policy, 1, BOTH, engine=Engine.IOMAX)
 
-    decision = look(policy, 2, BOTH, latency_ms=300, engine=Engine.IOMAX)
+    decision = look(policy, 2, BOTH, engine=Engine.IOMAX)
 
     assert set(decision.caps) == {"l"}
     limits = decision.caps["l"]
-    assert limits.rbps is not None
-    assert limits.rbps < PROFILE.bytes_per_s
-    assert limits.wbps is not None
-    assert limits.wbps >= PROFILE.bytes_per_s // 4
+    assert None not in (limits.rbps, limits.wbps, limits.riops, limits.wiops)
+    assert (limits.rbps or 0) + (limits.wbps or 0) < PROFILE.bytes_per_s / 2
+
+
+def test_protected_pods_weigh_what_gives_them_their_share_on_this_device_only() -> None:
+    flows = (flow("h", 1000), flow("l", 10), flow("u", None))
+
+    decision = look(DrcioPolicy(Config()), 1, flows)
+
+    (weight,) = decision.device_weights.values()
+    assert weight / (weight + 10 + 100) == pytest.approx(0.75, abs=0.2)
+    assert decision.weights == {}
+
+
+def test_pod_that_pauses_at_times_is_not_idle_in_its_next_pause() -> None:
+    policy = DrcioPolicy(Config())
+    pausing = (flow("h", 1000, ios_per_s=0), flow("l", 10))
+    states = []
+    for second in range(1, 25):
+        active = second % 4 == 0
+        states.append(look(policy, second, BOTH if active else pausing).state)
+
+    assert "open" in states[:7]
+    assert "open" not in states[9:]
 
 
 def test_limits_go_when_high_priority_is_idle() -> None:

@@ -16,8 +16,8 @@ _NODE_MOUNTS: Final = frozenset(("/", "/etc/hosts", "/etc/hostname", "/dev/termi
 
 EBS_MODEL: Final = "Amazon Elastic Block Store"
 GP3_BASELINE: Final = VolumeProfile(iops=3000, mib_s=125)
-"""What every gp3 volume has at least (EBS user guide); also where an unknown device's search starts:
-a start below the knee costs seconds of low-priority throughput, one above it costs latency."""
+"""What every gp3 volume has at least (EBS user guide); also the unit in which an unknown device is
+measured. It bounds nobody: that a device can do no more, only a queue in it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ from drcio_controller.policies.decision import Decision
 from drcio_controller.sandbox import levels_above
 from drcio_controller.weights import Member, clamp, device_weights, overhead_weights
 
+PODS_WEIGHT: Final = 300
+"""Of all pods together, against 100 for each of the slices beside them: I/O outside of pods (image pulls,
+the kubelet, system.slice) yields to them as a lower class does to the protected."""
 SUBTREE_FILE: Final = "cgroup.subtree_control"
 WEIGHT_FILE: Final = "io.weight"
 
@@ -59,7 +62,7 @@ def wanted_knobs(
         return {}
     knobs = _controllers(hierarchy, placed_outside=[placed for placed in pods if placed.overhead])
     for entry in devices:
-        knobs |= _engine(entry, pods)
+        knobs |= _engine(entry, pods, hierarchy)
     own = {cgroup: _own_weight(placed, devices) for placed in managed for cgroup in placed.cgroups}
     files = {_weight_file(entry.engine): None for entry in devices} or {WEIGHT_FILE: None}
     for file in files:
@@ -75,14 +78,21 @@ def wanted_knobs(
             Member(
                 cgroup=placed.cgroup,
                 qos=placed.pod.qos,
-                weight=own.get(placed.cgroup),
+                weight=entry.decision.device_weights.get(placed.pod.uid, own.get(placed.cgroup)),
                 active=entry.device.id in placed.active_on and not placed.overhead,
             )
             for placed in pods
         ]
-        for path, weight in device_weights(members, hierarchy, limit=_weight_limit(file)).items():
+        here = {
+            cgroup: entry.decision.device_weights[placed.pod.uid]
+            for placed in managed
+            if placed.pod.uid in entry.decision.device_weights
+            for cgroup in placed.cgroups
+        }
+        levels = device_weights(members, hierarchy, limit=_weight_limit(file))
+        for path, weight in (here | levels).items():
             knobs[Knob(f"{path}/{file}", entry.device.id)] = str(weight)
-        for path, weight in _outside_weights(hierarchy, pods, entry, own, _weight_limit(file)).items():
+        for path, weight in _outside_weights(hierarchy, pods, entry, own | here, _weight_limit(file)).items():
             knobs[Knob(f"{path}/{file}", entry.device.id)] = str(weight)
     return knobs
 
@@ -136,13 +146,15 @@ def _controllers(hierarchy: Hierarchy, *, placed_outside: Sequence[PlacedPod]) -
     }
 
 
-def _engine(entry: ManagedDevice, pods: Sequence[PlacedPod]) -> dict[Knob, str]:
+def _engine(entry: ManagedDevice, pods: Sequence[PlacedPod], hierarchy: Hierarchy) -> dict[Knob, str]:
     device = entry.device
     knobs: dict[Knob, str] = {}
     match entry.engine:
         case Engine.IOCOST:
             decision = entry.decision
-            knobs |= iocost.knobs(device.id, entry.profile, decision.budget_ratio, decision.period_us)
+            model = decision.model or iocost.CostModel.doubled(entry.profile).faster(decision.budget_ratio)
+            knobs |= iocost.knobs(device.id, model, decision.period_us)
+            knobs[Knob(f"{hierarchy.kubepods}/{WEIGHT_FILE}", device.id)] = str(PODS_WEIGHT)
         case Engine.BFQ:
             knobs |= bfq.knobs(device)
         case _:

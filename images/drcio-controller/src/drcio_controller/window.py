@@ -17,6 +17,9 @@ class Flow:
     pod: NodePod
     ios_per_s: float
     bytes_per_s: float
+    read_ios_per_s: float = 0.0
+    """Of `ios_per_s`; the rest are writes. The kernel's limits know the two directions apart."""
+    read_bytes_per_s: float = 0.0
     usage_ratio: float | None = None
     """iocost: share of the device's budget that was used."""
     wait_ratio: float | None = None
@@ -104,6 +107,8 @@ def _flow(
         pod=pod,
         ios_per_s=_grown(old.total_ios, new.total_ios) / span_s,
         bytes_per_s=_grown(old.total_bytes, new.total_bytes) / span_s,
+        read_ios_per_s=_grown(old.rios, new.rios) / span_s,
+        read_bytes_per_s=_grown(old.rbytes, new.rbytes) / span_s,
         usage_ratio=_ratio(old.cost_usage_us, new.cost_usage_us, span_s),
         wait_ratio=_ratio(old.cost_wait_us, new.cost_wait_us, span_s),
         io_stall_ratio=_stall(stalls.io_pressure, after.io_pressure, span_s),

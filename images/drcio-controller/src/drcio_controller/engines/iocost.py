@@ -8,6 +8,7 @@ the next bio on, in both directions. With vrate at 100%, `cost.usage` reads as t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId
@@ -17,47 +18,67 @@ from drcio_controller.knob import Knob
 QOS_FILE: Final = "io.cost.qos"
 MODEL_FILE: Final = "io.cost.model"
 
-PERIOD_MIN_US: Final = 10_000
-PERIOD_MAX_US: Final = 50_000
-PERIOD_TOLERANCE: Final = 1.4
-"""A period within this factor of the wanted one stays: writing `io.cost.qos` quiesces the queue."""
-
-BURST_READS: Final = 40
-"""Small reads that a cgroup with a high weight may do at once, ahead of its share."""
+TICK_US: Final = 4_000
+"""One jiffy of a kernel with HZ=250, as EKS nodes and Debian have it. iocost's timer has no finer one: a
+period between two of them runs over, and what it gave back for it is given twice."""
+PERIOD_MIN_US: Final = 3 * TICK_US
 
 IOPS_HEADROOM: Final = 2.0
-"""EBS counts bytes and I/Os in two separate buckets, iocost adds the two costs. With the true IOPS
-figure large I/O leaves a quarter of the bandwidth unused (measured: 93 of 125 MB/s); twice the figure
-uses 114 at nearly the same latency, and the budget found at run time corrects the rest."""
+"""Of the fixed model that a measured sweep found best for large I/O, `CostModel.doubled`."""
 
-MIN_BUDGET_RATIO: Final = 0.02
-MAX_BUDGET_RATIO: Final = 1000.0
-
-
-def model_value(profile: VolumeProfile, budget_ratio: float) -> str:
-    """Return the cost model in which the device can do `budget_ratio` times its profile."""
-    bytes_per_s = max(1, round(profile.bytes_per_s * budget_ratio))
-    iops = max(1, round(profile.iops * IOPS_HEADROOM * budget_ratio))
-    return (
-        "ctrl=user model=linear"
-        f" rbps={bytes_per_s} rseqiops={iops} rrandiops={iops}"
-        f" wbps={bytes_per_s} wseqiops={iops} wrandiops={iops}"
-    )
+PAGE_BYTES: Final = 4096
+UNIT_BYTES: Final = 256 << 10
+"""EBS counts an I/O of up to this size as one, and its NVMe device takes none that is larger."""
 
 
-def period_us(profile: VolumeProfile, budget_ratio: float, present_us: int) -> int:
-    """Return iocost's period for a device of about this budget, in microseconds.
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """iocost's linear model: so much for each I/O, so much for each page of 4 KiB."""
 
-    An idle cgroup that comes back may be ahead of its share by half a period (MARGIN_TARGET_PCT), so the
-    period decides whether a burst passes at once or at the budget's pace (measured with a batch job of
-    4 KiB reads on 3000 IOPS: fetch p50 10 ms at a period of 10 ms, 4 ms at 30 ms, 3.8 ms alone). It is
-    also how long low priority stays at its bare weight after a burst, so it is no longer than needed.
-    """
-    burst_s = BURST_READS / (profile.iops * IOPS_HEADROOM * budget_ratio)
-    wanted_us = min(PERIOD_MAX_US, max(PERIOD_MIN_US, round(2 * burst_s * 1e6)))
-    if wanted_us / PERIOD_TOLERANCE <= present_us <= wanted_us * PERIOD_TOLERANCE:
-        return present_us
-    return wanted_us
+    io_s: float
+    page_s: float
+
+    @classmethod
+    def of(cls, profile: VolumeProfile) -> CostModel:
+        """Return the model that is exact for I/O of one page and of one unit.
+
+        A volume's two limits are two buckets, and an I/O costs the larger of the two; the model adds.
+        In between it is therefore too dear, by as much as 1.8 at gp3's baseline (see `cost_s`).
+        """
+        page_s = max(1 / profile.iops, PAGE_BYTES / profile.bytes_per_s)
+        unit_s = max(1 / profile.iops, UNIT_BYTES / profile.bytes_per_s)
+        each_s = (unit_s - page_s) / (UNIT_BYTES // PAGE_BYTES - 1)
+        return cls(io_s=page_s - each_s, page_s=each_s)
+
+    @classmethod
+    def stated(cls, profile: VolumeProfile) -> CostModel:
+        """Return the model of the volume's two figures as they are; the kernel adds the two costs."""
+        page_s = PAGE_BYTES / profile.bytes_per_s
+        return cls(io_s=max(0.0, 1 / profile.iops - page_s), page_s=page_s)
+
+    @classmethod
+    def doubled(cls, profile: VolumeProfile) -> CostModel:
+        """Return the model of twice the volume's IOPS."""
+        page_s = PAGE_BYTES / profile.bytes_per_s
+        return cls(io_s=max(0.0, 1 / (profile.iops * IOPS_HEADROOM) - page_s), page_s=page_s)
+
+    def cost_s(self, ios: float, total_bytes: float) -> float:
+        """Return what the model charges for that."""
+        return ios * self.io_s + total_bytes / PAGE_BYTES * self.page_s
+
+    def faster(self, ratio: float) -> CostModel:
+        """Return the model of a device that does `ratio` times as much."""
+        return CostModel(self.io_s / ratio, self.page_s / ratio)
+
+    def render(self) -> str:
+        """Return the model as `io.cost.model` takes it; the kernel takes the page off an I/O's cost."""
+        bytes_per_s = max(1, min(2**63 - 1, round(PAGE_BYTES / max(self.page_s, 1e-12))))
+        iops = max(1, round(1 / (self.io_s + self.page_s)))
+        return (
+            "ctrl=user model=linear"
+            f" rbps={bytes_per_s} rseqiops={iops} rrandiops={iops}"
+            f" wbps={bytes_per_s} wseqiops={iops} wrandiops={iops}"
+        )
 
 
 def qos_value(period_us: int) -> str:
@@ -69,9 +90,9 @@ def qos_value(period_us: int) -> str:
     return f"enable=1 ctrl=user rpct=0.00 rlat={target_us} wpct=0.00 wlat={target_us} min=100.00 max=100.00"
 
 
-def knobs(device: DeviceId, profile: VolumeProfile, budget_ratio: float, period_us: int) -> dict[Knob, str]:
+def knobs(device: DeviceId, model: CostModel, period_us: int) -> dict[Knob, str]:
     """Return what turns iocost on for one device: the model first, so that it never starts wrong."""
     return {
-        Knob(MODEL_FILE, device): model_value(profile, budget_ratio),
+        Knob(MODEL_FILE, device): model.render(),
         Knob(QOS_FILE, device): qos_value(period_us),
     }

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from drcio_controller.cgroupfs.parse import Limits
 from drcio_controller.config import Engine, VolumeProfile
-from drcio_controller.engines.iocost import PERIOD_MIN_US
+from drcio_controller.engines.iocost import PERIOD_MIN_US, CostModel
 from drcio_controller.instance import InstanceLimit
 from drcio_controller.window import Window
 
@@ -82,13 +82,17 @@ class Decision:
     reason: str
     """One clause, for people."""
     budget_ratio: float = 1.0
-    """iocost: how many times its profile the device is taken for."""
+    """How many times its profile the device is taken for."""
+    model: CostModel | None = None
+    """iocost: what an I/O costs; None: that of a device of `budget_ratio` times twice its IOPS."""
     period_us: int = PERIOD_MIN_US
     """iocost: how long a cgroup's share is reckoned over."""
     caps: Mapping[str, Limits] = field(default_factory=dict)
     """io.max by pod uid."""
     weights: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, where a policy wants others than the classes'."""
+    device_weights: Mapping[str, int] = field(default_factory=dict)
+    """By pod uid: on this device alone, where a pod is to weigh something else than everywhere."""
     look_again_s: float | None = None
     """Look again earlier than at the configured interval."""
     terms: Mapping[str, float] = field(default_factory=dict)

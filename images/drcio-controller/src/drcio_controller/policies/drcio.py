@@ -2,162 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import Limits
-from drcio_controller.config import Config, Engine, VolumeProfile
-from drcio_controller.engines.iocost import IOPS_HEADROOM, PERIOD_MIN_US, period_us
-from drcio_controller.policies import knee
+from drcio_controller.config import (
+    KERNEL_DEFAULT_WEIGHT,
+    WEIGHT_MAX,
+    WEIGHT_MIN,
+    Config,
+    Engine,
+    VolumeProfile,
+)
+from drcio_controller.engines.iocost import TICK_US, UNIT_BYTES, CostModel
+from drcio_controller.policies import law as laws
 from drcio_controller.policies.decision import Decision, View
 from drcio_controller.policies.roles import split
 from drcio_controller.window import Flow, Window
 
 QUICK_LOOK_S: Final = 0.25
-"""How soon to look again while something is about to happen: the queue that a probe meets grows for
-as long as nobody looks."""
+"""How soon to look again while something is about to happen: a queue grows for as long as nobody looks."""
 
 YIELDING_MEMORY_S: Final = 1.5
 """A lower class counts as doing I/O this long after its last one: under a small budget a large I/O
 may wait longer than from one look to the next."""
 
-WRITE_FLOOR_RATIO: Final = 0.25
-"""Of the volume; no cap holds writes below it. Everybody on a shared journal waits for the slowest."""
+PAUSE_LIMIT_S: Final = 10.0
+PAUSE_MEMORY: Final = 0.98
+PAUSES_UNTIL_IDLE: Final = 2.0
+"""A protected pod that pauses for up to 10 s at times is idle after twice its longest pause, which is
+forgotten by 2% with each look at it."""
+
+NOISE: Final = 0.01
+"""Of the device: less is nobody's I/O."""
+
+OUTSIDE_LEAST: Final = 0.05
+OUTSIDE_MEMORY: Final = 0.8
+"""Of the device, what I/O outside of pods is at least; over some looks, as the device counts what ended
+and the pods what began."""
 
 CPU_BOUND_STALL: Final = 0.5
 """A pod whose tasks wait for a CPU this share of the time is slow for that reason."""
 
-EBS_UNIT_BYTES: Final = 256 << 10
-"""EBS counts an I/O of up to this size as one, and larger ones as several."""
-
-IOPS_PROMISE: Final = 0.9
-BYTES_PROMISE: Final = 0.95
-"""Of a volume's limits, what is promised for I/O below EBS's unit. The rest fills the volume's burst
-buckets. High priority's own bursts of small reads are served from the one for IOPS; at the limit they
-would wait for each other (measured: 8 ms in the device)."""
-
-_PAGE_BYTES: Final = 4096
+IOMAX_SHARE: Final = 0.45
+"""Of the capacity: io.max lets a whole slice of 100 ms go at once (Linux 6.12), and more than half of one
+does not fit into a volume's bucket beside the protected pods' I/O."""
+DIRECTION_SLACK: Final = 1.1
+"""Reads and writes each have a limit: their part of what was seen, and so much more."""
 
 
 class DrcioPolicy:
     """One device's law with its memory."""
 
-    def __init__(self, config: Config, law: knee.Law | None = None) -> None:
+    def __init__(self, config: Config, law: laws.Law | None = None) -> None:
         self._config = config
-        self._law = law or knee.Law()
-        self._state: knee.State | None = None
-        self._period_us = PERIOD_MIN_US
+        self._law = law or laws.Law()
+        self._state: laws.State | None = None
         self._protected_at_s = float("-inf")
         self._yielding_at_s = float("-inf")
+        self._pause_s = 0.0
+        self._outside_ios = 0.0
+        self._outside_bytes = 0.0
 
     def decide(self, view: View) -> Decision:
-        window = view.window
+        window, profile = view.window, view.profile
         if self._state is None:
-            self._state = knee.initial(known=view.profile_known)
+            self._state = laws.initial(self._law, known=view.profile_known)
         protected, yielding = split(window.flows)
-        if any(flow.active for flow in protected):
-            self._protected_at_s = window.end_s
-        if any(flow.active for flow in yielding):
-            self._yielding_at_s = window.end_s
-        signals = knee.Signals(
-            now_s=window.end_s,
-            span_s=window.span_s,
-            latency_ms=window.latency_ms,
-            requests=window.ios_per_s * window.span_s,
-            used=_used(view, self._state),
-            delivered=cost(view.profile, window.ios_per_s, window.bytes_per_s),
-            queued_s=_queued_s(view, self._state),
-            protected_active=window.end_s - self._protected_at_s <= self._config.idle_after_s,
-            yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
-            yielding_stall=_largest([flow.io_stall_ratio for flow in yielding]),
-            yielding_request_bytes=_request_bytes(yielding),
-            floor=self._config.floor_percent / 100,
-            promised=promised(view.profile, _request_bytes(yielding)) if view.profile_known else None,
-            missed_target=_missed_target(view, protected),
+        outside = self._sees_outside(window, profile)
+        if outside and not protected:
+            # Nobody lighter among the pods, but outside of them: who asked for more than they have is above.
+            protected, yielding = _heavy(window.flows)
+        self._note_activity(window, protected, yielding, outside=outside)
+        model = CostModel.of(profile)
+        outcome = laws.step(
+            self._state,
+            laws.Signals(
+                now_s=window.end_s,
+                span_s=window.span_s,
+                latency_s=None if window.latency_ms is None else window.latency_ms / 1000,
+                delivered=work(profile, window.ios_per_s, window.bytes_per_s),
+                queued_s=work(profile, window.in_flight, window.in_flight * window.request_bytes),
+                protected_work=_work_of(profile, protected),
+                read_s=1 / profile.iops,
+                protected_active=window.end_s - self._protected_at_s <= self._idle_after_s,
+                yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
+                mix_ratio=_mix_ratio(profile, model, yielding),
+                floor=self._config.floor_percent / 100,
+                missed_target=_missed_target(view, protected),
+            ),
+            self._law,
         )
-        outcome = knee.step(self._state, signals, self._law)
         self._state = outcome.state
-        # Of the knee and not of the budget, which falls for a moment whenever a queue is drained.
-        capacity = self._state.knee or self._state.written
-        self._period_us = period_us(view.profile, capacity, self._period_us)
-        return _decision(view, outcome, yielding, period_us=self._period_us, cpu_bound=_cpu_bound(protected))
+        return _decision(view, outcome, model, protected, yielding)
+
+    @property
+    def _idle_after_s(self) -> float:
+        return max(self._config.idle_after_s, PAUSES_UNTIL_IDLE * self._pause_s)
+
+    def _note_activity(
+        self, window: Window, protected: Sequence[Flow], yielding: Sequence[Flow], *, outside: bool
+    ) -> None:
+        if any(flow.active for flow in protected):
+            pause_s = window.end_s - self._protected_at_s
+            if pause_s < PAUSE_LIMIT_S:
+                self._pause_s = max(pause_s, self._pause_s * PAUSE_MEMORY)
+            self._protected_at_s = window.end_s
+        if any(flow.active for flow in yielding) or outside:
+            self._yielding_at_s = window.end_s
+
+    def _sees_outside(self, window: Window, profile: VolumeProfile) -> bool:
+        """Say whether somebody in no pod does I/O: then the device does more than the pods ask for."""
+        ios = window.ios_per_s - sum(flow.ios_per_s for flow in window.flows)
+        size = window.bytes_per_s - sum(flow.bytes_per_s for flow in window.flows)
+        new = 1 - OUTSIDE_MEMORY
+        self._outside_ios = OUTSIDE_MEMORY * self._outside_ios + new * ios
+        self._outside_bytes = OUTSIDE_MEMORY * self._outside_bytes + new * size
+        return work(profile, max(0.0, self._outside_ios), max(0.0, self._outside_bytes)) > OUTSIDE_LEAST
 
 
-def cost(profile: VolumeProfile, ios_per_s: float, bytes_per_s: float) -> float:
-    """Return the share of the profile that I/O takes by the linear model that iocost is given."""
-    page_s = _PAGE_BYTES / profile.bytes_per_s
-    per_io_s = max(0.0, 1 / (profile.iops * IOPS_HEADROOM) - page_s)
-    return ios_per_s * per_io_s + bytes_per_s / profile.bytes_per_s
-
-
-def promised(profile: VolumeProfile, request_bytes: float) -> float | None:
-    """Return what a volume of this profile can do of I/O of this size, in multiples of the profile.
-
-    The volume has two limits and reaches one of them; the model adds up the two costs. None without I/O.
-    """
-    if not request_bytes:
-        return None
-    if request_bytes >= EBS_UNIT_BYTES:
-        return 1.0
-    ios_per_s = min(IOPS_PROMISE * profile.iops, BYTES_PROMISE * profile.bytes_per_s / request_bytes)
-    return cost(profile, ios_per_s, ios_per_s * request_bytes)
+def work(profile: VolumeProfile, ios: float, total_bytes: float) -> float:
+    """Return how long a volume is busy with that: it has two buckets, and one of them is the shorter."""
+    units = max(ios, total_bytes / UNIT_BYTES)
+    return max(units / profile.iops, total_bytes / profile.bytes_per_s)
 
 
 def _decision(
-    view: View, outcome: knee.Outcome, yielding: Sequence[Flow], *, period_us: int, cpu_bound: bool
+    view: View,
+    outcome: laws.Outcome,
+    model: CostModel,
+    protected: Sequence[Flow],
+    yielding: Sequence[Flow],
 ) -> Decision:
     state = outcome.state
-    cap = state.cap
-    if view.engine is Engine.IOMAX and state.mode not in (knee.Mode.IDLE, knee.Mode.ALONE, knee.Mode.OPEN):
-        # Without a budget in front of everybody, limits on those who yield are the budget.
-        cap = state.written if cap is None else min(cap, state.written)
-    capped = [flow.pod.uid for flow in yielding if flow.pod.managed and cap is not None]
-    calm = state.mode is knee.Mode.HOLD and not state.suspicious
+    calm = state.mode in (laws.Mode.HOLD, laws.Mode.OPEN, laws.Mode.IDLE) and not state.queue_looks
+    held = outcome.bound and state.mode not in (laws.Mode.IDLE, laws.Mode.OPEN)
+    short_of_cpu = "; high priority is short of CPU, not of I/O" if _cpu_bound(protected) else ""
     return Decision(
         state=state.mode.value,
-        reason=outcome.reason + ("; high priority is short of CPU, not of I/O" if cpu_bound else ""),
-        budget_ratio=state.written,
-        period_us=period_us,
-        caps=dict.fromkeys(capped, _limits(view.profile, cap / len(capped))) if cap and capped else {},
+        reason=outcome.reason + short_of_cpu,
+        budget_ratio=outcome.let_in,
+        model=model.faster(outcome.budget_ratio),
+        period_us=TICK_US * max(1, round(outcome.period_s * 1e6 / TICK_US)),
+        device_weights=_device_weights(protected, yielding, outcome.protected_share),
+        caps=_caps(view.profile, yielding, outcome) if held and view.engine is Engine.IOMAX else {},
         look_again_s=None if calm else QUICK_LOOK_S,
         terms=outcome.terms,
     )
 
 
-def _limits(profile: VolumeProfile, ratio: float) -> Limits:
-    read_bytes = max(1, round(profile.bytes_per_s * ratio))
-    read_ios = max(1, round(profile.iops * ratio))
-    return Limits(
-        rbps=read_bytes,
-        wbps=max(read_bytes, round(profile.bytes_per_s * WRITE_FLOOR_RATIO)),
-        riops=read_ios,
-        wiops=max(read_ios, round(profile.iops * WRITE_FLOOR_RATIO)),
+def _work_of(profile: VolumeProfile, flows: Sequence[Flow]) -> float:
+    return work(profile, sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows))
+
+
+def _heavy(flows: Sequence[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
+    """Return the pods whose class weighs more than what nobody touched, and the others."""
+    heavy = tuple(flow for flow in flows if (flow.pod.weight or 0) > KERNEL_DEFAULT_WEIGHT)
+    return heavy, tuple(flow for flow in flows if flow not in heavy)
+
+
+def _mix_ratio(profile: VolumeProfile, model: CostModel, flows: Sequence[Flow]) -> float | None:
+    ios, size = sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows)
+    cost = work(profile, ios, size)
+    return max(1.0, model.cost_s(ios, size) / cost) if cost > 5 * NOISE else None
+
+
+def _device_weights(protected: Sequence[Flow], yielding: Sequence[Flow], share: float) -> Mapping[str, int]:
+    """Return what the protected weigh on this device, so that they have their share and no more of it."""
+    own = sum(flow.pod.weight or 0 for flow in protected)
+    others = sum(
+        KERNEL_DEFAULT_WEIGHT if flow.pod.weight is None else flow.pod.weight
+        for flow in yielding
+        if flow.active
     )
+    if not own or not others:
+        return {}
+    factor = others * share / (1 - share) / own
+    return {
+        flow.pod.uid: max(WEIGHT_MIN, min(WEIGHT_MAX, round((flow.pod.weight or 0) * factor)))
+        for flow in protected
+    }
 
 
-def _used(view: View, state: knee.State) -> float:
-    window = view.window
-    if view.engine is Engine.IOCOST and window.budget_used_ratio is not None:
-        return window.budget_used_ratio * state.written
-    ios = sum(flow.ios_per_s for flow in window.flows)
-    return cost(view.profile, ios, sum(flow.bytes_per_s for flow in window.flows))
+def _caps(profile: VolumeProfile, yielding: Sequence[Flow], outcome: laws.Outcome) -> Mapping[str, Limits]:
+    """Divide what the yielding pods may have among those who do I/O, by what each did."""
+    capacity = outcome.state.capacity or 1.0
+    ratio = max(0.1, IOMAX_SHARE * capacity - outcome.state.demand)
+    managed = [flow for flow in yielding if flow.pod.managed and flow.active]
+    works = {flow.pod.uid: max(NOISE, _work_of(profile, [flow])) for flow in managed}
+    return {
+        flow.pod.uid: _limits(profile, flow, ratio * works[flow.pod.uid] / sum(works.values()))
+        for flow in managed
+    }
 
 
-def _queued_s(view: View, state: knee.State) -> float:
-    """Return how long the device needs for what it holds, if it is like what it did before."""
-    window: Window = view.window
-    requests = float(window.in_flight)
-    work = cost(view.profile, requests, requests * window.request_bytes)
-    return work / max(0.1, state.knee or state.written)
-
-
-def _request_bytes(flows: Sequence[Flow]) -> float:
-    ios = sum(flow.ios_per_s for flow in flows)
-    return sum(flow.bytes_per_s for flow in flows) / ios if ios else 0.0
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+def _limits(profile: VolumeProfile, flow: Flow, ratio: float) -> Limits:
+    read = max(
+        flow.read_ios_per_s / max(flow.ios_per_s, 1e-9), flow.read_bytes_per_s / max(flow.bytes_per_s, 1e-9)
+    )
+    reads = min(1.0, max(0.1, DIRECTION_SLACK * read)) * ratio
+    writes = min(1.0, max(0.1, DIRECTION_SLACK * (1 - read))) * ratio
+    return Limits(
+        rbps=max(1, round(profile.bytes_per_s * reads)),
+        wbps=max(1, round(profile.bytes_per_s * writes)),
+        riops=max(1, round(profile.iops * reads)),
+        wiops=max(1, round(profile.iops * writes)),
+    )
 
 
 def _cpu_bound(protected: Sequence[Flow]) -> bool:
