@@ -147,6 +147,8 @@ def test_protected_pods_weigh_what_gives_them_their_share_on_this_device_only() 
     (weight,) = decision.device_weights.values()
     assert weight / (weight + 10 + 100) == pytest.approx(0.75, abs=0.2)
     assert decision.weights == {}
+    bfq = look(DrcioPolicy(Config()), 1, flows, engine=Engine.BFQ)
+    assert bfq.device_weights == {}  # its scheduler knows no credit that would be spent at once
 
 
 def test_pod_that_pauses_at_times_is_not_idle_in_its_next_pause() -> None:

@@ -144,7 +144,11 @@ def _decision(
         budget_ratio=outcome.let_in,
         model=model.faster(outcome.budget_ratio),
         period_us=TICK_US * max(1, round(outcome.period_s * 1e6 / TICK_US)),
-        device_weights=_device_weights(protected, yielding, outcome.protected_share),
+        device_weights=(
+            _device_weights(protected, yielding, outcome.protected_share)
+            if view.engine is Engine.IOCOST
+            else {}
+        ),
         caps=_caps(view.profile, yielding, outcome) if held and view.engine is Engine.IOMAX else {},
         look_again_s=None if calm else QUICK_LOOK_S,
         terms=outcome.terms,
