@@ -1,6 +1,6 @@
 """The experiment's command line: `python -m experiments COMMAND`.
 
-Exit status of `run`, `compare` and `report`: 0 pass, 1 fail, 3 inconclusive, 4 invalid; 2 for wrong
+Exit status of `run`, `compare`, `report` and `fuzz`: 0 pass, 1 fail, 3 inconclusive, 4 invalid; 2 for wrong
 usage or an error, 130 after Ctrl-C.
 """
 
@@ -22,6 +22,11 @@ from rich.console import Console
 from experiments.display import Display
 from experiments.errors import ExperimentError, SpecError
 from experiments.export import export_metrics
+from experiments.fuzz.arms import ARMS
+from experiments.fuzz.drive import SUMMARY_FILE, check_arms, parse_seeds, run_seeds, summarise
+from experiments.fuzz.picture import draw_fuzz
+from experiments.fuzz.table import print_fuzz
+from experiments.jsonfields import JsonObject
 from experiments.prometheus import explore, exploring
 from experiments.prometheus import twin_targets as scrape_targets
 from experiments.record import RUNS_FOLDER, read_runs
@@ -172,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     respond.set_defaults(command=_respond)
 
     _add_steady(commands)
+    _add_fuzz(commands)
 
     report = commands.add_parser("report", help="judge stored records again and rewrite the report")
     report.add_argument("directory", type=Path, metavar="DIR")
@@ -200,6 +206,27 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("directory", type=Path, metavar="DIR", help="of a run made with --prometheus")
     look.set_defaults(command=_explore)
     return parser
+
+
+def _add_fuzz(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fuzz = commands.add_parser(
+        "fuzz",
+        help="judge the law on random mixes of work, against no control and fixed knobs",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    fuzz.add_argument("--seeds", default="1-20", metavar="N-M,...", help="which mixes of the distribution")
+    fuzz.add_argument(
+        "--simulated",
+        action="store_true",
+        required=True,
+        help="on the simulated node, thousands of seeds in minutes",
+    )
+    fuzz.add_argument("--arms", default=",".join(ARMS), help="comma-separated; what to compare")
+    fuzz.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="seeds at a time")
+    fuzz.add_argument("--resume", action="store_true", help="keep the seeds that are stored already")
+    fuzz.add_argument("--output", type=Path, default=Path("results/fuzz"), metavar="DIR", help="where to")
+    fuzz.add_argument("--json", action="store_true", help="print the summary; progress goes to stderr")
+    fuzz.set_defaults(command=_fuzz)
 
 
 def _add_steady(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -476,6 +503,28 @@ def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptio
     console.print(f"pods' logs: {options.output / PODS_FOLDER}")
     console.print(f"each run's samples, and what its pods wrote to /results: {options.output / RUNS_FOLDER}")
     return 0
+
+
+def _fuzz(options: argparse.Namespace, console: Console) -> int:
+    seeds, arms = parse_seeds(options.seeds), check_arms(options.arms.split(","))
+    done = 0
+    with console.status("no seed is done yet") as status:
+
+        def count(_record: JsonObject) -> None:
+            nonlocal done
+            done += 1
+            status.update(f"{done} of {len(seeds)} seeds")
+
+        records = run_seeds(
+            seeds, arms, options.output, jobs=options.jobs, resume=options.resume, on_seed=count
+        )
+    figures, checks = summarise(records, options.output)
+    print_fuzz(console, figures, checks)
+    picture = draw_fuzz(figures, options.output / "fuzz.svg")
+    console.print(f"records: {options.output}, picture: {picture}")
+    if options.json:
+        print((options.output / SUMMARY_FILE).read_text(), end="")
+    return 0 if all(check.met for check in checks) else 1
 
 
 def _report(options: argparse.Namespace, console: Console) -> int:

@@ -1,0 +1,43 @@
+"""What is compared on each mix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from drcio_controller.config import DEFAULT_CLASSES, Config, Engine, PolicyName
+from drcio_controller.engines.iocost import CostModel
+from drcio_controller.policies.decision import Decision, DevicePolicy, View
+from drcio_controller.policies.registry import make_policy
+
+ALONE: Final = "alone"
+NONE: Final = "none"
+LAW: Final = "drcio"
+FIXED: Final = ("iomax-10", "iomax-25", "iomax-50", "iomax-75", "iocost-100", "iocost-70")
+ARMS: Final = (ALONE, NONE, LAW, *FIXED)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedCost:
+    """The classes' weights and iocost with the volume's own figures, or a part of them."""
+
+    percent: int
+
+    def decide(self, view: View) -> Decision:
+        model = CostModel.stated(view.profile).faster(self.percent / 100)
+        return Decision(state="fixed", reason=f"a model of {self.percent}% of the volume", model=model)
+
+
+def policy_of(arm: str) -> tuple[DevicePolicy | None, Engine]:
+    """Return an arm's policy, and the engine that it runs on."""
+    kind, _, percent = arm.partition("-")
+    match kind:
+        case "drcio":
+            return make_policy(Config()), Engine.IOCOST
+        case "iomax":
+            config = Config(policy=PolicyName.IOMAX, iomax_percent=int(percent), classes=DEFAULT_CLASSES)
+            return make_policy(config), Engine.NONE
+        case "iocost":
+            return FixedCost(int(percent)), Engine.IOCOST
+        case _:
+            return None, Engine.NONE
