@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from experiment_runner.manifest import APP as EXPERIMENT
+from lp_batch.manifest import APP as BATCH
 from tests.engine.programs import ROOT
 from tests.engine.running import Running
 from tests.engine.stack import Outcome, Step
@@ -84,6 +85,8 @@ class Watch:
         again = len(self._running.cluster.runner.measurements) > self._measurements
         spans = self._running.cluster.nodes.spans
         ended = {span.app for span in spans if span.ended is not None and span.ended > self._began}
+        # After a node was replaced the batch Job brings its pods back when its back-off has passed.
+        without = {EXPERIMENT, ""} | ({BATCH} if not any(step.name == BATCH for step in steps) else set())
         lost = set(self._volumes) - set(self._running.bench.account.volumes)
         return Effect(
             key=key,
@@ -92,7 +95,7 @@ class Watch:
             kind=_kind(outcome, steps),
             objects=tuple(_objects(steps)),
             restarted=tuple(
-                sorted({span.app for span in spans[self._pods :] if span.app in ended - {EXPERIMENT, ""}})
+                sorted({span.app for span in spans[self._pods :] if span.app in ended - without})
             ),
             measured_again=again,
             lost=tuple(sorted(self._volumes[handle] for handle in lost)),

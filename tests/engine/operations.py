@@ -60,7 +60,8 @@ def page(effects: Mapping[str, Effect]) -> str:
 
 def row(effect: Effect) -> str:
     """Return one setting's row."""
-    what = "; ".join(effect.objects) or effect.advice
+    gone = [f"gives up the volume of {', '.join(effect.lost)}"] if effect.lost else []
+    what = "; ".join([*effect.objects, *gone]) or effect.advice
     cells = (
         f"`{NAMESPACE}:{effect.key}`",
         f"{_short(effect.before)} to {_short(effect.after)}",

@@ -1,0 +1,21 @@
+"""docs/operations.md has a row for each declared key; what a row says is held by make test-engine."""
+
+from __future__ import annotations
+
+import re
+
+from stacks.dryrun import ROOT
+from stacks.keys import keys_of
+from stacks.settings import Settings
+
+PAGE = ROOT / "docs" / "operations.md"
+
+
+def test_every_declared_key_has_a_row_in_its_order() -> None:
+    rows = re.findall(r"^\| `drcio:([\w.]+)` \|", PAGE.read_text(), flags=re.MULTILINE)
+    assert rows == [key.path for key in keys_of(Settings)]
+
+
+def test_no_row_loses_the_volume_or_fails_half_way() -> None:
+    kinds = re.findall(r"^\| `drcio:[^|]+\|[^|]+\| \*\*([^*]+)\*\*", PAGE.read_text(), flags=re.MULTILINE)
+    assert set(kinds) <= {"in place", "replaced", "no effect", "refused"}
