@@ -106,7 +106,7 @@ class Bench:
             assert self.existing
         return self.workspace.stack(name, like, config)
 
-    def leftovers(self, within_s: float = 5.0) -> list[str]:
+    def leftovers(self, within_s: float = 30.0) -> list[str]:
         """Return everything that is there and should not be, once all stacks are destroyed.
 
         Volumes and pods take a moment to go, which nobody waits for.

@@ -230,7 +230,15 @@ class Stack:
         return self._run("destroy", fails=fails, **chosen)
 
     def cancel(self) -> None:
-        """Give up the lock of an operation that was killed, as `pulumi cancel` does."""
+        """Give up the lock of an operation that was killed, as `pulumi cancel` does.
+
+        A checkpoint that the engine was just writing is empty; the file backend keeps the one before beside
+        it.
+        """
+        checkpoint = self._workspace.folder / "state" / ".pulumi" / "stacks" / PROJECT / f"{self.name}.json"
+        before = checkpoint.with_name(f"{checkpoint.name}.bak")
+        if checkpoint.exists() and checkpoint.stat().st_size == 0 and before.exists():
+            shutil.copy(before, checkpoint)
         self._stack.cancel()
 
     def outputs(self) -> dict[str, Any]:
