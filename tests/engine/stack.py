@@ -284,15 +284,22 @@ class Stack:
 
 
 def kill_engine(stack: str) -> None:
-    """Kill the engine that works on a stack, as a machine that goes down would."""
+    """Kill the engine that works on a stack, and its plugins, as a machine that goes down would."""
+    parents: dict[int, int] = {}
+    engines: list[int] = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes().split(b"\0")
-            parent = int(status.rpartition(")")[2].split()[1])
+            pid, parent = int(folder.name), int(status.rpartition(")")[2].split()[1])
+            parents[pid] = parent
             if parent == os.getpid() and command[0].endswith(b"pulumi") and stack.encode() in command:
-                os.kill(int(folder.name), signal.SIGKILL)
+                engines.append(pid)
+    plugins = [pid for pid, parent in parents.items() if parent in engines]
+    for pid in (*engines, *plugins):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _collector(operation: str, outcome: Outcome) -> Callable[[EngineEvent], None]:
