@@ -250,7 +250,7 @@ def test_read_resource_has_the_name_that_is_looked_for() -> None:
     from stacks.testing import GIVEN_IMAGES, render
 
     run = render("drcio", {"drcio:experiment.enabled": "true", **GIVEN_IMAGES})
-    (read,) = [item for item in run.registrations if item.is_read]
+    (read,) = [item for item in run.registrations if item.type == "kubernetes:core/v1:ConfigMapPatch"]
     found = written_in({"resources": [{"urn": read.urn, "outputs": {"data": {"results.json": "{}"}}}]})
     assert found.results == "{}"
 

@@ -58,8 +58,9 @@ def test_weight_limit_and_counters_of_a_kata_pod_are_where_its_io_is(
         rig.tick("h")
 
     assert node.read(f"{overhead}/io.weight") == "default 10\n"
-    assert f"{DEVICE} 10\n" in node.read("kata_overhead/io.weight")
-    assert f"{DEVICE} 1000\n" in node.read("kubepods.slice/io.weight")
+    # In the ratio of the share that the protected have (3 to 1), and above what is in no pod (100).
+    assert f"{DEVICE} 100\n" in node.read("kata_overhead/io.weight")
+    assert f"{DEVICE} 300\n" in node.read("kubepods.slice/io.weight")
     (pod,) = [pod for pod in rig.status().pods if pod.uid == "k"]
     assert pod.devices[0].bytes_read == 4 << 20
     assert pod.devices[0].role == "yielding"

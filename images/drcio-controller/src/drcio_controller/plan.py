@@ -116,7 +116,11 @@ def _outside_weights(
         for placed in pods
         if not placed.overhead and device in placed.active_on
     )
-    return overhead_weights(outside, rest, hierarchy.kubepods.partition("/")[0], limit=limit)
+    top = hierarchy.kubepods.partition("/")[0]
+    weights = overhead_weights(outside, rest, top, limit=limit)
+    # All of them by one factor, so that the pods together keep their weight against what is in no pod.
+    factor = max(1.0, PODS_WEIGHT / weights[top]) if top in weights else 1.0
+    return {path: min(limit, round(weight * factor)) for path, weight in weights.items()}
 
 
 def _weight_file(engine: Engine) -> str:

@@ -87,7 +87,8 @@ class DrcioPolicy:
                 read_s=1 / profile.iops,
                 protected_active=window.end_s - self._protected_at_s <= self._idle_after_s,
                 yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
-                mix_ratio=_mix_ratio(profile, model, yielding),
+                mix_ratio=_charged(profile, model, yielding),
+                together_ratio=_together(profile, model, protected, yielding),
                 floor=self._config.floor_percent / 100,
                 missed_target=_missed_target(view, protected),
             ),
@@ -165,10 +166,25 @@ def _heavy(flows: Sequence[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
     return heavy, tuple(flow for flow in flows if flow not in heavy)
 
 
-def _mix_ratio(profile: VolumeProfile, model: CostModel, flows: Sequence[Flow]) -> float | None:
+def _charged(profile: VolumeProfile, model: CostModel, flows: Sequence[Flow]) -> float | None:
+    """Return what the linear model charges for these pods' I/O, over what it costs the volume."""
     ios, size = sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows)
     cost = work(profile, ios, size)
     return max(1.0, model.cost_s(ios, size) / cost) if cost > 5 * NOISE else None
+
+
+def _together(
+    profile: VolumeProfile, model: CostModel, protected: Sequence[Flow], yielding: Sequence[Flow]
+) -> float | None:
+    """Return the same for all of them, where both sides do I/O.
+
+    Each pod is charged by itself: the model knows requests, and no averages over both sides.
+    """
+    flows = [flow for flow in (*protected, *yielding) if flow.ios_per_s]
+    if not _work_of(profile, protected) or _work_of(profile, yielding) <= 5 * NOISE:
+        return None
+    charged = sum(model.cost_s(flow.ios_per_s, flow.bytes_per_s) for flow in flows)
+    return max(1.0, charged / _work_of(profile, flows))
 
 
 def _device_weights(protected: Sequence[Flow], yielding: Sequence[Flow], share: float) -> Mapping[str, int]:

@@ -26,6 +26,10 @@ LEAST_CAPACITY: Final = 0.05
 """Of the profile: a device that does less has stopped, which says nothing about what it can do."""
 
 
+Ratios = tuple[tuple[float, float], ...]
+"""When which ratio of charged to real cost was seen; only those that a later one did not undercut."""
+
+
 class Mode(StrEnum):
     """Why the budget is what it is."""
 
@@ -53,6 +57,8 @@ class Law:
     """Of the capacity, what is let in while the protected do I/O."""
     margin_min: float = 0.7
     """The same where the protected come in bursts that need the volume's own bucket."""
+    margin_together: float = 0.92
+    """The most of it where the protected fill the other bucket of the volume than everybody else."""
     bucket_s: float = 0.05
     """What the volume's burst bucket is trusted to hold, as time at its rate; EBS publishes no figure."""
     protected_share: float = 0.75
@@ -117,6 +123,9 @@ class Signals:
     yielding_active: bool
     mix_ratio: float | None
     """What iocost's linear model charges for the yielding pods' I/O, over what it costs; None without any."""
+    together_ratio: float | None = None
+    """The same for all I/O: a volume has two buckets, and what fills one leaves room in the other, where
+    the model adds up. None while one side does none."""
     floor: float = 0.1
     """Of the capacity: the least that is ever let in."""
     missed_target: bool = False
@@ -141,8 +150,10 @@ class State:
     """Work of the largest burst of the protected that is remembered."""
     looks: int = 0
     """At the protected while they were active."""
-    mixes: tuple[tuple[float, float], ...] = ()
-    """When which mix ratio was seen; only those that a later one did not undercut."""
+    mixes: Ratios = ()
+    """Of the yielding pods' mix."""
+    together: Ratios = ()
+    """Of all I/O."""
     queue_looks: int = 0
     drain_looks: int = 0
     capacity_before: float | None = None
@@ -251,11 +262,21 @@ def _demand(state: State, seen: Signals, law: Law) -> State:
 
 
 def _mix(state: State, seen: Signals, law: Law) -> State:
-    kept = tuple(entry for entry in state.mixes if entry[0] > seen.now_s - law.mix_memory_s)
-    if seen.mix_ratio is not None:
-        kept = (*(entry for entry in kept if entry[1] < seen.mix_ratio), (seen.now_s, seen.mix_ratio))
     # Nobody yields for now: whoever comes back is likely to be as before.
-    return replace(state, mixes=kept or state.mixes[-1:])
+    mixes = _remembered(state.mixes, seen.mix_ratio, seen.now_s, law) or state.mixes[-1:]
+    together = _remembered(state.together, seen.together_ratio, seen.now_s, law)
+    return replace(state, mixes=mixes, together=together)
+
+
+def _remembered(ratios: Ratios, newest: float | None, now_s: float, law: Law) -> Ratios:
+    kept = tuple(entry for entry in ratios if entry[0] > now_s - law.mix_memory_s)
+    if newest is None:
+        return kept
+    return (*(entry for entry in kept if entry[1] < newest), (now_s, newest))
+
+
+def _dearest(ratios: Ratios) -> float:
+    return min((ratio for _, ratio in ratios), default=1.0)
 
 
 def _queueing(state: State, seen: Signals, law: Law) -> bool:
@@ -373,8 +394,14 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
     wanted_s, period_s = wanted_period_s(state, law), state.period_s
     if not period_s or not 1 / 1.5 <= wanted_s / period_s <= 1.5:
         period_s = wanted_s
-    mix = min((ratio for _, ratio in state.mixes), default=1.0)
-    ratio = UNBOUND_RATIO if level is None else level * (state.capacity or 1.0) * mix
+    mix = _dearest(state.mixes)
+    # The protected may pause at any time, and the yielding pods then have all of it.
+    both = max(1.0, _dearest(state.together) / mix)
+    ratio = (
+        UNBOUND_RATIO
+        if level is None
+        else max(level, min(law.margin_together, level * both)) * (state.capacity or 1.0) * mix
+    )
     if 1 - law.rewrite / 3 <= ratio / state.written_ratio <= 1 + law.rewrite:
         ratio = state.written_ratio
     state = replace(state, written_ratio=ratio, period_s=period_s, let_in=ratio / mix)
@@ -396,5 +423,6 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
             "demand": state.demand,
             "burst_ms": 1000 * state.burst_s,
             "mix": mix,
+            "both": both,
         },
     )
