@@ -102,6 +102,26 @@ class Operator:
     def stop(self) -> None:
         self._stop.set()
 
+    def behind(self) -> list[str]:
+        """Return the Prometheus objects whose StatefulSet is not what they ask for yet."""
+        return [
+            f"prometheus {prometheus['metadata']['name']}"
+            for prometheus in self.kube.items(f"{GROUP}/prometheuses")
+            if "deletionTimestamp" not in prometheus["metadata"] and not self._is_settled(prometheus)
+        ]
+
+    def _is_settled(self, prometheus: Object) -> bool:
+        wanted = _stateful_set(prometheus)
+        path = f"/apis/apps/v1/namespaces/{prometheus['metadata']['namespace']}/statefulsets"
+        current = self.kube.get(f"{path}/{wanted['metadata']['name']}")
+        if current is None or _claims(current) != _claims(wanted):
+            return False
+        (container,) = wanted["spec"]["template"]["spec"]["containers"]
+        (running,) = current["spec"]["template"]["spec"]["containers"]
+        return bool(
+            running["args"] == container["args"] and current["spec"]["replicas"] == wanted["spec"]["replicas"]
+        )
+
     def _on_change(self, event: str, prometheus: Object) -> None:
         if event == "DELETED" or "deletionTimestamp" in prometheus["metadata"]:
             return

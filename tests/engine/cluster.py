@@ -115,9 +115,19 @@ class Cluster:
                 if pod["metadata"]["namespace"] not in BUILT_IN
                 and (pod["status"]["phase"] == "Pending" or "deletionTimestamp" in pod["metadata"])
             ]
+            moving += self.operator.behind() + self._rolling_out()
             if not moving or time.monotonic() > deadline:
                 return moving
             time.sleep(0.1)
+
+    def _rolling_out(self) -> list[str]:
+        """Return the StatefulSets whose controller has not brought all pods to the newest revision."""
+        return [
+            f"statefulset {wanted['metadata']['name']}"
+            for wanted in self.kube.items("/apis/apps/v1/statefulsets")
+            if wanted["status"].get("observedGeneration") != wanted["metadata"]["generation"]
+            or wanted["status"].get("updateRevision") != wanted["status"].get("currentRevision")
+        ]
 
     def clear(self, within_s: float = 30.0) -> None:
         """Remove what a failed test left, and return when it is gone."""
