@@ -198,7 +198,7 @@ def _controls(devices: BlockDevices) -> JsonObject:
     time.sleep(0.5)
     devices.ask("pause all 1000")
     figures["paused"] = _result(paused)
-    devices.ask("modify all error_pct=100 errors_left=1")
+    devices.ask(f"modify {devices.serials['first']} error_pct=100 errors_left=1")
     figures["failed"] = _run(_probe(devices, one, seconds=1))
     devices.ask(f"snapshot {devices.serials['second']}")  # and so it stays: nothing else is measured there
     whole = ("--rw=read", "--bs=512k", "--iodepth=1", "--size=32M", "--time_based=0")

@@ -97,8 +97,15 @@ class Volumes:
             return
         zone = self.zone_of(node) if node else f"{self.account.region}a"
         size = claim["spec"]["resources"]["requests"]["storage"]
-        handle = self.account.new_id("vol")
         expression = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone]}
+        wanted = {
+            "name": name,
+            "claim": f"{metadata['namespace']}/{metadata['name']}",
+            "size": size,
+            "zone": zone,
+            "parameters": dict(found.get("parameters") or {}),
+        }
+        handle = self._disk(wanted)
         volume: Object = {
             "metadata": {"name": name, "annotations": {PROVISIONED_BY: DRIVER}},
             "spec": {
@@ -118,14 +125,20 @@ class Volumes:
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}},
             },
         }
-        with self.account.lock:
-            self.account.volumes[handle] = {
-                "claim": f"{metadata['namespace']}/{metadata['name']}",
-                "size": size,
-                "zone": zone,
-                "parameters": dict(found.get("parameters") or {}),
-            }
         self.kube.create("/api/v1/persistentvolumes", volume)
+
+    def _disk(self, wanted: Object) -> str:
+        """Make a disk, or return the one of that name: a driver that is asked again makes no second one.
+
+        Source: CSI specification, CreateVolume: "This operation MUST be idempotent", by the volume's name.
+        """
+        with self.account.lock:
+            for handle, disk in self.account.volumes.items():
+                if disk.get("name") == wanted["name"]:
+                    return handle
+            handle = self.account.new_id("vol")
+            self.account.volumes[handle] = wanted
+        return handle
 
     def _grow(self, claim: Object) -> None:
         """Follow the claim's size and attributes class, which the API server has allowed."""

@@ -119,6 +119,7 @@ def test_device_that_vanishes_is_let_go(twin: Twin) -> None:
     twin.delete_pod("reader")
     in_guest(twin, "rmmod null_blk")
     eventually(
+        twin,
         lambda: f"device_left device={number} name=nullb0 gone=True" in twin.log(CONTROLLER_POD),
         lambda: twin.log(CONTROLLER_POD)[-2000:],
     )

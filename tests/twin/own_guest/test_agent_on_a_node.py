@@ -1,7 +1,6 @@
 """What only a kernel can show of the agent's manners: whose cgroup is whose, one agent, and its doctor."""
 
 import copy
-import time
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -25,7 +24,7 @@ from tests.twin.pods import (
     weights,
 )
 
-pytestmark = [pytest.mark.twin, pytest.mark.own_guest]
+pytestmark = pytest.mark.twin
 
 OTHER_PORT = 9409
 
@@ -87,8 +86,8 @@ def doctor(
         set_variable(container, "DRCIO_STATUS_URL", url)
     twin.create_pod(cast("JsonObject", pod))
     eventually(
+        twin,
         lambda: phase_of(twin.pod("doctor") or {}) in ("Succeeded", "Failed"),
-        TAKES_S,
         lambda: twin.pod("doctor"),
     )
     succeeded, log = phase_of(twin.pod("doctor") or {}) == "Succeeded", twin.log("doctor")
@@ -159,9 +158,11 @@ def test_doctor_names_who_keeps_writing(node: Node) -> None:
         found.append(doctor(node))
         return not found[-1][0] and "somebody else keeps writing '4242'" in bad(found[-1][1])
 
-    eventually(named, 2 * TAKES_S, lambda: found[-1][1])
+    eventually(twin, named, lambda: found[-1][1], 2 * TAKES_S)
     twin.delete_pod("writer")
-    eventually(lambda: weights(twin) == {"urgent": 1000, "backup": 10}, 2 * TAKES_S, lambda: weights(twin))
+    eventually(
+        twin, lambda: weights(twin) == {"urgent": 1000, "backup": 10}, lambda: weights(twin), 2 * TAKES_S
+    )
 
 
 def test_second_agent_is_passive_and_its_doctor_says_so(node: Node) -> None:
@@ -175,7 +176,10 @@ def test_second_agent_is_passive_and_its_doctor_says_so(node: Node) -> None:
         container.pop(key, None)
     twin.create_pod(cast("JsonObject", pod))
     eventually(
-        lambda: f"reason={Standby.LOCKED}" in twin.log("second"), READY_TIMEOUT_S, lambda: twin.log("second")
+        twin,
+        lambda: f"reason={Standby.LOCKED}" in twin.log("second"),
+        lambda: twin.log("second"),
+        READY_TIMEOUT_S,
     )
 
     succeeded, log = doctor(node, url=f"http://127.0.0.1:{OTHER_PORT}")
@@ -206,7 +210,7 @@ def test_mirror_of_another_pod_moves_no_weight(node: Node) -> None:
     twin.wait_ready("thief", timeout_s=READY_TIMEOUT_S)
     seen = set()
     for _ in range(8):
-        time.sleep(1)
+        twin.wait(1.0)
         seen.add(cast("int | None", weights(twin).get("urgent")))
     twin.delete_pod("thief")
 
