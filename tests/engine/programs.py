@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from experiments.doctor import ENGINE_PROGRAMS as NAMES
+from experiments.doctor import ENGINE_VARIABLE as VARIABLE
 from tests.engine.errors import BenchError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-VARIABLE: Final = "DRCIO_ENGINE"
 FETCHED: Final = ROOT / ".cache" / "engine"
-NAMES: Final = (
-    "pulumi",
-    "pulumi-resource-kubernetes",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
