@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= results/demo
+LOOK_OUTPUT ?= results/look
 
 # qemu: the twin. gcc, libc6-dev: its volumes' server. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
 # prometheus (promtool too): rules and dashboards are tested against the real one.
@@ -15,13 +16,16 @@ APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo doctor test test-engine engine check setup setup-dev format clean render manifests bench-service bench-batch bench-controller
+.PHONY: help demo look doctor test test-engine engine check setup setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 demo: setup  ## run baseline, contention and drcio on a node twin and report
 	$(BIN)/python -m experiments run --target twin --scenario all --output $(DEMO_OUTPUT)
+
+look: setup  ## the quarter of the demo: contention and drcio once, a look and no proof
+	$(BIN)/python -m experiments look --output $(LOOK_OUTPUT)
 
 doctor:  ## say what this machine can do: KVM, emulation, engine, docker, disk, memory
 	@$(or $(wildcard $(BIN)/python),python3) -m experiments.doctor

@@ -37,6 +37,8 @@ from experiments.run import plan_and_run, run_all, run_side_by_side
 from experiments.scraped import make_blocks
 from experiments.spec import (
     ARRIVALS,
+    CONTENTION,
+    DRCIO,
     LOAD_LEVELS,
     LP_PATTERNS,
     POLICIES,
@@ -46,6 +48,7 @@ from experiments.spec import (
     parse_volume,
     plan_runs,
     policy_scenarios,
+    scenario,
     scenarios,
 )
 from experiments.steady import print_steadiness, run_steady, same_runs, steadiness
@@ -58,6 +61,7 @@ from experiments.twin.errors import TwinError
 from experiments.twin.kernel import DEFAULT_KERNEL, SUITES
 from experiments.twin.layout import PODS_FOLDER
 from experiments.twin.session import running
+from experiments.verdict import EXIT_CODES
 from experiments.wholefile import write_json
 from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
@@ -126,6 +130,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_single_options(run)
     _add_run_options(run)
     run.set_defaults(command=_run)
+
+    look = commands.add_parser(
+        "look",
+        help="run contention and drcio once each and short: what control does, at a glance, and no proof",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_single_options(look)
+    _add_run_options(look)
+    look.set_defaults(
+        command=_look, repeats=1, more_repeats=0, duration=8.0, output=Path("results/look"), workloads=None
+    )
 
     compare = commands.add_parser(
         "compare",
@@ -202,9 +217,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=_export)
 
-    look = commands.add_parser("explore", help="serve a run's Prometheus data on loopback, with the queries")
-    look.add_argument("directory", type=Path, metavar="DIR", help="of a run made with --prometheus")
-    look.set_defaults(command=_explore)
+    exploration = commands.add_parser(
+        "explore", help="serve a run's Prometheus data on loopback, with the queries"
+    )
+    exploration.add_argument("directory", type=Path, metavar="DIR", help="of a run made with --prometheus")
+    exploration.set_defaults(command=_explore)
     return parser
 
 
@@ -318,6 +335,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if options.target == "cluster":
         return _on_cluster(options, console)
     return _experiment(options, console, scenarios(options.scenario))
+
+
+def _look(options: argparse.Namespace, console: Console) -> int:
+    """Run the two scenarios whose difference is what control does; 0 unless a run is not sound."""
+    status = _experiment(options, console, (scenario(CONTENTION), scenario(DRCIO)))
+    return 0 if status == EXIT_CODES["inconclusive"] else status
 
 
 def _compare(options: argparse.Namespace, console: Console) -> int:

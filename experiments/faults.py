@@ -246,6 +246,7 @@ def faults_of_study(study: Study, limits: Thresholds) -> Iterator[Reason]:
             outcome="inconclusive",
             code="scenarios-missing",
             statement=f"{missing} was not run: the comparison is incomplete",
+            remedy="run all three scenarios, repeated: make demo",
         )
     # A repeat that was added and broken off is as incomplete as one of those asked for.
     begun = replace(study.spec, repeats=study.repeats)

@@ -297,15 +297,16 @@ def plan_repeat(spec: Spec, repeat: int) -> tuple[PlannedRun, ...]:
 def command_line(spec: Spec, *, output: str = "DIR") -> str:
     """Write the command that asks for the same experiment again."""
     names = [arm.name for arm in spec.scenarios]
-    if set(names) <= set(SCENARIOS):
+    if set(names) == {CONTENTION, DRCIO}:
+        verb, what = "look", ""
+    elif set(names) <= set(SCENARIOS):
         verb, what = "run", f"--scenario {names[0] if len(names) == 1 else 'all'}"
     else:
         policies = [NO_POLICY, *(arm.policy for arm in spec.scenarios if arm.policy != NO_POLICY)]
         verb, what = "compare", f"--policies {','.join(policies)}"
     load = f"--rate {spec.rate_rps:g}" if spec.load_level == "custom" else f"--load-level {spec.load_level}"
     options = (
-        f"--target {spec.target}",
-        what,
+        *((f"--target {spec.target}", what) if what else ()),
         load,
         f"--duration {spec.duration_s:g}",
         f"--warmup {spec.warmup_s:g}",

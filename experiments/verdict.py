@@ -18,7 +18,7 @@ from experiments.cpu import QUIET_REMEDY, without_cpu
 from experiments.faults import faults_of_runs, faults_of_study
 from experiments.figures import Study
 from experiments.reasons import Badness, Outcome, Reason
-from experiments.spec import SCENARIOS
+from experiments.spec import CONTENTION, DRCIO, SCENARIOS
 from experiments.thresholds import Thresholds
 
 EXIT_CODES: Final[dict[Outcome, int]] = {"pass": 0, "fail": 1, "inconclusive": 3, "invalid": 4}
@@ -196,6 +196,8 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
 def headline(study: Study, verdict: Verdict) -> str:
     """Say the outcome in one sentence."""
     found = study.comparison
+    if verdict.outcome == "inconclusive" and is_look(study):
+        return _looked(study)
     if verdict.outcome in ("invalid", "inconclusive"):
         word = "not valid" if verdict.outcome == "invalid" else "not conclusive"
         more = len(verdict.reasons) - 1
@@ -209,6 +211,25 @@ def headline(study: Study, verdict: Verdict) -> str:
     if verdict.outcome == "pass":
         return f"DRC-IO kept the service fast: {kept}."
     return f"DRC-IO missed its promise: {kept}; {verdict.reasons[0].statement}."
+
+
+def is_look(study: Study) -> bool:
+    """Tell whether only contention and drcio were run: that shows what control does, and proves nothing."""
+    return set(study.scenarios) == {CONTENTION, DRCIO}
+
+
+def _looked(study: Study) -> str:
+    contention, drcio = study.scenarios[CONTENTION], study.scenarios[DRCIO]
+    parts = []
+    if contention.hp.p95_ms is not None and drcio.hp.p95_ms is not None:
+        parts.append(
+            f"p95 latency is {drcio.hp.p95_ms:.0f} ms against {contention.hp.p95_ms:.0f} ms without control"
+        )
+    if contention.lp.mib_s > 0:
+        parts.append(
+            f"the batch job gets {drcio.lp.mib_s / contention.lp.mib_s:.0%} of its uncontrolled throughput"
+        )
+    return f"A look and no proof: {' and '.join(parts) or 'it shows no figure'}."
 
 
 def _missed(criteria: Sequence[Criterion]) -> Iterator[Reason]:

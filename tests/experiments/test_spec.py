@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from experiments.errors import SpecError
 from experiments.jsonfields import Field
 from experiments.spec import (
+    Scenario,
     Spec,
     Volume,
     command_line,
@@ -14,6 +15,7 @@ from experiments.spec import (
     parse_volume,
     plan_runs,
     policy_scenarios,
+    scenario,
     scenarios,
 )
 from experiments.testing import build_spec
@@ -136,7 +138,10 @@ def test_command_line_asks_for_the_same_again() -> None:
     assert "--rate 7.5" in command_line(replace(build_spec(), load_level="custom", rate_rps=7.5))
 
 
-def test_command_line_is_one_that_the_program_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arms", [scenarios("all"), (scenario("contention"), scenario("drcio"))])
+def test_command_line_is_one_that_the_program_takes(
+    arms: tuple[Scenario, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[Spec] = []
 
     def note(_output: object, spec: Spec) -> None:
@@ -147,7 +152,7 @@ def test_command_line_is_one_that_the_program_takes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(cli, "write_spec", note)
     monkeypatch.setattr(cli, "_clear", lambda _output: None)
-    spec = replace(build_spec(), load_level="custom", rate_rps=7.5, volume=parse_volume("io2:8000"))
+    spec = replace(build_spec(arms=arms), load_level="custom", rate_rps=7.5, volume=parse_volume("io2:8000"))
     program, *arguments = command_line(spec).split()[2:]
     assert program == "experiments"
     assert cli.main(arguments) != 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.record import RunRecord
-from experiments.spec import Spec, scenarios
+from experiments.spec import Spec, scenario, scenarios
 from experiments.study import study
 from experiments.testing import (
     BASELINE_BEHAVIOUR,
@@ -233,3 +233,22 @@ def test_headline_says_the_outcome_in_one_sentence(scenario: str, behaviour: Beh
     assert words in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
+
+
+def test_a_look_names_both_figures_and_claims_nothing() -> None:
+    spec = replace(SPEC, scenarios=(scenario("contention"), scenario("drcio")), repeats=1)
+    records = tuple(run for run in build_records() if run.scenario != "baseline" and run.repeat == 1)
+    result = study(records, spec)
+    verdict = judge(result)
+    assert verdict.outcome == "inconclusive"
+    assert verdict.remedies == ("run all three scenarios, repeated: make demo",)
+    sentence = headline(result, verdict)
+    assert sentence.startswith("A look and no proof: p95 latency is ")
+    assert "without control and the batch job gets" in sentence
+
+
+def test_a_look_that_measured_something_else_is_invalid() -> None:
+    spec = replace(SPEC, scenarios=(scenario("contention"), scenario("drcio")), repeats=1)
+    idle = build_records(changes={"drcio": replace(DRCIO_BEHAVIOUR, lp_mib_s=0)})
+    result = study([run for run in idle if run.scenario != "baseline" and run.repeat == 1], spec)
+    assert "not valid" in headline(result, judge(result))
