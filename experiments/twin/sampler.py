@@ -25,6 +25,7 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 SYS_ROOT = Path("/sys")
 _SECTOR_BYTES = 512  # /sys/block/*/stat counts in 512-byte sectors whatever the device's own size
 _NICENESS = 15
+_PATIENCE_S = 5.0
 _IO_NAMES = {"cost.wait": "cost_wait_us", "cost.usage": "cost_usage_us"}
 
 
@@ -74,11 +75,11 @@ class Sampler:
             thread.join()
 
     def wait_for_sample_after(self, t_s: float) -> None:
-        """Wait for a sample begun after a moment; not much longer than one can take to come."""
+        """Wait for a sample begun after a moment; for seconds, since a look yields to all that wants the CPU."""
         with self._taken:
             self._taken.wait_for(
                 lambda: bool(self._samples) and cast(float, self._samples[-1]["t_s"]) > t_s,
-                timeout=4 * self._interval_s,
+                timeout=_PATIENCE_S,
             )
 
     def _record(self, stop: threading.Event) -> None:
