@@ -1,23 +1,34 @@
-"""The how-to pages name keys that exist and commands that this program has."""
+"""The pages name keys that exist and commands that run.
+
+Where a command is run: `pulumi` and `kubectl` by tests/engine, `make demo` and `make test` by CI itself,
+`docker build` by test_images.py, those in the agent's container by test_runbooks.py, the rest here.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from experiments.cli import build_parser
 from stacks.config import parse
 from stacks.dryrun import ROOT
 from stacks.keys import keys_of
+from stacks.render import main as render_stack
 from stacks.settings import Settings
 from stacks.testing import render
+from tests.pages import PAGES as ALL_PAGES
+from tests.pages import PROGRAMS, Command, commands
 
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pulumi_eks's own import
+COMMANDS = commands()
+DIGEST = f"registry.example/image@sha256:{'0' * 64}"
 KEYS = {key.path: key for key in keys_of(Settings)}
 MENTION = re.compile(r"drcio:([a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)*)")
-SETTING = re.compile(r"pulumi config set (?:--path )?'?drcio:([\w.]+)'? '?([^\s'&`]+)'?")
 EXISTING = {"platform": "existing", "images": '{"push": "false"}'}
 BESIDE = {
     "platform": EXISTING,
@@ -61,16 +72,71 @@ def test_every_key_that_a_page_names_exists(page: Path) -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_value_that_a_page_sets_is_accepted(page: Path) -> None:
-    for path, value in SETTING.findall(page.read_text()):
-        if "..." in value:
-            continue
-        top, *rest = path.split(".")
-        tree = value
-        for part in reversed(rest):
-            tree = json.dumps({part: tree if tree == value else json.loads(tree)})
-        parse({**BESIDE.get(path, {}), top: tree}, stack="docs", region="us-east-1")
+def of(*words: str) -> list[Command]:
+    """Return the pages' commands that begin with these words, which must be some."""
+    found = [command for command in COMMANDS if command.words[: len(words)] == words]
+    assert found
+    return found
+
+
+def without(command: Command, *options: str) -> list[str]:
+    return [word for word in command.words if word not in options]
+
+
+@pytest.mark.parametrize("command", of("pulumi", "config", "set"), ids=str)
+def test_every_value_that_a_page_sets_is_accepted(command: Command) -> None:
+    key, value = without(command, "--path")[3:]
+    namespace, _, path = key.partition(":")
+    if "..." in value:
+        value = DIGEST
+    if namespace == "aws":
+        assert key == "aws:region"
+        return
+    top, *rest = path.split(".")
+    tree = value
+    for part in reversed(rest):
+        tree = json.dumps({part: tree if tree == value else json.loads(tree)})
+    parse({**BESIDE.get(path, {}), top: tree}, stack="docs", region="us-east-1")
+
+
+@pytest.mark.parametrize("command", of("python", "-m", "stacks.render"), ids=str)
+def test_every_rendering_that_a_page_names_is_made(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert render_stack([word.replace("...", DIGEST) for word in command.words[3:]]) == 0
+
+
+@pytest.mark.parametrize("command", of("python", "-m", "experiments"), ids=str)
+def test_every_experiment_that_a_page_names_is_one_that_can_be_asked_for(command: Command) -> None:
+    assert callable(build_parser().parse_args(command.words[3:]).command)
+
+
+@pytest.mark.parametrize("command", of("make"), ids=str)
+def test_every_target_that_a_page_names_is_made_by_make(command: Command) -> None:
+    words = [word.replace("...", "0" * 64) for word in command.words[1:]]
+    done = subprocess.run(
+        ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [*of("docker"), *of("pytest"), *of("pip")], ids=str)
+def test_every_path_that_another_command_names_exists(command: Command) -> None:
+    paths = [
+        word for word in command.words if word.endswith((".py", ".txt", "Dockerfile")) or "images/" in word
+    ]
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_no_page_names_a_program_that_no_test_knows() -> None:
+    """A line of a block that looks like a command has one of the known programs in front."""
+    looks_like = re.compile(
+        r"^ {4}(?:sudo )?([a-z][a-z0-9-]+) (?:-{1,2}[a-z]|[a-z]+ -{1,2}[a-z])", re.MULTILINE
+    )
+    named = {name for page in ALL_PAGES for name in looks_like.findall(page.read_text())}
+    assert named - set(PROGRAMS) == set()
 
 
 @pytest.mark.parametrize("name", TOPICS)
@@ -81,12 +147,13 @@ def test_every_promised_topic_has_its_place(name: str) -> None:
 
 def test_every_output_that_a_page_reads_exists() -> None:
     outputs = set(render("drcio").outputs)
-    named = {name for page in PAGES for name in re.findall(r"pulumi stack output (\w+)", page.read_text())}
-    assert named
+    named = {
+        words[3] for words in (command.words for command in of("pulumi", "stack", "output")) if words[3:]
+    }
     assert named <= outputs
 
 
 def test_every_link_leads_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+\.md)\)", page.read_text()):
-            assert (page.parent / target).is_file(), f"{page.name}: {target}"
+    for page in ALL_PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
