@@ -121,6 +121,7 @@ def _template(args: FraudServiceArgs, class_name: str) -> Tree:
         resources=resources,
         labels={"drcio.io/priority": args.priority},
     )
-    placed = sharing_volume(with_image(manifest.pod_template(options), args.image), args.claim)
+    bare = with_image(manifest.pod_template(options), args.image)
+    placed = sharing_volume(bare, args.claim, leads=True)
     spec = {**cast(Tree, placed["spec"]), "priorityClassName": class_name}
     return on_stack_node({**placed, "spec": spec}, args.stack)

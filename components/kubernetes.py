@@ -117,16 +117,25 @@ def on_stack_node(template: Tree, stack: str | None) -> Tree:
     return {**template, "spec": {**spec, "nodeSelector": selector, "tolerations": tolerations}}
 
 
-def sharing_volume(template: Tree, claim: str) -> Tree:
+def sharing_volume(template: Tree, claim: str, *, leads: bool = False) -> Tree:
     """Return a pod template that lands on the node where the claim's other users are.
 
     The scheduler does not co-locate the users of a ReadWriteOnce claim by itself: the second one would
-    wait for ever on another node. The first finds nobody, and goes where it likes.
+    wait for ever on another node. One workload `leads`: it goes to the others if their node takes it, else
+    where it likes, and they must follow. If all of them had to follow, a node that is drained would hold
+    its pods' successors for minutes: they may not stay, may not go before the last one has gone, and the
+    scheduler does not notice that it has (kubernetes/kubernetes issue 141354).
     """
     metadata, spec = cast(Tree, template["metadata"]), cast(Tree, template["spec"])
     labels = {**cast(Mapping[str, str], metadata["labels"]), VOLUME_LABEL: claim}
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {VOLUME_LABEL: claim}}}
-    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    rule = (
+        # More than all that the scheduler's other scores can say for another node.
+        {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
+        if leads
+        else {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    )
+    affinity = {"podAffinity": rule}
     return {**template, "metadata": {**metadata, "labels": labels}, "spec": {**spec, "affinity": affinity}}
 
 

@@ -120,6 +120,21 @@ class Cluster:
                 return moving
             time.sleep(0.1)
 
+    def troubles(self) -> str:
+        """Return what the scheduler and the controllers have to say of what does not run."""
+        pods = [
+            f"{it['metadata']['name']} on {it['spec'].get('nodeName')}: {it['status']}"
+            for it in self.kube.items("/api/v1/pods")
+            if it["status"].get("phase") != "Running"
+        ]
+        warnings = [
+            f"{it['metadata']['creationTimestamp']} {it['involvedObject']['name']}: {it.get('message')}"
+            for it in self.kube.items("/api/v1/events")
+            if it.get("type") == "Warning"
+        ]
+        nodes = [f"{it['metadata']['name']}: {it['spec']}" for it in self.kube.items("/api/v1/nodes")]
+        return "\n".join([*pods, *warnings[-20:], *nodes])
+
     def _rolling_out(self) -> list[str]:
         """Return the StatefulSets whose controller has not brought all pods to the newest revision."""
         return [

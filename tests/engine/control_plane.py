@@ -168,9 +168,6 @@ class ControlPlane:
         command = [
             self._programs["kube-scheduler"],
             "--kubeconfig=kubeconfig",
-            # Five minutes by default, after which a pod is tried again that no event seemed to help: a pod
-            # whose affinity held it to a node being drained, when the others have gone from there.
-            "--pod-max-in-unschedulable-pods-duration=5s",
             "--leader-elect=false",
             f"--secure-port={free_port()}",
             "--bind-address=127.0.0.1",

@@ -77,6 +77,8 @@ class Nodes:
     spans: list[Span] = field(default_factory=list)
     """Every pod that ran, in order."""
     stop_s: float = STOP_S
+    _attached: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """The nodes of a claim's running users, by the users' uids."""
     _names: dict[str, Object] = field(default_factory=dict)
     _seen: dict[str, str] = field(default_factory=dict)
     _due: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
@@ -217,16 +219,35 @@ class Nodes:
     def _start(self, pod: Object) -> None:
         if self._seen.get(pod["metadata"]["uid"]) != "starting":
             return
+        if not self._attach(pod):
+            self._at(0.2, lambda: self._start(pod))
+            return
         life = self.life_of(pod)
         if life.end is End.NO_IMAGE:
             self._status(pod, _waiting(pod))
             return
         if self._status(pod, _running(pod, f"10.244.0.{next(self._addresses) % 250 + 2}")) is None:
+            self._ended(pod)
             return
         metadata = pod["metadata"]
         self.spans.append(Span(metadata["name"], metadata["namespace"], label(pod, "app"), time.monotonic()))
         if life.end is not End.RUN:
             self._at(life.after_s, lambda: self._end_of(pod, life))
+
+    def _attach(self, pod: Object) -> bool:
+        """Attach a pod's volumes to its node, unless a pod on another node has one of them.
+
+        Source: Kubernetes, "Persistent Volumes", access mode ReadWriteOnce: by a single node; the
+        attach-detach controller's event on the pod that waits is "Multi-Attach error".
+        """
+        uid, node = pod["metadata"]["uid"], pod["spec"]["nodeName"]
+        space = pod["metadata"]["namespace"]
+        users = [self._attached.setdefault((space, claim), {}) for claim in _claims(pod)]
+        if any(other != node for those in users for other in list(those.values())):
+            return False
+        for those in users:
+            those[uid] = node
+        return True
 
     def _end_of(self, pod: Object, life: Life) -> None:
         if self._seen.get(pod["metadata"]["uid"]) != "starting":
@@ -270,6 +291,8 @@ class Nodes:
 
     def _ended(self, pod: Object) -> None:
         metadata = pod["metadata"]
+        for claim in _claims(pod):
+            self._attached.get((metadata["namespace"], claim), {}).pop(metadata["uid"], None)
         for span in self.spans:
             if span.ended is None and (span.namespace, span.name) == (
                 metadata["namespace"],
@@ -287,6 +310,14 @@ def _conditions(**states: bool) -> list[Object]:
     return [
         {"type": name, "status": str(state), "lastTransitionTime": _now()["lastTransitionTime"]}
         for name, state in states.items()
+    ]
+
+
+def _claims(pod: Object) -> list[str]:
+    return [
+        it["persistentVolumeClaim"]["claimName"]
+        for it in pod["spec"].get("volumes", ())
+        if "persistentVolumeClaim" in it
     ]
 
 

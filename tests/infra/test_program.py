@@ -346,15 +346,16 @@ def test_nobody_but_the_controller_has_an_api_token() -> None:
     assert tokens == {"Deployment": False, "DaemonSet": True, "Job": False}
 
 
-def test_workloads_land_where_their_volume_is() -> None:
+def test_the_service_prefers_the_node_of_its_volume_and_the_batch_job_requires_it() -> None:
     run = render("drcio")
-    for kind in ("Deployment", "Job"):
-        template = one(run, kind).inputs["spec"]["template"]
-        (term,) = template["spec"]["affinity"]["podAffinity"][
-            "requiredDuringSchedulingIgnoredDuringExecution"
-        ]
-        assert term["topologyKey"] == "kubernetes.io/hostname"
-        assert term["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    service, job = (one(run, kind).inputs["spec"]["template"] for kind in ("Deployment", "Job"))
+    ((preferred,),) = service["spec"]["affinity"]["podAffinity"].values()
+    assert preferred["weight"] == 100
+    (required,) = job["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["podAffinityTerm"] == required
+    assert required["topologyKey"] == "kubernetes.io/hostname"
+    for template in (service, job):
+        assert required["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
 def test_volume_profile_and_storage_class_come_from_the_same_settings() -> None:
