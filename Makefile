@@ -7,12 +7,12 @@ DEMO_OUTPUT ?= results/demo
 LOOK_OUTPUT ?= results/look
 
 # qemu: the twin. gcc, libc6-dev: its volumes' server. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
-# prometheus (promtool too): rules and dashboards are tested against the real one.
+# graphviz: the stack's picture. prometheus (promtool too): rules and dashboards are tested against the real one.
 # docker.io, mmdebstrap: the images are really built and run, on a base made here. procps: pkill.
 # openssl: the key of the test API server's accounts. curl: the engine's programs.
 # chromium: the report is laid out by a real browser.
 # docker-cli: a package of its own since Debian 13; the mark lets it be unknown. Other names: tools/packages.
-APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs iproute2 util-linux python3-venv
+APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs iproute2 util-linux python3-venv graphviz
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl chromium
 
 .DEFAULT_GOAL := help

@@ -18,7 +18,7 @@ from stacks.errors import RenderError, StackError
 from stacks.graph import as_text, fold
 from stacks.keys import NAMESPACE
 from stacks.manifests import helm_values, manifests
-from stacks.picture import as_svg
+from stacks.picture import PictureError, as_dot, as_svg
 from stacks.settings import Settings
 
 _EPILOG = """\
@@ -78,9 +78,13 @@ def write(run: DryRun, settings: Settings, folder: Path) -> None:
     for name, release in helm_values(run):
         (helm / f"{name}.values.yaml").write_text(yaml.safe_dump(release["values"], sort_keys=False))
         (helm / f"{name}.command.txt").write_text(_helm_command(name, release))
-    (folder / "graph.svg").write_text(
-        as_svg(fold(run), f"stack {run.stack}: {len(run.registrations)} resources")
-    )
+    graph, heading = fold(run), f"stack {run.stack}: {len(run.registrations)} resources"
+    (folder / "graph.dot").write_text(as_dot(graph, heading))
+    try:
+        (folder / "graph.svg").write_text(as_svg(graph, heading))
+    except PictureError as error:  # All else is there, and graph.txt says the same.
+        (folder / "graph.svg").unlink(missing_ok=True)
+        print(f"graph.svg is not drawn: {error}", file=sys.stderr)
     (folder / "graph.txt").write_text(as_text(run))
     (folder / "cost.txt").write_text(as_table(estimate(settings), settings))
     shown = {

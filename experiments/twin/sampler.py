@@ -75,7 +75,7 @@ class Sampler:
             thread.join()
 
     def wait_for_sample_after(self, t_s: float) -> None:
-        """Wait for a sample begun after a moment; for seconds, since a look yields to all that wants the CPU."""
+        """Wait for a sample begun after a moment; seconds long, since a look yields to everybody."""
         with self._taken:
             self._taken.wait_for(
                 lambda: bool(self._samples) and cast(float, self._samples[-1]["t_s"]) > t_s,

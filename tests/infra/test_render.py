@@ -60,6 +60,7 @@ def test_rendering_writes_everything_in_time_and_nothing_stale_is_left(stack: st
         "kubernetes",
         "kustomization.yaml",
         "helm",
+        "graph.dot",
         "graph.svg",
         "graph.txt",
         "outputs.json",
