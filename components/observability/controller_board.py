@@ -38,6 +38,11 @@ def _health(board: dashboard.Dashboard, scope: Scope) -> None:
         states("Configuration in force is the file's", "No: the file was refused, the last good one holds.",
                [Line(expr=queries.agent_value(scope, "drcio_config_valid"), legend=_AGENT)], on_off)
     )  # fmt: skip
+    board.with_panel(
+        states("Passive", "Why an agent writes nothing; see the runbook of DrcioAgentStandby.",
+               [Line(expr=queries.standby_reasons(scope), legend=f"{_AGENT} {{{{reason}}}}")],
+               {0: ("no", GREEN), 1: ("passive", RED)}, columns=1)
+    )  # fmt: skip
     for title, description, counter, steps in (
         ("Failed passes", "Passes of the loop that ended in an unexpected error, since the start.",
          "drcio_tick_errors_total", ((None, GREEN), (1, RED))),
@@ -79,6 +84,14 @@ def _knobs(board: dashboard.Dashboard, scope: Scope) -> None:
     ):
         lines = [Line(expr=queries.knob_events(scope, counter), legend="{{file}}")]
         board.with_panel(graph(title, description, "ops", lines, columns=3))
+    board.with_panel(
+        graph("Time of a write", "Mean since the start, by file; one that freezes the queue waits for it.",
+              "s", [Line(expr=queries.write_seconds(scope), legend="{{file}}")], log_scale=True)
+    )  # fmt: skip
+    board.with_panel(
+        graph("Writes that wait", "For a device that has stopped; see the runbook of DrcioDeviceStopped.",
+              "s", [Line(expr=queries.device_writes_wait(scope), legend="{{node}} {{name}}")])
+    )  # fmt: skip
 
 
 def _api(board: dashboard.Dashboard, scope: Scope) -> None:

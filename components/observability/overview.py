@@ -19,6 +19,7 @@ from components.observability.panels import (
     words,
 )
 from components.observability.queries import GRAFANA, Scope
+from drcio_controller.policies.roles import Role
 from drcio_controller.status import Effect
 
 UID: Final = "drcio-overview"
@@ -31,6 +32,10 @@ _DEVICE: Final = "{{node}} {{name}}"
 _EFFECTS: Final = {
     value: (effect.value, {Effect.EFFECTIVE: GREEN, Effect.IDLE: GREY, Effect.INERT: RED}[effect])
     for value, effect in queries.EFFECT_VALUES.items()
+}
+_ROLES: Final = {
+    value: (role.value, {Role.PROTECTED: GREEN, Role.PEER: GREY, Role.YIELDING: YELLOW}[role])
+    for value, role in queries.ROLE_VALUES.items()
 }
 
 
@@ -149,6 +154,10 @@ def _weights(board: dashboard.Dashboard, scope: Scope) -> None:
         states("Effect", "Whether each pod's weight acts on each device it uses.",
                [Line(expr=queries.effect(scope), legend=f"{_POD} {{{{device}}}}")], _EFFECTS, columns=3)
     )  # fmt: skip
+    board.with_panel(
+        states("Roles", "What each pod is taken for on each device it uses; pods of no class too.",
+               [Line(expr=queries.role(scope), legend=f"{_POD} {{{{device}}}}")], _ROLES, columns=1)
+    )  # fmt: skip
 
 
 def _pressure(board: dashboard.Dashboard, scope: Scope) -> None:
@@ -179,10 +188,15 @@ def _decisions(board: dashboard.Dashboard, scope: Scope) -> None:
         graph("Budget", "How many times its profile the device is taken for, and how much of that is used.",
               "none",
               [Line(expr=queries.device_budget(scope), legend=f"{_DEVICE} budget"),
-               Line(expr=queries.device_budget_used(scope), legend=f"{_DEVICE} used (share)")])
+               Line(expr=queries.device_budget_used(scope), legend=f"{_DEVICE} used (share)")], columns=3)
     )  # fmt: skip
     board.with_panel(
         states("State", "What the policy is doing on each device.",
                [Line(expr=queries.device_states(scope), legend=f"{_DEVICE}: {{{{state}}}}")],
-               {1: ("yes", GREEN)})
+               {1: ("yes", GREEN)}, columns=3)
+    )  # fmt: skip
+    board.with_panel(
+        states("Control withdrawn", "Nobody is held back for a while, as holding back did not help.",
+               [Line(expr=queries.device_withdrawn(scope), legend=_DEVICE)],
+               {0: ("no", GREEN), 1: ("withdrawn", RED)}, columns=3)
     )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drcio_controller.pods import DEFAULT_LATENCY_METRIC
+from drcio_controller.policies.roles import Role
 from drcio_controller.status import Effect
 
 REQUEST_LATENCY: Final = DEFAULT_LATENCY_METRIC
@@ -28,6 +29,8 @@ EXPERIMENT_LP_BYTES: Final = "drcio:experiment_lp_bytes_per_second"
 
 EFFECT_VALUES: Final = {2: Effect.EFFECTIVE, 1: Effect.IDLE, 0: Effect.INERT}
 """What `effect` returns, in words."""
+ROLE_VALUES: Final = {2: Role.PROTECTED, 1: Role.PEER, 0: Role.YIELDING}
+"""What `role` returns, in words."""
 
 _POD: Final = "namespace, pod, node, priority"
 
@@ -156,6 +159,15 @@ def inert(scope: Scope) -> str:
     )
 
 
+def role(scope: Scope) -> str:
+    """Return what each pod is taken for on each device it uses, as `ROLE_VALUES` has it."""
+    of_each = (
+        f'{value} * max by ({_POD}, device) (drcio_pod_role{{{scope.pods}, role="{one.value}"}})'
+        for value, one in ROLE_VALUES.items()
+    )
+    return " or ".join(of_each)
+
+
 def stalls(scope: Scope) -> str:
     """Return the share of the time in which each pod waited for I/O."""
     return f"max by ({_POD}) ({_mean(scope, 'drcio_io_stall_ratio', scope.pods)})"
@@ -184,6 +196,28 @@ def device_budget_used(scope: Scope) -> str:
 def device_states(scope: Scope) -> str:
     """Return 1 for the state that the policy is in on each device."""
     return f"max by (node, name, state) (drcio_device_info{{{scope.nodes}}})"
+
+
+def device_withdrawn(scope: Scope) -> str:
+    """Return 1 for each device on which nobody is held back, as it did not help; 0 for the others."""
+    return f"max by (node, name) (drcio_device_withdrawn{{{scope.nodes}}})"
+
+
+def often_withdrawn(scope: Scope) -> str:
+    """Return the devices on which control did not help for a quarter of ten minutes."""
+    share = f"avg_over_time(drcio_device_withdrawn{{{scope.nodes}}}[10m])"
+    return f"max by (namespace, pod, node, name) ({share}) > 0.25"
+
+
+def device_writes_wait(scope: Scope) -> str:
+    """Return for how long a write has been waiting for each device; 0 where none is."""
+    return f"max by (node, name) (drcio_device_writes_wait_seconds{{{scope.nodes}}})"
+
+
+def stopped_devices(scope: Scope) -> str:
+    """Return the devices that end no request, by a write that has been waiting for half a minute."""
+    waits = f"drcio_device_writes_wait_seconds{{{scope.nodes}}}"
+    return f"max by (namespace, pod, node, name) ({waits}) > 30"
 
 
 def devices(scope: Scope) -> str:
@@ -225,6 +259,24 @@ def knob_events(scope: Scope, counter: str) -> str:
     """Return a count by kernel file a second; a plain zero where it never happened."""
     happened = f"sum by (file) (rate({counter}_total{{{scope.pods}}}[{scope.window}]))"
     return f"{happened} or label_replace(0 * sum({agent_rate(scope, 'drcio_ticks')}), 'file', 'any', '', '')"
+
+
+def write_seconds(scope: Scope) -> str:
+    """Return the mean time of a write to each kind of kernel file, since the agents' start."""
+    total, count = (
+        f"sum by (file) (drcio_knob_write_seconds_{part}{{{scope.pods}}})" for part in ("sum", "count")
+    )
+    return f"{total} / {count}"
+
+
+def standby(scope: Scope) -> str:
+    """Return the agents that write nothing, and why."""
+    return f"max by (namespace, pod, node, reason) (drcio_agent_standby{{{scope.nodes}}}) == 1"
+
+
+def standby_reasons(scope: Scope) -> str:
+    """Return 1 for the reason why an agent writes nothing, 0 where it writes."""
+    return f"max by (node, pod, reason) (drcio_agent_standby{{{scope.pods}}})"
 
 
 def config_refused(scope: Scope) -> str:

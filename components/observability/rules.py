@@ -257,6 +257,36 @@ def _controller_alerts(scope: Scope) -> list[AlertRule]:
             description="It goes on with the last good one on node {{ $labels.node }}.",
             runbook="config-refused",
         ),
+        AlertRule(
+            alert="DrcioAgentStandby",
+            expr=queries.standby(scope),
+            held_for="5m",
+            severity="warning",
+            summary="{{ $labels.namespace }}/{{ $labels.pod }} on node {{ $labels.node }} is passive",
+            description="It writes nothing, for this reason: {{ $labels.reason }}.",
+            runbook="agent-standby",
+        ),
+        AlertRule(
+            alert="DrcioControlWithdrawn",
+            expr=queries.often_withdrawn(scope),
+            held_for="5m",
+            severity="warning",
+            summary="Control of {{ $labels.name }} on node {{ $labels.node }} does not help",
+            description=(
+                "For {{ $value | humanizePercentage }} of ten minutes nobody was held back there, as "
+                "holding back did not help the pods that are protected."
+            ),
+            runbook="control-withdrawn",
+        ),
+        AlertRule(
+            alert="DrcioDeviceStopped",
+            expr=queries.stopped_devices(scope),
+            held_for="1m",
+            severity="warning",
+            summary="Device {{ $labels.name }} of node {{ $labels.node }} ends no requests",
+            description="A write to its configuration has been waiting for {{ $value | humanizeDuration }}.",
+            runbook="device-stopped",
+        ),
     ]
 
 

@@ -32,6 +32,12 @@ READ, WRITTEN, IOS = (
     for name in ("drcio_io_bytes_read", "drcio_io_bytes_write", "drcio_io_operations")
 )
 STALL = f"drcio_io_stall_ratio{{{BATCH}}}"
+AGENT = 'namespace="drcio-system", pod="c", node="n"'
+STANDBY = f'drcio_agent_standby{{{AGENT}, reason="locked"}}'
+WITHDRAWN, WAITS = (
+    f'{name}{{{AGENT}, device="259:1", name="nvme1n1"}}'
+    for name in ("drcio_device_withdrawn", "drcio_device_writes_wait_seconds")
+)
 LABELS = 'kube_pod_labels{namespace="drcio", pod="q", label_drcio_io_priority="high"}'
 INFO = 'kube_pod_info{namespace="drcio", pod="q", node="far"}'
 PHASE = 'kube_pod_status_phase{namespace="drcio", pod="q", phase="Running"}'
@@ -50,6 +56,9 @@ HEALTHY: Series = {
     WRITTEN: "0x20",
     IOS: "0+6000x20",
     STALL: "0.9x20",
+    STANDBY: "0x20",
+    WITHDRAWN: "0x20",
+    WAITS: "0x20",
 }
 """One sample a minute, in which nothing is wrong."""
 BROKEN: dict[str, tuple[str, Series]] = {
@@ -59,6 +68,9 @@ BROKEN: dict[str, tuple[str, Series]] = {
     "controller is gone": ("DrcioControllerDown", {UP: "_x20"}),
     "pod that nobody scrapes": ("DrcioControllerDown", {LABELS: "1x20", INFO: "1x20", PHASE: "1x20"}),
     "refused": ("DrcioConfigRefused", {VALID: "0x20"}),
+    "passive": ("DrcioAgentStandby", {STANDBY: "1x20"}),
+    "does not help": ("DrcioControlWithdrawn", {WITHDRAWN: "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1"}),
+    "stopped": ("DrcioDeviceStopped", {WAITS: "0+60x20"}),
     "starved": ("DrcioLowPriorityStarved", {READ: "0+60000000x20", IOS: "0+60x20"}),
 }
 NEARLY: dict[str, Series] = {
@@ -71,6 +83,9 @@ NEARLY: dict[str, Series] = {
     "another stack's node without a controller": {
         'up{job="other/hp", namespace="other", pod="x", node="y", priority="high"}': "1x20"
     },
+    "an agent that waits for its predecessor": {STANDBY: "1x3 0x16"},
+    "control that was withdrawn once": {WITHDRAWN: "0x9 1 0x10"},
+    "a write that waited for a moment": {WAITS: "0x5 2 0x14"},
     "a weight that was inert for a minute": {INERT: "0x5 1 0x14"},
 }
 

@@ -11,7 +11,8 @@ from drcio_controller.errors import Busy, NotSupported, ReadBackMismatch
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import FILE_NAME, Journal
 from drcio_controller.knob import Knob
-from drcio_controller.knobs import CALM_S, CONTEST_PAUSE_LIMIT_S, REWRITE_LIMIT, VERIFY_INTERVAL_S, Knobs
+from drcio_controller.knobs import Knobs
+from drcio_controller.knobset import CALM_S, CONTEST_PAUSE_LIMIT_S, REWRITE_LIMIT, VERIFY_INTERVAL_S
 from drcio_controller.kube.pod import QosClass
 
 BOOT = "boot-1"

@@ -12,7 +12,8 @@ from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.instance import limit_of
 from drcio_controller.journal import Journal
-from drcio_controller.knobs import VERIFY_INTERVAL_S, Knobs
+from drcio_controller.knobs import Knobs
+from drcio_controller.knobset import VERIFY_INTERVAL_S
 from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods import NodePod
@@ -155,6 +156,7 @@ def test_everything_is_as_found_at_the_end(node: FakeNode, make_pod: Make) -> No
     for _ in range(5):
         rig.tick("a", "b", "c", latency_ms=300)
     assert everything(node) != before
+    node.let_drain()
 
     rig.controller.close()
 

@@ -186,6 +186,15 @@ def _agent(roots: Roots, answer: AgentAnswer) -> list[Check]:
     if status.get("config_error"):
         checks += _config(str(status.get("config_error")))
     checks += [_bad("agent", problem) for problem in _texts(status.get("problems"))]
+    checks += [
+        Check(
+            grade=Grade.NOTE,
+            subject=f"disk {device.get('name')}",
+            finding=f"control is withdrawn, it did not help: {device.get('withdrawn')}",
+        )
+        for device in _objects(status.get("devices"))
+        if device.get("withdrawn")
+    ]
     for pod in _objects(status.get("pods")):
         name = f"pod {pod.get('namespace')}/{pod.get('name')}"
         checks += [

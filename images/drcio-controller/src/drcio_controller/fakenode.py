@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId, Limits, parse_io_max, parse_settings, parse_weights
+from drcio_controller.drain import FREEZING_FILES
 from drcio_controller.errors import Busy, NotSupported, Vanished
 from drcio_controller.knob import Roots
 from drcio_controller.kube.pod import QosClass
@@ -56,6 +58,8 @@ class FakeNode:
     controller."""
     ignore: set[str] = field(default_factory=set)
     """Names of files whose writes succeed and change nothing."""
+    paused: dict[DeviceId, threading.Event] = field(default_factory=dict)
+    """Devices that end no request until the event is set: a write that freezes their queue waits for it."""
     writes: list[tuple[str, str]] = field(default_factory=list)
     """Every write that took, as path below the cgroup root (or sysfs) and text."""
     hierarchy: Hierarchy = field(default_factory=lambda: Hierarchy(Driver.SYSTEMD, "kubepods.slice"))
@@ -149,6 +153,8 @@ class FakeNode:
         path = Path(file)
         if not path.exists():
             raise Vanished(f"cannot write {path}: no such file")
+        if path.name in FREEZING_FILES and (resumed := self.paused.get(self._device_of(path, text))):
+            resumed.wait()
         if path.name in self.refuse:
             raise NotSupported(f"cannot write {path}: {errno.errorcode[errno.EROFS]}")
         if str(path.relative_to(self.folder / path.relative_to(self.folder).parts[0])) in self.busy:
@@ -178,9 +184,34 @@ class FakeNode:
             case _:
                 path.write_text(text)
 
+    def pause(self, device: DeviceId = DEVICE, *, in_flight: int = 8) -> None:
+        """Let a device end no request any more, with so many in it."""
+        self.paused[device] = threading.Event()
+        self._set_in_flight(device, in_flight)
+
+    def resume(self, device: DeviceId = DEVICE) -> None:
+        """Let a device end its requests."""
+        self.let_drain(device)
+        self.paused.pop(device).set()
+
+    def let_drain(self, device: DeviceId = DEVICE) -> None:
+        """Let whatever is in a device end."""
+        self._set_in_flight(device, 0)
+
     def read(self, file: str) -> str:
         """Return a file's text, by its path below the cgroup root."""
         return (self.roots.cgroup / file).read_text()
+
+    def _device_of(self, path: Path, text: str) -> DeviceId:
+        if path.name == "scheduler":
+            return DeviceId((path.parent.parent / "dev").read_text().strip())
+        return DeviceId(text.partition(" ")[0])
+
+    def _set_in_flight(self, device: DeviceId, count: int) -> None:
+        stat = self.roots.sys / "dev" / "block" / device / "stat"
+        words = stat.read_text().split()
+        words[8] = str(count)
+        stat.write_text(" ".join(words) + "\n")
 
     def _make_cgroup(self, path: str) -> None:
         folder = self.roots.cgroup / path

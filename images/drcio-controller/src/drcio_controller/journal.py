@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +32,14 @@ class Entry:
 
 
 class Journal:
-    """Remember entries in order of first touch; write them to disk before they matter."""
+    """Remember entries in order of first touch; write them to disk before they matter. For any thread."""
 
     def __init__(self, folder: Path | None, *, boot_id: str = "") -> None:
         """Read what an earlier process of the same boot left; without a folder, keep it in memory."""
         self._path = folder / FILE_NAME if folder else None
         self._boot_id = boot_id
         self._entries: dict[Knob, Entry] = {}
+        self._lock = threading.Lock()
         self.inherited = 0
         self.load()
 
@@ -51,11 +53,12 @@ class Journal:
 
     def knobs(self) -> list[Knob]:
         """Return every knob that must be put back one day, oldest first."""
-        return list(self._entries)
+        with self._lock:
+            return list(self._entries)
 
     def knobs_outside(self, wanted: Container[Knob]) -> list[Knob]:
         """Return every knob that is to be put back now."""
-        return [knob for knob in self._entries if knob not in wanted]
+        return [knob for knob in self.knobs() if knob not in wanted]
 
     def entry(self, knob: Knob) -> Entry | None:
         """Return a knob's entry."""
@@ -69,15 +72,17 @@ class Journal:
     def add(self, entries: Sequence[Entry]) -> None:
         """Remember entries durably; a later entry replaces an earlier one of the same knob."""
         if entries:
-            self._entries.update({entry.knob: entry for entry in entries})
-            self._save()
+            with self._lock:
+                self._entries.update({entry.knob: entry for entry in entries})
+                self._save()
 
     def remove(self, knobs: Sequence[Knob]) -> None:
         """Forget knobs that were put back."""
         if knobs:
-            for knob in knobs:
-                self._entries.pop(knob, None)
-            self._save()
+            with self._lock:
+                for knob in knobs:
+                    self._entries.pop(knob, None)
+                self._save()
 
     def _save(self) -> None:
         if self._path is None:

@@ -20,6 +20,7 @@ from drcio_controller.cgroupfs.parse import (
     parse_weights,
 )
 
+SUBTREE_FILE: Final = "cgroup.subtree_control"
 DEFAULT_KEY: Final = "default"
 ABSENT: Final = "absent"
 """Canonical value of a device entry that the file does not hold."""
@@ -39,6 +40,16 @@ class Knob(NamedTuple):
     def name(self) -> str:
         """Return the file's own name."""
         return self.file.rpartition("/")[2]
+
+    @property
+    def device(self) -> DeviceId | None:
+        """Return the device that it is about; None for the node as a whole."""
+        return DeviceId(self.key) if ":" in self.key else None
+
+    @property
+    def switches_controller(self) -> bool:
+        """Say whether other knobs' files come and go with it."""
+        return self.name == SUBTREE_FILE
 
     def __str__(self) -> str:
         return f"{self.file}[{self.key}]"

@@ -1,77 +1,43 @@
-"""Kernel knobs as a declarative set: say what must hold; it is made so, kept so, and undone.
+"""Kernel knobs as a declarative set, each device's by a writer of its own.
 
-Before a knob is first written, its value and its cgroup's inode go to the journal, so that whoever
-comes after this process, even after a SIGKILL, can put it back.
+A write for one device may wait for the device, and on a volume that has stopped for ever. What is for
+the node as a whole (controllers, default weights) waits for nobody and is written by who asks.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from drcio_controller.cgroupfs.files import inode_of, write_text
-from drcio_controller.errors import Busy, KernelFileError, ReadBackMismatch, Vanished
-from drcio_controller.journal import Entry, Journal
-from drcio_controller.knob import Knob, Roots, holds, read_knob, render_write
+from drcio_controller.cgroupfs.files import write_text
+from drcio_controller.cgroupfs.parse import DeviceId
+from drcio_controller.drain import Drain
+from drcio_controller.errors import Busy
+from drcio_controller.journal import Journal
+from drcio_controller.knob import Knob, Roots, render_write
+from drcio_controller.knobset import Failure, KnobSet, Reconciled, joined
+from drcio_controller.writer import Writer
 
 log = logging.getLogger(__name__)
 
-REWRITE_LIMIT: Final = 3
-"""So many changes by somebody else in a row are undone at once; each further one after twice the pause of
-the one before."""
-CONTEST_PAUSE_S: Final = 1.0
-CONTEST_PAUSE_LIMIT_S: Final = 60.0
-CALM_S: Final = 120.0
-"""Two changes that are further apart are not in a row: a restart of systemd now and then is no contest."""
+PATIENCE_S: Final = 0.25
+"""How long a pass waits for the devices' writers; who takes longer is asked again in the next pass."""
 
-BUSY_RETRY_S: Final = 0.2
-VERIFY_INTERVAL_S: Final = 2.0
-VERIFIED_PER_PASS: Final = 64
-"""At most so many knobs are read again in one pass: a thousand pods must not make a tick slow."""
+STOPPED_PATIENCE_S: Final = 2.0
+"""How long the end waits for a device that has stopped; kubelet counts, and the others are done by then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A knob that does not hold what was asked for."""
+class _Lane:
+    """What is set on one device, and who writes it."""
 
-    knob: Knob
-    error: KernelFileError
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignChange:
-    """A knob that somebody else changed after this controller wrote it."""
-
-    knob: Knob
-    wrote: str
-    found: str
-    contested: bool
-    """True: they keep doing it, so it is left to them for a while."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciled:
-    """What one pass did."""
-
-    written: tuple[Knob, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    unreleased: tuple[Failure, ...] = ()
-    """What should have been put back and is not; what was busy is tried again."""
-    foreign: tuple[ForeignChange, ...] = ()
-
-
-@dataclass(slots=True)
-class _Held:
-    value: str
-    verified_at_s: float
-    strikes: int = 0
-    struck_at_s: float = float("-inf")
-    rewrite_at_s: float | None = None
-    """While somebody else's value is left in place: until when."""
-    theirs: str = ""
+    knobs: KnobSet
+    drain: Drain
+    writer: Writer[Reconciled]
 
 
 class Knobs:
@@ -89,19 +55,29 @@ class Knobs:
         self._journal = journal
         self._dry_run = dry_run
         self._write_text = write
-        self._held: dict[Knob, _Held] = {}
-        self._verify_left = 0
+        self._node = KnobSet(roots, journal, write=write)
+        self._lanes: dict[DeviceId, _Lane] = {}
         self._told: set[tuple[Knob, str]] = set()
 
     @property
     def held(self) -> Mapping[Knob, str]:
         """Return every knob that holds what was asked for, as last seen."""
-        return {knob: held.value for knob, held in self._held.items() if held.rewrite_at_s is None}
+        return {knob: value for knobs in self._sets() for knob, value in knobs.held.items()}
 
     @property
     def contested(self) -> Mapping[Knob, str]:
         """Return every knob that is left to somebody else for now, with their value."""
-        return {knob: held.theirs for knob, held in self._held.items() if held.rewrite_at_s is not None}
+        return {knob: value for knobs in self._sets() for knob, value in knobs.contested.items()}
+
+    @property
+    def waiting_s(self) -> Mapping[DeviceId, float]:
+        """Return the devices that have stopped, and for how long a write has been waiting for each."""
+        now_s = time.monotonic()
+        began_s = {
+            device: [at_s for at_s in (lane.writer.since_s, lane.drain.stopped_at_s) if at_s is not None]
+            for device, lane in self._lanes.items()
+        }
+        return {device: now_s - min(at_s) for device, at_s in began_s.items() if at_s}
 
     def reconcile(self, wanted: Mapping[Knob, str], now_s: float, *, verify: bool = False) -> Reconciled:
         """Make the wanted set hold, in its order, and put back every knob that is not in it any more.
@@ -112,28 +88,21 @@ class Knobs:
         if self._dry_run:
             self._tell(wanted)
             return Reconciled()
-        unreleased = self._release(self._journal.knobs_outside(wanted))
-        failures = self._remember([knob for knob in wanted if knob not in self._held])
-        failed = {failure.knob for failure in failures}
-        self._verify_left = len(wanted) if verify else VERIFIED_PER_PASS
-        written: list[Knob] = []
-        foreign: list[ForeignChange] = []
-        for knob, value in wanted.items():
-            if knob in failed:
-                continue
-            try:
-                changed = self._settle(knob, value, now_s, verify=verify)
-            except Vanished as error:
-                self._held.pop(knob, None)
-                failures.append(Failure(knob, error))
-            except KernelFileError as error:
-                failures.append(Failure(knob, error))
-            else:
-                if isinstance(changed, ForeignChange):
-                    foreign.append(changed)
-                if changed is not None and not (isinstance(changed, ForeignChange) and changed.contested):
-                    written.append(knob)
-        return Reconciled(tuple(written), tuple(failures), tuple(unreleased), tuple(foreign))
+        outside = self._journal.knobs_outside(wanted)
+        first = {knob: value for knob, value in wanted.items() if knob.switches_controller}
+        done = [self._node.hold(first, now_s, verify=verify)]
+        stopped = self._devices(wanted, outside, now_s, done, verify=verify)
+        # A cgroup whose controller goes waits for whoever is writing to a file of it.
+        gone = [
+            knob for knob in outside if knob.device is None and not (stopped and knob.switches_controller)
+        ]
+        rest = {
+            knob: value
+            for knob, value in wanted.items()
+            if knob.device is None and not knob.switches_controller
+        }
+        done.append(self._node.follow(rest, gone, now_s, verify=verify))
+        return joined(done)
 
     def restore(
         self,
@@ -144,20 +113,121 @@ class Knobs:
     ) -> Reconciled:
         """Put back everything in the journal, last change first.
 
-        What is busy is tried again until its cgroup is free or gone, for `patience_s`; what is busy even
-        then stays in the journal, and whoever comes after this process puts it back.
+        What is busy is tried again until its cgroup is free or gone, for `patience_s`, and for less where
+        a device has stopped; what is busy even then stays in the journal, and whoever comes after this
+        process puts it back.
         """
         if self._dry_run:
             return Reconciled()
-        deadline_s = clock() + patience_s
-        failures: list[Failure] = []
-        while True:
-            tried = self._release(self._journal.knobs())
-            failures += [failure for failure in tried if not isinstance(failure.error, Busy)]
-            busy = [failure for failure in tried if isinstance(failure.error, Busy)]
-            if not busy or clock() >= deadline_s:
-                return Reconciled(unreleased=(*failures, *busy))
-            sleep(BUSY_RETRY_S)
+        deadline_s = time.monotonic() + STOPPED_PATIENCE_S
+        put_back = partial(
+            self._put_back, patience_s=min(patience_s, STOPPED_PATIENCE_S), clock=clock, sleep=sleep
+        )
+        for device in self._journal_devices():
+            self._lane(device)
+        done, late = self._finish(dict(self._lanes), float("-inf"))
+        put_back(self._lanes.keys() - late)
+        finished, stopped = self._finish(dict(self._lanes), deadline_s + PATIENCE_S)
+        done += finished
+        put_back(late - stopped)
+        finished, slow = self._finish(
+            {device: self._lanes[device] for device in late - stopped}, deadline_s + 2 * PATIENCE_S
+        )
+        done += finished
+        stopped |= slow
+        left = [knob for device in stopped for knob in self._journal_of(device)]
+        # What a writer that does not come back has its hand in stays as it is.
+        left += [knob for knob in self._journal_of(None) if stopped and knob.switches_controller]
+        why = Busy(f"a write for {', '.join(sorted(stopped))} has not returned")
+        done.append(Reconciled(unreleased=tuple(Failure(knob, why) for knob in left)))
+        done.append(
+            self._node.restore(
+                lambda: [knob for knob in self._journal_of(None) if knob not in left],
+                patience_s=patience_s,
+                clock=clock,
+                sleep=sleep,
+            )
+        )
+        return joined(done)
+
+    def _put_back(
+        self,
+        devices: Collection[DeviceId],
+        *,
+        patience_s: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        for device in devices:
+            lane = self._lanes[device]
+            knobs = partial(self._journal_of, device)
+            lane.writer.start(
+                partial(lane.knobs.restore, knobs, patience_s=patience_s, clock=clock, sleep=sleep)
+            )
+
+    def _devices(
+        self,
+        wanted: Mapping[Knob, str],
+        outside: Collection[Knob],
+        now_s: float,
+        done: list[Reconciled],
+        *,
+        verify: bool,
+    ) -> bool:
+        """Let each device's writer do its part; say whether one has not come back."""
+        parts: dict[DeviceId, dict[Knob, str]] = {device: {} for device in self._lanes}
+        for knob, value in wanted.items():
+            if knob.device is not None:
+                parts.setdefault(knob.device, {})[knob] = value
+        gone: dict[DeviceId, list[Knob]] = {}
+        for knob in outside:
+            if knob.device is not None:
+                parts.setdefault(knob.device, {})
+                gone.setdefault(knob.device, []).append(knob)
+        finished, late = self._finish(dict(self._lanes), float("-inf"))
+        done += finished
+        started = {device: self._lane(device) for device in parts if device not in late}
+        for device, lane in started.items():
+            follow = partial(lane.knobs.follow, parts[device], gone.get(device, ()), now_s, verify=verify)
+            lane.writer.start(follow)
+        finished, slow = self._finish(started, time.monotonic() + PATIENCE_S)
+        done += finished
+        for device in started.keys() - slow:
+            if not parts[device] and not self._journal_of(device):
+                self._lanes.pop(device).writer.end()
+        return bool(late or slow)
+
+    def _finish(
+        self, lanes: Mapping[DeviceId, _Lane], deadline_s: float
+    ) -> tuple[list[Reconciled], set[DeviceId]]:
+        """Return the results that are there by then, and the devices whose writer is still at it."""
+        done, late = [], set()
+        for device, lane in lanes.items():
+            if lane.writer.since_s is None:
+                continue
+            result = lane.writer.result(deadline_s - time.monotonic())
+            if result is None:
+                late.add(device)
+            else:
+                done.append(result)
+        return done, late
+
+    def _lane(self, device: DeviceId) -> _Lane:
+        lane = self._lanes.get(device)
+        if lane is None:
+            drain = Drain(self._roots, device)
+            knobs = KnobSet(self._roots, self._journal, write=self._write_text, ready=drain.require)
+            lane = self._lanes[device] = _Lane(knobs, drain, Writer(f"writer-{device}"))
+        return lane
+
+    def _sets(self) -> list[KnobSet]:
+        return [self._node, *(lane.knobs for lane in self._lanes.values())]
+
+    def _journal_of(self, device: DeviceId | None) -> list[Knob]:
+        return [knob for knob in self._journal.knobs() if knob.device == device]
+
+    def _journal_devices(self) -> list[DeviceId]:
+        return list(dict.fromkeys(knob.device for knob in self._journal.knobs() if knob.device is not None))
 
     def _tell(self, wanted: Mapping[Knob, str]) -> None:
         for knob, value in wanted.items():
@@ -165,120 +235,3 @@ class Knobs:
                 continue
             self._told.add((knob, value))
             log.info("would_write file=%s value=%r", knob.file, render_write(knob, value))
-
-    def _remember(self, knobs: list[Knob]) -> list[Failure]:
-        """Write the journal before the knobs, so that no change is ever without its way back."""
-        failures = []
-        entries = []
-        for knob in knobs:
-            try:
-                inode = inode_of(self._roots.folder(knob))
-                if self._journal.before(knob, inode) is None:
-                    entries.append(Entry(knob, inode, read_knob(self._roots, knob)))
-            except KernelFileError as error:
-                failures.append(Failure(knob, error))
-        self._journal.add(entries)
-        return failures
-
-    def _settle(self, knob: Knob, value: str, now_s: float, *, verify: bool) -> bool | ForeignChange | None:
-        """Return None if nothing was to do, True after a write, or what somebody else did."""
-        held = self._held.get(knob)
-        if held is None:
-            found = read_knob(self._roots, knob)
-            if not holds(knob, value, found):
-                self._write(knob, value, found)
-                self._held[knob] = _Held(value, now_s)
-                return True
-            self._held[knob] = _Held(value, now_s)
-            return None
-        result: bool | ForeignChange | None = None
-        overdue = now_s - held.verified_at_s >= VERIFY_INTERVAL_S and self._verify_left > 0
-        if verify or overdue:
-            self._verify_left -= 1
-            held.verified_at_s = now_s
-            found = read_knob(self._roots, knob)
-            if not holds(knob, held.value, found):
-                if self._made_anew(knob):
-                    del self._held[knob]
-                    self._remember([knob])
-                    return self._settle(knob, value, now_s, verify=False)
-                result = self._foreign(knob, held, found, now_s)
-                if held.rewrite_at_s is not None:
-                    return result
-            else:
-                held.rewrite_at_s = None
-        if held.rewrite_at_s is not None:
-            return None  # left to somebody else, until the next look
-        if result is not None or held.value != value:
-            self._write(knob, value, found if result is not None else held.value)
-            held.value = value
-            held.verified_at_s = now_s
-            return result or True
-        return None
-
-    def _made_anew(self, knob: Knob) -> bool:
-        """Say whether the cgroup is another one at the same path: then nobody changed anything."""
-        entry = self._journal.entry(knob)
-        return entry is None or entry.inode != inode_of(self._roots.folder(knob))
-
-    def _foreign(self, knob: Knob, held: _Held, found: str, now_s: float) -> ForeignChange | None:
-        """Decide whether to insist, or to leave the knob for a while to whoever keeps changing it.
-
-        Sets `rewrite_at_s` where it is left to them. Returns None where nothing is new.
-        """
-        if held.rewrite_at_s is not None and now_s >= held.rewrite_at_s:
-            held.rewrite_at_s = None
-            return ForeignChange(knob, held.value, found, contested=False)
-        known = held.rewrite_at_s is not None and found == held.theirs
-        if known:
-            return None
-        held.strikes = 1 if now_s - held.struck_at_s > CALM_S else held.strikes + 1
-        held.struck_at_s = now_s
-        held.theirs = found
-        contested = held.strikes > REWRITE_LIMIT
-        if contested:
-            doubled = CONTEST_PAUSE_S * 2.0 ** min(held.strikes - REWRITE_LIMIT - 1, 30)
-            held.rewrite_at_s = now_s + min(CONTEST_PAUSE_LIMIT_S, doubled)
-            # It is theirs now, so theirs is what it must hold at the end.
-            self._journal.add([Entry(knob, inode_of(self._roots.folder(knob)), found)])
-        return ForeignChange(knob, held.value, found, contested=contested)
-
-    def _write(self, knob: Knob, value: str, before: str) -> None:
-        self._write_text(self._roots.path(knob), render_write(knob, value, before))
-        found = read_knob(self._roots, knob)
-        if not holds(knob, value, found):
-            raise ReadBackMismatch(f"{knob}: wrote {value!r}, reads {found!r}")
-
-    def _release(self, knobs: list[Knob]) -> list[Failure]:
-        failures = []
-        done = []
-        for knob in reversed(knobs):
-            entry = self._journal.entry(knob)
-            held = self._held.get(knob)
-            if entry is None:
-                continue
-            try:
-                self._put_back(entry, held)
-            except Busy as error:
-                failures.append(Failure(knob, error))
-                continue
-            except Vanished:
-                log.debug("vanished knob=%s", knob)
-            except KernelFileError as error:
-                failures.append(Failure(knob, error))
-            done.append(knob)
-            self._held.pop(knob, None)
-        self._journal.remove(done)
-        return failures
-
-    def _put_back(self, entry: Entry, held: _Held | None) -> None:
-        path = self._roots.path(entry.knob)
-        if inode_of(self._roots.folder(entry.knob)) != entry.inode:
-            return
-        found = read_knob(self._roots, entry.knob)
-        if found == entry.before:
-            return
-        if held is not None and not holds(entry.knob, held.value, found):
-            log.warning("left_as_found knob=%s found=%r before=%r", entry.knob, found, entry.before)
-            return
-        self._write_text(path, render_write(entry.knob, entry.before, found))

@@ -16,7 +16,8 @@ from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMisma
 from drcio_controller.identity import cgroup_uids, unproven
 from drcio_controller.instance import InstanceLimit, limit_of
 from drcio_controller.knob import Knob, Roots
-from drcio_controller.knobs import Knobs, Reconciled
+from drcio_controller.knobs import Knobs
+from drcio_controller.knobset import Reconciled
 from drcio_controller.kube.pod import Pod
 from drcio_controller.loglimit import LogLimit
 from drcio_controller.mapping import Hierarchy, find_hierarchy
@@ -255,7 +256,11 @@ class Controller:
             f"{knob}: somebody else keeps writing {theirs!r}; it is left to them for a while"
             for knob, theirs in self._knobs.contested.items()
         ]
-        return failing + contested
+        waiting = [
+            f"{device}: it has stopped, its configuration waits to be written for {seconds:.0f} s"
+            for device, seconds in self._knobs.waiting_s.items()
+        ]
+        return failing + contested + waiting
 
     def _device_seen(self, state: _DeviceState, at_unix_s: float) -> DeviceSeen:
         profile, source = state.device.profile(self._config.volumes)
@@ -271,6 +276,7 @@ class Controller:
             decision=state.decision,
             decided_since_unix_s=at_unix_s - (self._now_s - state.decided_since_s),
             window=state.window,
+            writes_wait_s=self._knobs.waiting_s.get(state.device.id),
         )
 
     def close(self, patience_s: float = 0.0) -> Reconciled:
@@ -382,6 +388,9 @@ class Controller:
                 )
             )
             state.window = window
+            begins = bool(decision.withdrawn) and not state.decision.withdrawn
+            # From zero on, or a rate would not see the first.
+            self.tally.withdrawals[window.device, state.device.name] += begins
             another_state = decision.state != state.decision.state
             if another_state:
                 state.decided_since_s = now_s
@@ -431,6 +440,8 @@ class Controller:
         for knob in result.written:
             log.debug("written knob=%s", knob)
             self.tally.written(knob)
+        for knob, seconds in result.took_s:
+            self.tally.took(knob, seconds)
         for change in result.foreign:
             self.tally.foreign(change.knob)
             log.warning(

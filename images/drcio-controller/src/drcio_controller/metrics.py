@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from drcio_controller.report import Tally
+from drcio_controller.report import WRITE_BOUNDS_S, Tally
 from drcio_controller.standby import Standby
 from drcio_controller.status import Effect, NodeStatus
 
@@ -108,8 +109,20 @@ def _devices(status: NodeStatus) -> Iterable[Metric]:
     acting = GaugeMetricFamily(
         "drcio_device_acting", "1 if what makes weights act on the device was read back", labels=labels
     )
+    withdrawn = GaugeMetricFamily(
+        "drcio_device_withdrawn",
+        "1 while nobody is held back on the device, as that did not help those who are protected",
+        labels=labels,
+    )
+    waits = GaugeMetricFamily(
+        "drcio_device_writes_wait_seconds",
+        "For how long a write has been waiting for a device that has stopped; 0 for one that has not",
+        labels=labels,
+    )
     for entry in status.devices:
         where = [entry.device, entry.name]
+        withdrawn.add_metric(where, float(bool(entry.withdrawn)))
+        waits.add_metric(where, entry.writes_wait_s or 0.0)
         acting.add_metric(where, float(entry.acting))
         info.add_metric([*where, entry.engine, entry.state, entry.profile_source], 1)
         budget.add_metric(where, entry.budget_ratio)
@@ -117,7 +130,7 @@ def _devices(status: NodeStatus) -> Iterable[Metric]:
             used.add_metric(where, entry.budget_used_ratio)
         if entry.latency_ms is not None:
             latency.add_metric(where, entry.latency_ms / 1000)
-    yield from (info, acting, budget, used, latency)
+    yield from (info, acting, budget, used, latency, withdrawn, waits)
 
 
 def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:
@@ -138,6 +151,15 @@ def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:
         for file, count in list(counts.items()):
             family.add_metric([file], count)
         yield family
+    yield _write_times(tally)
+    withdrawals = CounterMetricFamily(
+        "drcio_withdrawals",
+        "Times that control was withdrawn from a device, as it did not help",
+        labels=["device", "name"],
+    )
+    for where, count in list(tally.withdrawals.items()):
+        withdrawals.add_metric(list(where), count)
+    yield withdrawals
     requests = CounterMetricFamily(
         "drcio_api_requests", "Requests to the API server", labels=["verb", "result"]
     )
@@ -156,6 +178,18 @@ def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:
         "drcio_config_valid", "1 if the configuration file on disk is the one in force",
         value=float(not status.config_error),
     )  # fmt: skip
+
+
+def _write_times(tally: Tally) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        "drcio_knob_write_seconds",
+        "Time that a write to a kernel file took; one that freezes the queue waits until it is empty",
+        labels=["file"],
+    )
+    bounds = [*(f"{bound:g}" for bound in WRITE_BOUNDS_S), "+Inf"]
+    for file, times in list(tally.write_times.items()):
+        family.add_metric([file], list(zip(bounds, accumulate(times.counts), strict=True)), times.total_s)
+    return family
 
 
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:

@@ -1,4 +1,4 @@
-"""Tell people about a pod whose weight stopped acting, or acts again: an Event and a log line."""
+"""Tell people what stopped acting, or acts again: an Event on the pods that it concerns, and a log line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Protocol
 
 from drcio_controller.kube.events import EventType
 from drcio_controller.kube.pod import Pod
-from drcio_controller.status import Effect, NodeStatus
+from drcio_controller.policies.roles import Role
+from drcio_controller.status import DeviceStatus, Effect, NodeStatus
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,18 @@ class Notices:
         self._recorder = recorder
         self._pods = pods
         self._said: dict[tuple[str, str], Effect] = {}
+        self._withdrawn: set[str] = set()
 
     def look(self, status: NodeStatus) -> None:
         """Compare a status with what was said last; idle is no news, it says nothing about the weight."""
+        self._look_at_weights(status)
+        for device in status.devices:
+            if bool(device.withdrawn) != (device.device in self._withdrawn):
+                self._say_withdrawn(device, status)
+        # A device that left and comes back begins anew.
+        self._withdrawn = {device.device for device in status.devices if device.withdrawn}
+
+    def _look_at_weights(self, status: NodeStatus) -> None:
         known = {pod.uid for pod in status.pods}
         self._said = {key: effect for key, effect in self._said.items() if key[0] in known}
         for pod in status.pods:
@@ -39,19 +49,38 @@ class Notices:
                 if entry.effect is Effect.IDLE or self._said.get(key, Effect.EFFECTIVE) is entry.effect:
                     continue
                 self._said[key] = entry.effect
-                self._say(pod.uid, f"{pod.namespace}/{pod.name}", entry.device, entry.effect, entry.why)
+                self._say_effect(
+                    pod.uid, f"{pod.namespace}/{pod.name}", entry.device, entry.effect, entry.why
+                )
 
-    def _say(self, uid: str, name: str, device: str, effect: Effect, why: str) -> None:
+    def _say_effect(self, uid: str, name: str, device: str, effect: Effect, why: str) -> None:
         if effect is Effect.INERT:
             log.warning("weight_inert pod=%s device=%s why=%r", name, device, why)
-            kind, reason, message = EventType.WARNING, "IOWeightInert", f"I/O weight on {device}: {why}"
+            self._notify(uid, EventType.WARNING, "IOWeightInert", f"I/O weight on {device}: {why}")
         else:
             log.info("weight_effective pod=%s device=%s", name, device)
-            kind, reason, message = (
-                EventType.NORMAL,
-                "IOWeightEffective",
-                f"I/O weight acts on {device} again",
+            self._notify(uid, EventType.NORMAL, "IOWeightEffective", f"I/O weight acts on {device} again")
+
+    def _say_withdrawn(self, device: DeviceStatus, status: NodeStatus) -> None:
+        concerned = [
+            pod.uid
+            for pod in status.pods
+            if any(entry.device == device.device and entry.role == Role.PROTECTED for entry in pod.devices)
+        ]
+        if device.withdrawn:
+            log.warning(
+                "control_withdrawn device=%s name=%s why=%r", device.device, device.name, device.withdrawn
             )
+            kind, reason = EventType.WARNING, "IOControlWithdrawn"
+            message = f"nobody is held back on {device.device}, as it did not help: {device.withdrawn}"
+        else:
+            log.info("control_resumed device=%s name=%s", device.device, device.name)
+            kind, reason = EventType.NORMAL, "IOControlResumed"
+            message = f"lower classes are held back on {device.device} again"
+        for uid in concerned:
+            self._notify(uid, kind, reason, message)
+
+    def _notify(self, uid: str, kind: EventType, reason: str, message: str) -> None:
         pod = self._pods().get(uid)
         if pod is not None:
             self._recorder.notify(pod, kind, reason, message)

@@ -10,7 +10,7 @@ from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import KERNEL_DEFAULT_WEIGHT, WEIGHT_MAX, Engine, VolumeProfile
 from drcio_controller.devices import Device
 from drcio_controller.engines import bfq, iocost, iomax
-from drcio_controller.knob import Knob
+from drcio_controller.knob import SUBTREE_FILE, Knob
 from drcio_controller.mapping import Hierarchy
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision
@@ -20,7 +20,6 @@ from drcio_controller.weights import Member, clamp, device_weights, overhead_wei
 PODS_WEIGHT: Final = 300
 """Of all pods together, against 100 for each of the slices beside them: I/O outside of pods (image pulls,
 the kubelet, system.slice) yields to them as a lower class does to the protected."""
-SUBTREE_FILE: Final = "cgroup.subtree_control"
 WEIGHT_FILE: Final = "io.weight"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId, IoStat
 from drcio_controller.config import Engine, VolumeProfile
@@ -63,6 +65,23 @@ class DeviceSeen:
     decision: Decision
     decided_since_unix_s: float
     window: Window | None
+    writes_wait_s: float | None
+
+
+WRITE_BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""From a plain write to one that waits for the slowest request of a slow volume."""
+
+
+@dataclass(slots=True)
+class WriteTimes:
+    """How long the writes to one kind of file took."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(WRITE_BOUNDS_S) + 1))
+    total_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(WRITE_BOUNDS_S, seconds)] += 1
+        self.total_s += seconds
 
 
 @dataclass(slots=True)
@@ -81,6 +100,10 @@ class Tally:
     weight_writes: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     foreign_changes: Counter[str] = field(default_factory=Counter)
+    write_times: dict[str, WriteTimes] = field(default_factory=dict)
+    """By file name; also of writes that failed."""
+    withdrawals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By device and its name."""
     api_requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By verb and result."""
 
@@ -88,6 +111,9 @@ class Tally:
         self.writes[knob.name] += 1
         if knob.name in ("io.weight", bfq.WEIGHT_FILE):
             self.weight_writes += 1
+
+    def took(self, knob: Knob, seconds: float) -> None:
+        self.write_times.setdefault(knob.name, WriteTimes()).add(seconds)
 
     def failed(self, knob: Knob) -> None:
         self.failures[knob.name] += 1
@@ -154,6 +180,8 @@ def _device_status(entry: DeviceSeen, seen: Seen) -> DeviceStatus:
         state=entry.decision.state,
         state_since_unix_s=entry.decided_since_unix_s,
         reason=entry.decision.reason,
+        withdrawn=entry.decision.withdrawn,
+        writes_wait_s=entry.writes_wait_s,
         budget_ratio=entry.decision.budget_ratio,
         budget_used_ratio=window.budget_used_ratio if window else None,
         knobs={

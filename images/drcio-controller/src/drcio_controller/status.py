@@ -96,6 +96,10 @@ class DeviceStatus:
     state: str
     state_since_unix_s: float
     reason: str
+    withdrawn: str
+    """Why nobody is held back although somebody should be; empty while control stands."""
+    writes_wait_s: float | None
+    """How long a write has been waiting for a device that has stopped; None while it has not."""
     budget_ratio: float
     budget_used_ratio: float | None
     knobs: dict[str, str] = field(default_factory=dict)

@@ -57,6 +57,14 @@ def _device(device: Document, at_unix_s: float | None) -> list[str]:
     knobs = device.get("knobs")
     if isinstance(knobs, Mapping):
         lines += [f"            {file}: {value}" for file, value in knobs.items()]
+    if device.get("withdrawn"):
+        lines.append(
+            f"  WITHDRAWN nobody is held back, for {_age(at_unix_s, device.get('state_since_unix_s'))}:"
+            f" {device.get('withdrawn')}"
+        )
+    waits_s = _float(device.get("writes_wait_s"))
+    if waits_s is not None:
+        lines.append(f"  STOPPED   no request ends; a write to its configuration waits for {waits_s:.0f} s")
     if device.get("engine_note"):
         lines.append(f"  note      {device.get('engine_note')}")
     return lines

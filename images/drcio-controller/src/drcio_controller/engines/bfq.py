@@ -14,4 +14,4 @@ WEIGHT_LIMIT: Final = 1000
 
 def knobs(device: Device) -> dict[Knob, str]:
     """Return what makes BFQ the device's scheduler; needs a writable sysfs."""
-    return {Knob(f"block/{device.name}/queue/scheduler", in_sysfs=True): SCHEDULER}
+    return {Knob(f"block/{device.name}/queue/scheduler", device.id, in_sysfs=True): SCHEDULER}

@@ -91,6 +91,8 @@ class Decision:
     """io.max by pod uid."""
     weights: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, where a policy wants others than the classes'."""
+    withdrawn: str = ""
+    """Why nobody is held back although somebody should be: it did not help. Empty while control stands."""
     device_weights: Mapping[str, int] = field(default_factory=dict)
     """By pod uid: on this device alone, where a pod is to weigh something else than everywhere."""
     look_again_s: float | None = None

@@ -47,6 +47,8 @@ CPU_BOUND_STALL: Final = 0.5
 IOMAX_SHARE: Final = 0.45
 """Of the capacity: io.max lets a whole slice of 100 ms go at once (Linux 6.12), and more than half of one
 does not fit into a volume's bucket beside the protected pods' I/O."""
+WITHDRAWN: Final = frozenset({laws.Mode.LET_GO})
+"""The law's states in which it has given up for a while what did not help."""
 DIRECTION_SLACK: Final = 1.1
 """Reads and writes each have a limit: their part of what was seen, and so much more."""
 
@@ -142,6 +144,7 @@ def _decision(
     return Decision(
         state=state.mode.value,
         reason=outcome.reason + short_of_cpu,
+        withdrawn=outcome.reason if state.mode in WITHDRAWN else "",
         budget_ratio=outcome.let_in,
         model=model.faster(outcome.budget_ratio),
         period_us=TICK_US * max(1, round(outcome.period_s * 1e6 / TICK_US)),
