@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from drcio_controller.kube.errors import PodMalformed
 from drcio_controller.kube.jsontypes import Json, JsonObject
-from drcio_controller.kube.pod import KEPT_ENTRIES, VALUE_LIMIT_CHARS, QosClass, parse_pod
+from drcio_controller.kube.pod import (
+    KEPT_CONTAINERS,
+    KEPT_ENTRIES,
+    KEPT_PORTS,
+    VALUE_LIMIT_CHARS,
+    QosClass,
+    parse_pod,
+)
 
 UID = "6f9a2f6e-4c1b-4a55-9d0c-0a52e9f0f3a1"
 ID = "0123456789abcdef" * 4
@@ -162,3 +169,19 @@ def test_odd_values_where_nothing_depends_on_them_are_let_pass(
     status: JsonObject = {"qosClass": "Burstable", "containerStatuses": statuses}
     pod = parse_pod(document(metadata=odd, status=status))
     assert all(isinstance(value, str) for value in pod.labels.values())
+
+
+def test_ports_and_containers_of_a_huge_manifest_take_bounded_memory() -> None:
+    ports: list[Json] = [{"containerPort": 1 + port} for port in range(40_000)]
+    statuses: list[Json] = [{"name": "c" * 100_000, "containerID": f"x://{index}"} for index in range(2000)]
+
+    pod = parse_pod(
+        document(
+            spec={"nodeName": "n1", "containers": [{"name": "main", "ports": ports}]},
+            status={"qosClass": "Burstable", "containerStatuses": statuses},
+        )
+    )
+
+    assert len(pod.ports) == KEPT_PORTS
+    assert len(pod.containers) == KEPT_CONTAINERS
+    assert len(repr(pod)) < 64_000

@@ -17,6 +17,9 @@ KEPT_LABEL_PREFIX = "drcio.io/"
 KEPT_ANNOTATION_PREFIXES = ("drcio.io/", "prometheus.io/")
 KEPT_ENTRIES = 32
 VALUE_LIMIT_CHARS = 512
+KEPT_PORTS = 256
+KEPT_CONTAINERS = 256
+"""A manifest of a megabyte has room for forty thousand ports; a pod has a handful."""
 
 # What kubelet writes onto the mirror of a static pod (pkg/kubelet/types, ConfigHashAnnotationKey and
 # its neighbours). Anybody who may create a pod may write the same: see identity.py.
@@ -33,6 +36,7 @@ _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 _PORT_LIMIT = 65535
+_NAME_LIMIT_CHARS = 63
 
 
 class QosClass(StrEnum):
@@ -185,20 +189,22 @@ def _declared_ports(spec: JsonObject) -> frozenset[int]:
         for port in objects_at(container, "ports")
         if text_at(port, "protocol") in ("", "TCP")
     )
-    return frozenset(port for port in declared if type(port) is int and 0 < port <= _PORT_LIMIT)
+    ports = (port for port in declared if type(port) is int and 0 < port <= _PORT_LIMIT)
+    return frozenset(itertools.islice(ports, KEPT_PORTS))
 
 
 def _containers(status: JsonObject) -> tuple[Container, ...]:
     lists = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
-    return tuple(
+    found = (
         Container(
-            name=text_at(entry, "name"),
+            name=text_at(entry, "name")[:_NAME_LIMIT_CHARS],
             id=_bare_id(text_at(entry, "containerID")),
             running="running" in object_at(entry, "state"),
         )
         for key in lists
         for entry in objects_at(status, key)
     )
+    return tuple(itertools.islice(found, KEPT_CONTAINERS))
 
 
 def _bare_id(container_id: str) -> str:
