@@ -102,8 +102,16 @@ class Lane:
 
     def begin(self, planned: PlannedRun) -> None:
         """Note that a run begins."""
+        self.begin_run(f"run {planned.order}/{self._display.runs} {planned.scenario.name} r{planned.repeat}")
+
+    def begin_run(self, text: str) -> None:
+        """Note that a run of this name begins."""
         self._display.begun()
-        self._run_text = f"run {planned.order}/{self._display.runs} {planned.scenario.name} r{planned.repeat}"
+        self._run_text = text
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self._display.console.print(text, markup=False, highlight=False)
 
     def end(self) -> None:
         """Note that the run under way has ended."""

@@ -80,11 +80,10 @@ def batch_job(spec: Spec, *, namespace: str, node: str, file_size: str, claim: s
     return Workload(role="lp", manifest=pod(LP_POD, template, namespace=namespace, node=node))
 
 
-def controller(policy: str, *, namespace: str, node: str, api_server: str) -> Workload:
+def controller(policy: PolicyName, *, namespace: str, node: str, api_server: str) -> Workload:
     """Return the node agent as its DaemonSet would start it, pointed at the twin's Pod API."""
-    name = PolicyName.IOMAX if policy.startswith("iomax-") else PolicyName(policy)
     template = controller_manifest.pod_template(
-        image=_LOCAL_IMAGE.format(name="drcio-controller"), policy=name
+        image=_LOCAL_IMAGE.format(name="drcio-controller"), policy=policy
     )
     manifest = cast("dict[str, JsonValue]", pod(CONTROLLER_POD, template, namespace=namespace, node=node))
     spec = dict(cast("Mapping[str, JsonValue]", manifest["spec"]))

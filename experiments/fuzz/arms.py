@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from drcio_controller.config import DEFAULT_CLASSES, Config, Engine, PolicyName
-from drcio_controller.engines.iocost import CostModel
+from drcio_controller.config import DEFAULT_CLASSES, Config, Engine, PolicyName, VolumeProfile
+from drcio_controller.engines.iocost import IOPS_HEADROOM, CostModel
 from drcio_controller.policies.decision import Decision, DevicePolicy, View
 from drcio_controller.policies.registry import make_policy
 
@@ -26,6 +26,29 @@ class FixedCost:
     def decide(self, view: View) -> Decision:
         model = CostModel.stated(view.profile).faster(self.percent / 100)
         return Decision(state="fixed", reason=f"a model of {self.percent}% of the volume", model=model)
+
+
+def agent_config(arm: str, profile: VolumeProfile) -> Config | None:
+    """Return the configuration under which the shipped agent carries an arm out; None for no agent.
+
+    The agent's fixed budget doubles the IOPS that it is given (`CostModel.doubled`), so half of them are.
+    """
+    kind, _, percent = arm.partition("-")
+    match kind:
+        case "drcio":
+            return Config(volumes=(profile,))
+        case "iomax":
+            return Config(policy=PolicyName.IOMAX, iomax_percent=int(percent), volumes=(profile,))
+        case "iocost":
+            share = int(percent) / 100
+            part = replace(
+                profile,
+                iops=round(profile.iops * share / IOPS_HEADROOM),
+                mib_s=profile.mib_s * share,
+            )
+            return Config(policy=PolicyName.IOCOST_STATIC, volumes=(part,))
+        case _:
+            return None
 
 
 def policy_of(arm: str) -> tuple[DevicePolicy | None, Engine]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
-from experiments.fuzz.judge import Check, Figures, figures_of, frontier, judge, regretted
+from experiments.fuzz.judge import Check, Figures, cpu_short, figures_of, frontier, judge, regretted
 from experiments.fuzz.measure import SCHEMA, simulate
+from experiments.fuzz.mix import draw
+from experiments.fuzz.todo import Todo
 from experiments.jsonfields import JsonObject
 from experiments.wholefile import write_json
 
@@ -53,56 +57,157 @@ def check_arms(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(arm for arm in ARMS if arm in (*names, ALONE, NONE, LAW))
 
 
-def run_seeds(
-    seeds: Sequence[int],
-    arms: Sequence[str],
-    output: Path,
-    *,
-    jobs: int,
-    resume: bool,
-    on_seed: Callable[[JsonObject], None],
-) -> list[JsonObject]:
-    """Return every seed's record, in the order of the seeds; with `resume` those that are stored stay."""
-    folder = output / SEEDS_FOLDER
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be known of which seeds, and where it is kept."""
+
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    output: Path
+    where: str
+    """`simulated` or `twin`."""
+    measured_s: float
+    resume: bool = False
+
+
+Run = Callable[[Sequence[Todo]], Generator[JsonObject]]
+"""Yields records of whole seeds or of single arms of them, each with the seed's number, in any order."""
+
+
+def run_seeds(asked: Asked, run: Run, *, on_seed: Callable[[JsonObject], None]) -> list[JsonObject]:
+    """Return every seed's record, in the order of the seeds; with `resume` what is stored stays.
+
+    Each is stored as it comes, so that nothing is lost when a later one fails or is interrupted.
+    """
+    folder = asked.output / SEEDS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    stored = {seed: record for seed in seeds if (record := _stored(folder, seed, arms))} if resume else {}
-    for record in stored.values():
-        on_seed(record)
-    for record in _simulated([seed for seed in seeds if seed not in stored], arms, jobs):
-        seed = cast(int, record["seed"])
-        write_json(_file(folder, seed), record, compact=True)
-        stored[seed] = record
-        on_seed(record)
-    return [stored[seed] for seed in seeds]
+    records = {
+        seed: (_stored(folder, seed, asked) if asked.resume else None) or _empty(seed, asked)
+        for seed in asked.seeds
+    }
+    todo = [Todo(seed, missing) for seed in asked.seeds if (missing := _missing(records[seed], asked))]
+    left = {one.seed for one in todo}
+    for seed in asked.seeds:
+        if seed not in left:
+            on_seed(records[seed])
+    with contextlib.closing(run(todo)) as parts:
+        for part in parts:
+            seed = cast(int, part["seed"])
+            records[seed] = merged(records[seed], part)
+            write_json(_file(folder, seed), records[seed], compact=True)
+            if records[seed].get("errors") or not _missing(records[seed], asked):
+                on_seed(records[seed])
+    return [records[seed] for seed in asked.seeds]
 
 
-def summarise(records: Sequence[JsonObject], output: Path) -> tuple[list[dict[str, Figures]], list[Check]]:
+def merged(record: JsonObject, part: JsonObject) -> JsonObject:
+    """Return a seed's record with the arms, or the errors, that have come; a run clears its arm's error."""
+    arms = {
+        **cast(JsonObject, record["arms"]),
+        **cast(JsonObject, part.get("arms", {})),
+    }
+    errors = {
+        arm: text
+        for arm, text in {
+            **cast(JsonObject, record.get("errors", {})),
+            **cast(JsonObject, part.get("errors", {})),
+        }.items()
+        if arm not in arms
+    }
+    return {**record, **part, "arms": arms, "errors": errors}
+
+
+def judged(records: Sequence[JsonObject]) -> list[JsonObject]:
+    """Return the records that can be judged: with all that an arm is compared with."""
+    needed = {ALONE, NONE, LAW}
+    return [record for record in records if needed <= set(cast(JsonObject, record["arms"]))]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came out over all seeds."""
+
+    figures: list[dict[str, Figures]]
+    """Of each seed that can be judged."""
+    short: tuple[int, ...]
+    """Seeds in which the CPU was short: what holds of them is in `checks_short`."""
+    checks: list[Check]
+    checks_short: list[Check]
+    errors: dict[int, JsonObject]
+    """By seed, what went wrong by arm."""
+    guest_s: float
+    host_s: float
+    """What the runs took by the node's clock and by the host's; 0 where it is not recorded."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 within all bounds, 1 beyond one of them, 3 where that is open."""
+        if not all(check.met for check in self.checks):
+            return 1
+        return 3 if self.errors or not self.checks else 0
+
+
+def summarise(records: Sequence[JsonObject], output: Path) -> Summary:
     """Judge the records and store the outcome."""
-    figures = [figures_of(record) for record in records]
-    checks = judge(figures)
-    write_json(
-        output / SUMMARY_FILE,
-        {
-            "schema": SCHEMA,
-            "where": records[0]["where"],
-            "seeds": [cast(int, record["seed"]) for record in records],
-            "checks": [
-                {
-                    "name": check.name,
-                    "found": check.found,
-                    "wanted": check.wanted,
-                    "met": check.met,
-                    "seeds": [_missed(arms) for arms in figures if arms[LAW].seed in check.seeds],
-                }
-                for check in checks
-            ],
-            "figures": [{name: _figures(one) for name, one in arms.items()} for arms in figures],
-        },
+    whole = judged(records)
+    figures = [figures_of(record) for record in whole]
+    short = tuple(
+        arms[LAW].seed
+        for arms, record in zip(figures, whole, strict=True)
+        if cpu_short(arms, cast(str, record["where"]))
     )
-    return figures, checks
+    by_volume = [arms for arms in figures if arms[LAW].seed not in short]
+    by_cpu = [arms for arms in figures if arms[LAW].seed in short]
+    costs = [
+        cast("Mapping[str, float]", cost)
+        for record in records
+        for arm in cast("Mapping[str, JsonObject]", record["arms"]).values()
+        if (cost := arm.get("cost")) is not None
+    ]
+    summary = Summary(
+        figures=figures,
+        short=short,
+        checks=judge(by_volume) if by_volume else [],
+        checks_short=judge(by_cpu) if by_cpu else [],
+        errors={
+            cast(int, record["seed"]): cast(JsonObject, record["errors"])
+            for record in records
+            if record.get("errors")
+        },
+        guest_s=sum(cost["guest_s"] for cost in costs),
+        host_s=sum(cost["host_s"] for cost in costs),
+    )
+    write_json(output / SUMMARY_FILE, _summary_json(summary, records))
+    return summary
 
 
-def _missed(arms: dict[str, Figures]) -> JsonObject:
+def _summary_json(summary: Summary, records: Sequence[JsonObject]) -> JsonObject:
+    return {
+        "schema": SCHEMA,
+        "where": records[0]["where"],
+        "measured_s": records[0]["measured_s"],
+        "seeds": [cast(int, record["seed"]) for record in records],
+        "cpu_short": list(summary.short),
+        "errors": {str(seed): errors for seed, errors in summary.errors.items()},
+        "checks": [_check_json(check, summary.figures) for check in summary.checks],
+        "checks_cpu_short": [_check_json(check, summary.figures) for check in summary.checks_short],
+        "cost": {"guest_s": round(summary.guest_s, 1), "host_s": round(summary.host_s, 1)},
+        "figures": [{name: _figures(one) for name, one in arms.items()} for arms in summary.figures],
+        "regretted_for": {str(arms[LAW].seed): regretted(arms) for arms in summary.figures},
+    }
+
+
+def _check_json(check: Check, figures: Sequence[Mapping[str, Figures]]) -> JsonObject:
+    return {
+        "name": check.name,
+        "found": check.found,
+        "wanted": check.wanted,
+        "met": check.met,
+        "seeds": [_missed(arms) for arms in figures if arms[LAW].seed in check.seeds],
+    }
+
+
+def _missed(arms: Mapping[str, Figures]) -> JsonObject:
     best = frontier(arms)
     return {
         "seed": arms[LAW].seed,
@@ -123,25 +228,48 @@ def _figures(one: Figures) -> JsonObject:
     }
 
 
-def _simulated(seeds: Sequence[int], arms: Sequence[str], jobs: int) -> Iterator[JsonObject]:
-    one = partial(simulate, arms=tuple(arms))
-    if jobs <= 1 or len(seeds) < 2:
-        yield from map(one, seeds)
+def simulated(todo: Sequence[Todo], *, measured_s: float, jobs: int) -> Generator[JsonObject]:
+    """Run seeds on the simulated node, several at a time."""
+    one = partial(_simulated, measured_s=measured_s)
+    if jobs <= 1 or len(todo) < 2:
+        yield from map(one, todo)
         return
     # Fork would copy whatever threads the caller has; a fresh interpreter costs a second once.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(one, seeds)
+        yield from pool.imap_unordered(one, todo)
+
+
+def _simulated(todo: Todo, measured_s: float) -> JsonObject:
+    return simulate(todo.seed, todo.arms, measured_s)
+
+
+def _empty(seed: int, asked: Asked) -> JsonObject:
+    return {
+        "schema": SCHEMA,
+        "where": asked.where,
+        "seed": seed,
+        "measured_s": asked.measured_s,
+        "mix": draw(seed).to_json(),
+        "arms": {},
+    }
+
+
+def _missing(record: JsonObject, asked: Asked) -> tuple[str, ...]:
+    return tuple(arm for arm in asked.arms if arm not in cast(JsonObject, record["arms"]))
 
 
 def _file(folder: Path, seed: int) -> Path:
     return folder / f"{seed}.json"
 
 
-def _stored(folder: Path, seed: int, arms: Sequence[str]) -> JsonObject | None:
-    """Return a seed's record if it is whole and of the same arms; anything else is done again."""
+def _stored(folder: Path, seed: int, asked: Asked) -> JsonObject | None:
+    """Return what is stored of a seed if it is of the same mix, measured likewise; else it is done again."""
     try:
         record = json.loads(_file(folder, seed).read_text())
     except (OSError, ValueError):
         return None
-    usable = isinstance(record, dict) and record.get("schema") == SCHEMA and record.get("seed") == seed
-    return record if usable and set(arms) <= set(record.get("arms", ())) else None
+    wanted = json.loads(json.dumps(_empty(seed, asked)))
+    same = isinstance(record, dict) and all(
+        record.get(key) == value for key, value in wanted.items() if key != "arms"
+    )
+    return record if same and isinstance(record.get("arms"), dict) else None

@@ -18,6 +18,7 @@ USUAL: Final = 0.9
 SHARE_MEDIAN: Final = 0.75
 REGRET_MOST: Final = 0.1
 
+_LEAST: Final = "iomax-10"
 NOISE_RATIO: Final = 1.05
 NOISE_MS: Final = 0.05
 NOISE_SHARE: Final = 0.02
@@ -107,6 +108,15 @@ def regretted(arms: Mapping[str, Figures]) -> str | None:
         ):
             return name
     return None
+
+
+def cpu_short(arms: Mapping[str, Figures], where: str) -> bool:
+    """Say whether a twin's CPU and not its volume is what was short: low priority at a tenth hurts as well.
+
+    A simulated node has no CPU to be short of; there a tenth that hurts is the volume's affair.
+    """
+    knob = arms.get(_LEAST)
+    return where == "twin" and knob is not None and knob.p95_ratio > P95_USUAL
 
 
 def frontier(arms: Mapping[str, Figures]) -> Figures | None:

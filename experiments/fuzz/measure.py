@@ -19,33 +19,34 @@ _STEP: Final = 1.05
 """Width of the stored histogram's bins, as a ratio."""
 
 
-def simulate(seed: int, arms: Sequence[str] = ARMS) -> JsonObject:
+def simulate(seed: int, arms: Sequence[str] = ARMS, measured_s: float = MEASURED_S) -> JsonObject:
     """Return every arm's figures on a seed's mix, on the simulated node."""
     mix = draw(seed)
     return {
         "schema": SCHEMA,
         "where": "simulated",
         "seed": seed,
+        "measured_s": measured_s,
         "mix": mix.to_json(),
-        "arms": {arm: _arm(seed, arm) for arm in arms},
+        "arms": {arm: _arm(seed, arm, measured_s) for arm in arms},
     }
 
 
-def _arm(seed: int, arm: str) -> JsonObject:
+def _arm(seed: int, arm: str, measured_s: float) -> JsonObject:
     policy, engine = policy_of(arm)
     simulated = Simulated(draw(seed), policy, engine, low=arm != ALONE)
     try:
         simulated.run(MEASURED_FROM_S)
         before = simulated.done("low")
-        simulated.run(MEASURED_FROM_S + MEASURED_S)
+        simulated.run(MEASURED_FROM_S + measured_s)
         ios, size = (after - earlier for after, earlier in zip(simulated.done("low"), before, strict=True))
         at_s, took_ms = simulated.timed_ms(0.0)
         device = simulated.node.device()
         return {
-            **percentiles(took_ms[at_s >= MEASURED_FROM_S]),
-            "low_ios_per_s": ios / MEASURED_S,
-            "low_bytes_per_s": size / MEASURED_S,
-            "p95_each_s": per_second(at_s, took_ms),
+            **percentiles(took_ms[at_s >= MEASURED_FROM_S], measured_s),
+            "low_ios_per_s": ios / measured_s,
+            "low_bytes_per_s": size / measured_s,
+            "p95_each_s": per_second(at_s, took_ms, measured_s),
             "histogram": histogram(took_ms[at_s >= MEASURED_FROM_S]),
             "states": dict(Counter(decision.state for _, decision in simulated.decisions)),
             "freezes": device.freezes,
@@ -55,10 +56,10 @@ def _arm(seed: int, arm: str) -> JsonObject:
         simulated.close()
 
 
-def percentiles(took_ms: npt.NDArray[np.float64]) -> JsonObject:
+def percentiles(took_ms: npt.NDArray[np.float64], measured_s: float) -> JsonObject:
     """Return what is judged of a set of latencies; none at all is as bad as the whole run."""
     if not len(took_ms):
-        took_ms = np.array([1000 * MEASURED_S])
+        took_ms = np.array([1000 * measured_s])
         count = 0
     else:
         count = len(took_ms)
@@ -66,10 +67,12 @@ def percentiles(took_ms: npt.NDArray[np.float64]) -> JsonObject:
     return {"ios": count, "p50_ms": round(p50, 4), "p95_ms": round(p95, 4), "p99_ms": round(p99, 4)}
 
 
-def per_second(at_s: npt.NDArray[np.float64], took_ms: npt.NDArray[np.float64]) -> list[float | None]:
+def per_second(
+    at_s: npt.NDArray[np.float64], took_ms: npt.NDArray[np.float64], measured_s: float
+) -> list[float | None]:
     """Return the p95 of the I/Os that began in each second since low priority began."""
     result: list[float | None] = []
-    for second in range(round(MEASURED_FROM_S + MEASURED_S - LOW_STARTS_S)):
+    for second in range(round(MEASURED_FROM_S + measured_s - LOW_STARTS_S)):
         begins_s = LOW_STARTS_S + second
         inside = took_ms[(at_s >= begins_s) & (at_s < begins_s + 1)]
         result.append(round(float(np.percentile(inside, 95)), 3) if len(inside) else None)

@@ -34,6 +34,10 @@ LOW_STARTS_S: Final = 2.0
 MEASURED_FROM_S: Final = 4.0
 """Two seconds after low priority began: what an arm needs to settle is reported by itself."""
 MEASURED_S: Final = 30.0
+"""Simulated, where a second costs next to nothing."""
+TWIN_MEASURED_S: Final = 12.0
+"""On a twin, where a busy second costs the host two to ten: several hundred of high priority's I/Os on most
+seeds. A job that stops and goes by tens of seconds is seen in its first turn only."""
 
 IN_FLIGHT_LIMIT_BYTES: Final = 128 * MIB
 """Of one job: more would be the guest's memory, not the volume's queue."""

@@ -12,8 +12,11 @@ from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN, Figures
 _SHOWN: Final = (
     (NONE, "#b0b0b0", "x"),
     ("iocost-100", "#56b4e9", "."),
+    ("iocost-70", "#56b4e9", "+"),
+    ("iomax-75", "#d55e00", "."),
     ("iomax-50", "#e69f00", "."),
     ("iomax-25", "#f0e442", "."),
+    ("iomax-10", "#009e73", "."),
     (LAW, "#0072b2", "o"),
 )
 
@@ -29,6 +32,8 @@ def draw_fuzz(seeds: Sequence[Mapping[str, Figures]], path: Path) -> Path:
     size = 14 if len(seeds) > 200 else 30
     for arm, colour, marker in _SHOWN:
         each = [figures[arm] for figures in seeds if arm in figures]
+        if not each:
+            continue
         axes.scatter(
             [max(one.p95_ratio, 0.5) for one in each],
             [min(one.share, 1.5) for one in each],

@@ -10,29 +10,83 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.fuzz.arms import FIXED, LAW, NONE
-from experiments.fuzz.judge import P95_USUAL, Check, Figures, frontier
+from experiments.fuzz.drive import Summary
+from experiments.fuzz.judge import P95_USUAL, Check, Figures, frontier, regretted
 
 _SHOWN: Final = 12
+_EACH_MOST: Final = 40
+"""Seeds that are shown one by one; of more, those that miss a bound."""
 
 
-def print_fuzz(console: Console, seeds: Sequence[Mapping[str, Figures]], checks: Sequence[Check]) -> None:
-    """Print every arm over all seeds, then what was wanted, then the seeds that missed it."""
-    table = _table("arm", "p50", "p95", "p95, 90%", "p95, worst", "p99, 90%", "share", "share, 10%")
+def print_fuzz(console: Console, summary: Summary) -> None:
+    """Print every arm over all seeds, each seed where they are few, and what was wanted."""
+    for seed, errors in summary.errors.items():
+        for arm, text in errors.items():
+            console.print(f"seed {seed} {arm}: {text}", markup=False)
+    if summary.host_s:
+        each = summary.host_s / max(summary.guest_s, 1e-9)
+        console.print(
+            f"{summary.guest_s:.0f} s by the node's clock took {summary.host_s:.0f} s ({each:.1f} each)"
+        )
+    if not summary.figures:
+        console.print("no seed has all that an arm is compared with: alone, none and drcio")
+        return
+    _print_arms(console, summary.figures)
+    if len(summary.figures) <= _EACH_MOST:
+        _print_each(console, summary)
+    for checks, what in (
+        (summary.checks, "wanted"),
+        (summary.checks_short, f"apart, the CPU is short: {len(summary.short)} seeds"),
+    ):
+        if checks:
+            wanted = _table(what, "found", "bound", "")
+            for check in checks:
+                wanted.add_row(
+                    check.name, f"{check.found:.3f}", check.wanted, "met" if check.met else "missed"
+                )
+            console.print(wanted)
+    if len(summary.figures) > _EACH_MOST:
+        _print_missed(console, summary.figures, summary.checks)
+
+
+def _print_arms(console: Console, seeds: Sequence[Mapping[str, Figures]]) -> None:
+    table = _table("arm", "seeds", "p50", "p95", "of 90%", "worst", "p99 of 90%", "share", "of 90%")
     for arm in (NONE, LAW, *FIXED):
         each = [figures[arm] for figures in seeds if arm in figures]
         if each:
-            table.add_row(arm, *_over(each))
-    console.print(f"{len(seeds)} seeds; high priority in multiples of alone, medians unless another is named")
+            table.add_row(arm, str(len(each)), *_over(each))
+    console.print(
+        f"{len(seeds)} seeds; high priority in multiples of alone; medians, and what 90% keep within"
+    )
     console.print(table)
     settled = [figures[LAW].settled_s for figures in seeds]
     never = sum(value is None for value in settled)
     median = statistics.median([value for value in settled if value is not None] or [0.0])
     console.print(f"settled after {median:g} s in the median; not within {P95_USUAL:g} times alone: {never}")
-    wanted = _table("wanted", "found", "bound", "")
-    for check in checks:
-        wanted.add_row(check.name, f"{check.found:.3f}", check.wanted, "met" if check.met else "missed")
-    console.print(wanted)
-    _print_missed(console, seeds, checks)
+
+
+def _print_each(console: Console, summary: Summary) -> None:
+    """Print each seed: uncontrolled, under the law, and under the fixed knob that protects best."""
+    table = _table(
+        *("seed", "none", "p50", "p95", "p99", "share", "settled"),
+        *("fixed", "p95", "share"),
+    )
+    for arms in summary.figures:
+        law, best = arms[LAW], frontier(arms)
+        table.add_row(
+            str(law.seed),
+            f"{arms[NONE].p95_ratio:.2f}",
+            *(f"{value:.2f}" for value in (law.p50_ratio, law.p95_ratio, law.p99_ratio, law.share)),
+            "never" if law.settled_s is None else f"{law.settled_s:g} s",
+            *((best.arm, f"{best.p95_ratio:.2f}", f"{best.share:.2f}") if best else ("", "", "")),
+        )
+    console.print("each seed: p95 uncontrolled, the law, the fixed knob that protects best")
+    console.print(table)
+    if summary.short:
+        console.print(f"short of CPU, and judged apart: {', '.join(map(str, summary.short))}")
+    better = [f"{arms[LAW].seed} ({knob})" for arms in summary.figures if (knob := regretted(arms))]
+    if better:
+        console.print(f"a fixed knob is better in both: {', '.join(better)}")
 
 
 def _print_missed(console: Console, seeds: Sequence[Mapping[str, Figures]], checks: Sequence[Check]) -> None:

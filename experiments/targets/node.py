@@ -46,16 +46,20 @@ class Node:
         if policy == NO_POLICY:
             return None
         if policy.startswith("iomax-"):
-            config = Config(
-                policy=PolicyName.IOMAX,
-                iomax_percent=int(policy.removeprefix("iomax-")),
-                volumes=self._profiles,
+            return self.agent(
+                Config(
+                    policy=PolicyName.IOMAX,
+                    iomax_percent=int(policy.removeprefix("iomax-")),
+                    volumes=self._profiles,
+                )
             )
-        else:
-            config = Config(policy=PolicyName(policy), volumes=self._profiles)
+        return self.agent(Config(policy=PolicyName(policy), volumes=self._profiles))
+
+    def agent(self, config: Config) -> workloads.Workload:
+        """Return the agent under a configuration, which is put in place."""
         self.twin.put_config_map(CONTROLLER_CONFIG_MAP, {CONFIG_FILE: dump(config)})
         return workloads.controller(
-            policy, namespace=NAMESPACE, node=NODE_NAME, api_server=f"http://127.0.0.1:{API_PORT}"
+            config.policy, namespace=NAMESPACE, node=NODE_NAME, api_server=f"http://127.0.0.1:{API_PORT}"
         )
 
     def start_controller(self, policy: str) -> None:

@@ -312,7 +312,7 @@ class TwinTarget:
         guest = self.twin.environment()
         ready = self._service_detail()
         return {
-            "commit": _commit(),
+            "commit": checkout_commit(),
             "target": "twin",
             "accelerator": self.twin.accelerator,
             "clock": self.twin.clock,
@@ -345,7 +345,8 @@ def _ids_max(contents: Path) -> int:
     return int(json.loads((contents / "hp" / "metadata.json").read_text())["graph"]["reviews"])
 
 
-def _commit() -> str:
+def checkout_commit() -> str:
+    """Return what was run: the checkout's commit, marked where files differ from it."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,

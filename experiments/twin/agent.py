@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from drcio_controller.kube.jsontypes import JsonObject as KubeObject
 from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
@@ -39,7 +40,7 @@ from experiments.twin.kubelet.cgroups import pod_slice
 from experiments.twin.layout import API_PORT, CONTROL_PORT, NODE_NAME, PODS_STATE, RESULTS_MOUNT
 from experiments.twin.sampler import CGROUP_ROOT, SYS_ROOT, Sampler
 from experiments.twin.waits import await_bytes, await_pod
-from experiments.twin.window import IdleTime, LoadGenerator, Window
+from experiments.twin.window import IdleTime, LoadGenerator, Window, host_file_requests
 
 _STATE = Path("/run/twin")
 _ADDRESS = "10.0.2.15/24"  # QEMU's user network: guest .15, gateway .2
@@ -133,12 +134,17 @@ def _waits(store: PodStore, idle: IdleTime) -> dict[str, Handler]:
 def _measuring(store: PodStore, load: LoadGenerator, window: Window) -> dict[str, Handler]:
     def record(arguments: JsonObject) -> JsonObject:
         seconds, pods = cast(float, arguments["seconds"]), cast("list[str]", arguments["until_ended"])
+        starting = cast("KubeObject | None", arguments.get("start"))
         with window.observed() as samples:
+            host_files = host_file_requests()
             deadline_s = time.monotonic() + seconds
+            if starting is not None:
+                store.create(Resource.PODS, text_at(starting, "metadata", "namespace"), starting)
             over = [await_pod(store, pod, "ended", deadline_s - time.monotonic())["over"] for pod in pods]
             if not pods:
                 time.sleep(seconds)
-        return {"samples": samples, "over": all(over)}
+            host_files = host_file_requests() - host_files
+        return {"samples": samples, "over": all(over), "host_file_requests": host_files}
 
     return {
         "POST /load": lambda arguments: window.run(

@@ -11,7 +11,7 @@ POST /wait                     let so many seconds pass
 POST /await-pod                wait until a pod is ready, has ended or is gone
 POST /await-bytes              wait until a pod has read and written so much
 POST /load                     one run of load, with samples until one has closed the window
-POST /record                   samples over so many seconds, or until pods have ended
+POST /record                   samples over so many seconds, or until pods have ended; may start one
 POST /stream                   begin, hold, release or end a load that has no end of its own
 POST /collect                  hand over the pods' logs and results
 

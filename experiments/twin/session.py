@@ -234,6 +234,11 @@ class Twin:
         """Return the guest's monotonic clock."""
         return cast(float, self._call(self._control, "GET", "/now")["monotonic_s"])
 
+    def unix_ahead_s(self) -> float:
+        """Return what the guest's calendar clock is ahead of its monotonic one."""
+        now = cast("Mapping[str, float]", self._call(self._control, "GET", "/now"))
+        return now["unix_s"] - now["monotonic_s"]
+
     @contextlib.contextmanager
     def exact(self) -> Iterator[None]:
         """Have an emulated guest's clock count instructions alone, idle or not, while the context lasts."""
@@ -264,14 +269,31 @@ class Twin:
 
         Raises TwinError where one of them has not ended by then.
         """
-        asked: JsonObject = {"seconds": seconds, "until_ended": list(until_ended)}
+        answer = self._recorded(seconds, until_ended, None, tell)
+        return cast("list[JsonObject]", answer["samples"])
+
+    def record_pod(
+        self, manifest: JsonObject, *, within_s: float, tell: TellSeconds = lambda _: None
+    ) -> tuple[list[JsonObject], int]:
+        """Start a pod once samples are taken; return these when it has ended, within so many seconds.
+
+        And how often the host was asked for a file meanwhile.
+        """
+        name = cast("Mapping[str, str]", manifest["metadata"])["name"]
+        answer = self._recorded(within_s, [name], manifest, tell)
+        return cast("list[JsonObject]", answer["samples"]), cast(int, answer["host_file_requests"])
+
+    def _recorded(
+        self, seconds: float, until_ended: Sequence[str], start: JsonObject | None, tell: TellSeconds
+    ) -> JsonObject:
+        asked: JsonObject = {"seconds": seconds, "until_ended": list(until_ended), "start": start}
         answer = self._control_call("/record", asked, tell, waits_s=seconds)
         if not answer["over"]:
             raise TwinError(
                 f"{', '.join(until_ended)}: not ended after {seconds:.0f} s of the guest's time",
                 hint="bound its work",
             )
-        return cast("list[JsonObject]", answer["samples"])
+        return answer
 
     def load(
         self, plan: JsonObject, *, scrape: Sequence[int] = (), tell: TellSeconds = lambda _: None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from experiments.cli import main
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ARMS, LAW
-from experiments.fuzz.drive import check_arms, parse_seeds, run_seeds
-from experiments.fuzz.judge import Figures, judge, regretted, worse_than_none
+from experiments.fuzz.drive import Asked, check_arms, parse_seeds, run_seeds, simulated, summarise
+from experiments.fuzz.judge import Figures, cpu_short, judge, regretted, worse_than_none
+from experiments.fuzz.todo import Todo
+from experiments.jsonfields import JsonObject
 
 
 def figures(arm: str, *, p95: float, share: float, p99: float = 1.0) -> Figures:
@@ -30,6 +34,21 @@ def seed(
     }
 
 
+def asked(output: Path, *seeds: int, **changes: object) -> Asked:
+    wanted = Asked(
+        seeds=seeds, arms=("alone", "none", "drcio"), output=output, where="simulated", measured_s=6.0
+    )
+    return replace(wanted, **changes)
+
+
+def run(wanted: Asked) -> list[JsonObject]:
+    return run_seeds(
+        wanted,
+        lambda todo: simulated(todo, measured_s=wanted.measured_s, jobs=1),
+        on_seed=lambda _: None,
+    )
+
+
 def test_knob_is_regretted_only_if_it_is_better_in_both() -> None:
     assert regretted(seed(p95=2.0, knob=(1.0, 0.9))) == "iomax-50"
     assert regretted(seed(p95=2.0, knob=(1.0, 0.7))) is None
@@ -39,6 +58,14 @@ def test_knob_is_regretted_only_if_it_is_better_in_both() -> None:
 def test_worse_than_uncontrolled_is_seen() -> None:
     assert worse_than_none(seed(p95=3.0, none=2.0, knob=(1, 0)))
     assert not worse_than_none(seed(p95=2.04, none=2.0, knob=(1, 0)))
+
+
+def test_cpu_is_what_is_short_where_a_tenth_of_low_priority_hurts_on_a_twin() -> None:
+    tenth = {**seed(knob=(1, 0)), "iomax-10": figures("iomax-10", p95=1.6, share=0.1)}
+    assert cpu_short(tenth, "twin")
+    assert not cpu_short(tenth, "simulated")
+    assert not cpu_short({**tenth, "iomax-10": figures("iomax-10", p95=1.4, share=0.1)}, "twin")
+    assert not cpu_short(seed(knob=(1, 0)), "twin"), "unknown without that arm"
 
 
 def test_every_bound_is_missed_by_records_that_miss_it() -> None:
@@ -68,23 +95,102 @@ def test_what_is_compared_with_is_always_among_the_arms() -> None:
 
 
 def test_stored_seeds_are_kept_and_broken_ones_done_again(tmp_path: Path) -> None:
-    arms = ("alone", "none", "drcio")
-    first = run_seeds((11, 12), arms, tmp_path, jobs=1, resume=False, on_seed=lambda _: None)
+    first = run(asked(tmp_path, 11, 12))
     kept, broken = tmp_path / "seeds" / "11.json", tmp_path / "seeds" / "12.json"
     marked = json.loads(kept.read_text()) | {"mark": True}
     kept.write_text(json.dumps(marked))
     broken.write_text("{")
 
-    second = run_seeds((11, 12), arms, tmp_path, jobs=1, resume=True, on_seed=lambda _: None)
+    second = run(asked(tmp_path, 11, 12, resume=True))
 
     assert second[0]["mark"]
     assert json.dumps(second[1]) == json.dumps(first[1])
     assert json.loads(json.dumps(first[1])) == json.loads(broken.read_text())
 
 
+def test_only_the_arms_that_are_missing_are_run(tmp_path: Path) -> None:
+    run(asked(tmp_path, 11))
+    ran: list[Todo] = []
+
+    def noting(todo: Sequence[Todo]) -> Generator[JsonObject]:
+        ran.extend(todo)
+        return simulated(todo, measured_s=6.0, jobs=1)
+
+    more = asked(tmp_path, 11, resume=True, arms=("alone", "none", "drcio", "iomax-25"))
+    (record,) = run_seeds(more, noting, on_seed=lambda _: None)
+
+    assert ran == [Todo(11, ("iomax-25",))]
+    assert set(record["arms"]) == set(more.arms)
+
+
+@pytest.mark.parametrize("changes", [{"measured_s": 7.0}, {"where": "twin"}])
+def test_what_was_measured_otherwise_is_not_kept(tmp_path: Path, changes: dict[str, object]) -> None:
+    run(asked(tmp_path, 11))
+    ran: list[Todo] = []
+
+    def noting(todo: Sequence[Todo]) -> Generator[JsonObject]:
+        ran.extend(todo)
+        yield from ()
+
+    run_seeds(asked(tmp_path, 11, resume=True, **changes), noting, on_seed=lambda _: None)
+
+    assert [one.seed for one in ran] == [11]
+
+
+def test_error_of_one_seed_loses_no_other_and_leaves_the_outcome_open(tmp_path: Path) -> None:
+    def failing_once(todo: Sequence[Todo]) -> Generator[JsonObject]:
+        yield {"seed": todo[0].seed, "errors": {"none": "the guest died"}}
+        yield from simulated(todo[1:], measured_s=6.0, jobs=1)
+
+    wanted = asked(tmp_path, 21, 4)
+    records = run_seeds(wanted, failing_once, on_seed=lambda _: None)
+    summary = summarise(records, tmp_path)
+
+    assert [arms[LAW].seed for arms in summary.figures] == [4]
+    assert summary.errors == {21: {"none": "the guest died"}}
+    assert summary.exit_code == (3 if all(check.met for check in summary.checks) else 1)
+
+    again = run(replace(wanted, resume=True))
+    assert summarise(again, tmp_path).errors == {}
+
+
+def test_seeds_short_of_cpu_are_judged_apart(tmp_path: Path) -> None:
+    def arm(p95_ms: float, low: float) -> JsonObject:
+        return {
+            "p50_ms": p95_ms,
+            "p95_ms": p95_ms,
+            "p99_ms": p95_ms,
+            "low_ios_per_s": low,
+            "low_bytes_per_s": low,
+            "p95_each_s": [p95_ms, p95_ms],
+            "cost": {"guest_s": 10.0, "host_s": 50.0},
+        }
+
+    def record(number: int, law_ms: float, tenth_ms: float) -> JsonObject:
+        arms = {
+            "alone": arm(1, 0),
+            "none": arm(9, 100),
+            LAW: arm(law_ms, 80),
+            "iomax-10": arm(tenth_ms, 10),
+        }
+        return {"where": "twin", "seed": number, "measured_s": 12.0, "arms": arms}
+
+    summary = summarise([record(1, 1.1, 1.0), record(2, 4.0, 3.0)], tmp_path)
+
+    assert summary.short == (2,)
+    assert all(check.met for check in summary.checks)
+    assert not all(check.met for check in summary.checks_short)
+    assert summary.exit_code == 0
+    assert (summary.guest_s, summary.host_s) == (80.0, 400.0)
+    assert summarise([record(2, 4.0, 3.0)], tmp_path).exit_code == 3
+
+
 def test_command_prints_stores_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
-        ["fuzz", "--simulated", "--seeds", "21-22", "--jobs", "2", "--output", str(tmp_path), "--json"]
+        [
+            *("fuzz", "--simulated", "--seeds", "21-22", "--jobs", "2", "--duration", "10"),
+            *("--output", str(tmp_path), "--json"),
+        ]
     )
 
     summary = json.loads(capsys.readouterr().out)
