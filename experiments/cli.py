@@ -33,7 +33,7 @@ from experiments.fuzz.drive import (
     simulated,
     summarise,
 )
-from experiments.fuzz.guests import GuestOptions, Guests
+from experiments.fuzz.guests import Guests, TwinBoot
 from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
 from experiments.fuzz.picture import draw_fuzz
 from experiments.fuzz.table import print_fuzz
@@ -601,20 +601,22 @@ def _fuzz_simulated(asked: Asked, options: argparse.Namespace, console: Console)
 
 
 def _fuzz_twin(asked: Asked, options: argparse.Namespace, console: Console) -> list[JsonObject]:
-    guest = GuestOptions(
+    boot = TwinBoot(
         output=options.output,
         cache=_REPOSITORY / ".cache",
         kernel=options.kernel,
         kvm=options.kvm,
         measured_s=asked.measured_s,
     )
+    # With KVM guests share the host's time, and would disturb each other's figures.
+    most = 1 if options.kvm != "off" and os.access("/dev/kvm", os.R_OK | os.W_OK) else _MAX_GUESTS
     wanted: int = options.jobs or len(os.sched_getaffinity(0))
 
     def run(todo: Sequence[Todo]) -> Generator[JsonObject]:
         with Display(console, runs=sum(len(one.arms) for one in todo)) as display:
-            lanes = [display.lane() for _ in range(max(1, min(wanted, _MAX_GUESTS, len(todo))))]
+            lanes = [display.lane() for _ in range(max(1, min(wanted, most, len(todo))))]
             if todo:
-                yield from Guests(todo, guest, lanes).records()
+                yield from Guests(todo, options.output, lanes, boot).records()
 
     return run_seeds(asked, run, on_seed=lambda _record: None)
 

@@ -8,19 +8,20 @@ import json
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from experiments.fuzz.mix import draw
+from experiments.fuzz.mix import Mix, draw
 from experiments.fuzz.on_twin import OnTwin, fuzz_twin
 from experiments.fuzz.todo import Todo
 from experiments.jsonfields import JsonObject
 from experiments.targets import Progress
 from experiments.targets.node import Node
 from experiments.twin.errors import TwinError
-from experiments.twin.session import KvmChoice, Twin, running
+from experiments.twin.session import KvmChoice, running
 
 RAW_FOLDER: Final = "raw"
 _ENDS_WITHIN_S: Final = 10.0
@@ -42,9 +43,29 @@ class Lane(Progress, Protocol):
         """Show a line that stays."""
 
 
+class Guest(Protocol):
+    """A node on which arms are run, one after the other."""
+
+    def warm_up(self, mix: Mix) -> None:
+        """Have the programs in memory."""
+
+    def run(self, mix: Mix, arm: str, progress: Progress) -> tuple[JsonObject, JsonObject]:
+        """Return an arm's figures and its raw data; raises TwinError, after which the guest is of no use."""
+
+    def environment(self) -> JsonObject:
+        """Describe what was measured on."""
+
+    def stop(self) -> None:
+        """End it at once, from another thread."""
+
+
+Boot = Callable[[Lane, int], AbstractContextManager[Guest]]
+"""Boots a guest for a lane of this number; everything of it ends with the context."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class GuestOptions:
-    """What is particular to seeds on a twin."""
+class TwinBoot:
+    """Boots node twins."""
 
     output: Path
     cache: Path
@@ -52,29 +73,39 @@ class GuestOptions:
     kvm: KvmChoice
     measured_s: float
 
+    @contextlib.contextmanager
+    def __call__(self, lane: Lane, number: int) -> Iterator[OnTwin]:
+        output = self.output / f"guest-{number}"
+        config = fuzz_twin(output, self.cache, kernel=self.kernel, kvm=self.kvm)
+        with running(config, tell=lane.doing) as twin:
+            (volume,) = config.volumes
+            node = Node(twin, volume.limits, tell_controller_volume=True)
+            yield OnTwin(node, output, self.measured_s)
+
 
 class Guests:
-    """Run seeds on guests and hand over each arm's record as it is done."""
+    """Run seeds on guests, one for each lane, and hand over each arm's record as it is done."""
 
-    def __init__(self, todo: Sequence[Todo], options: GuestOptions, lanes: Sequence[Lane]) -> None:
+    def __init__(self, todo: Sequence[Todo], output: Path, lanes: Sequence[Lane], boot: Boot) -> None:
         self._left = deque(todo)
-        self._options = options
+        self._output = output
         self._lanes = lanes
-        self._twins: dict[int, Twin] = {}
+        self._boot = boot
+        self._guests: dict[int, Guest] = {}
         self._stop = threading.Event()
 
-    def records(self) -> Iterator[JsonObject]:
+    def records(self) -> Generator[JsonObject]:
         """Yield a record of each arm, or of a seed's error, as they come; all guests end with it.
 
         Raises what is no seed's fault: that a guest cannot be booted at all.
         """
         if len(self._lanes) == 1:
-            yield from self._work(0, self._lanes[0])
+            yield from self._work(1, self._lanes[0])
             return
         done: queue.Queue[JsonObject | BaseException | None] = queue.Queue()
         threads = [
             threading.Thread(target=self._put, args=(done, number, lane), name=f"lane-{number}", daemon=True)
-            for number, lane in enumerate(self._lanes)
+            for number, lane in enumerate(self._lanes, start=1)
         ]
         for thread in threads:
             thread.start()
@@ -90,8 +121,8 @@ class Guests:
                         yield record
         finally:
             self._stop.set()
-            for twin in list(self._twins.values()):
-                twin.guest.stop()  # whatever its lane waits for is over then
+            for guest in list(self._guests.values()):
+                guest.stop()  # whatever its lane waits for is over then
             for thread in threads:
                 thread.join(_ENDS_WITHIN_S)
 
@@ -109,11 +140,12 @@ class Guests:
         while (seed := self._taken()) is not None:
             lane.begin_run("set-up")
             try:
-                with self._booted(number, lane) as target:
+                with self._boot(lane, number) as guest:
+                    self._guests[number] = guest
+                    guest.warm_up(draw(seed.seed))
                     boots_failed = 0
-                    target.warm_up(draw(seed.seed))
                     while seed is not None:
-                        yield from self._arms(target, seed, lane)
+                        yield from self._arms(guest, seed, lane)
                         seed = self._taken()
             except _SeedError as error:
                 yield {"seed": error.seed, "errors": {error.arm: str(error)}}
@@ -125,33 +157,19 @@ class Guests:
                 if seed is not None:
                     self._left.appendleft(seed)
 
-    def _arms(self, target: OnTwin, todo: Todo, lane: Lane) -> Iterator[JsonObject]:
+    def _arms(self, guest: Guest, todo: Todo, lane: Lane) -> Iterator[JsonObject]:
         mix = draw(todo.seed)
         for arm in todo.arms:
             lane.begin_run(f"seed {todo.seed} {arm}")
             try:
-                figures, raw = target.run(mix, arm, lane)
+                figures, raw = guest.run(mix, arm, lane)
             except TwinError as error:
                 lane.note(f"seed {todo.seed} {arm}: {error.message}")
                 raise _SeedError(todo.seed, arm, error) from error
-            _keep(self._options.output / RAW_FOLDER / f"{todo.seed}-{arm}.json.gz", raw)
+            _keep(self._output / RAW_FOLDER / f"{todo.seed}-{arm}.json.gz", raw)
             lane.end()
             lane.note(f"seed {todo.seed} {arm}: {_line(figures)}")
-            yield {"seed": todo.seed, "arms": {arm: figures}, "environment": target.environment()}
-
-    @contextlib.contextmanager
-    def _booted(self, number: int, lane: Lane) -> Iterator[OnTwin]:
-        options = self._options
-        output = options.output / "guest" if number == 0 else options.output / f"guest-{number + 1}"
-        config = fuzz_twin(output, options.cache, kernel=options.kernel, kvm=options.kvm)
-        with running(config, tell=lane.doing) as twin:
-            self._twins[number] = twin
-            try:
-                (volume,) = config.volumes
-                node = Node(twin, volume.limits, tell_controller_volume=True)
-                yield OnTwin(node, output, options.measured_s)
-            finally:
-                del self._twins[number]
+            yield {"seed": todo.seed, "arms": {arm: figures}, "environment": guest.environment()}
 
     def _taken(self) -> Todo | None:
         try:

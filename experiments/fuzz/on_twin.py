@@ -134,6 +134,10 @@ class OnTwin:
             "cost": cost,
         }, raw
 
+    def stop(self) -> None:
+        """End the guest at once; what waits for it in another thread fails."""
+        self._twin.guest.stop()
+
     def environment(self) -> JsonObject:
         """Describe what was measured on."""
         guest = self._twin.environment()
