@@ -48,6 +48,10 @@ class GuestConfig:
     """Guest TCP port -> port on the host's loopback."""
     shared_dirs: Mapping[Path, Path] = field(default_factory=dict)
     """Guest path -> host directory that the guest may write."""
+    reaches_host: bool = False
+    """It may talk to the host's loopback, which it finds at 10.0.2.2."""
+    disks: Sequence[Path] = ()
+    """Images that it sees as virtio disks in this order; what it writes on them is forgotten."""
     cpus: int = 1
     memory_mib: int = 4096
     kvm: bool = False
@@ -222,11 +226,22 @@ def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_f
         command += _virtual_time(skips_idle=config.skips_idle)
     for image in config.volumes:
         command += image.qemu_arguments()
-    if config.forwards:
+    for number, disk in enumerate(config.disks):
+        command += [
+            *("-drive", f"file={disk},if=none,id=disk{number},format=raw,snapshot=on"),
+            *("-device", f"virtio-blk-pci,drive=disk{number},serial={disk_serial(number)}"),
+        ]
+    if config.forwards or config.reaches_host:
         rules = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in config.forwards.items())
         # restrict=on: the guest answers on the forwarded ports and reaches nothing else
-        command += ["-netdev", f"user,id=n1,restrict=on{rules}", "-device", "virtio-net-pci,netdev=n1"]
+        kept = "off" if config.reaches_host else "on"
+        command += ["-netdev", f"user,id=n1,restrict={kept}{rules}", "-device", "virtio-net-pci,netdev=n1"]
     return command
+
+
+def disk_serial(number: int) -> str:
+    """Return the serial by which the guest knows one of `GuestConfig.disks`."""
+    return f"disk{number}"
 
 
 def _virtual_time(*, skips_idle: bool) -> list[str]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from local_cluster.programs import Programs
 from stacks import settings
 from tests.engine.charts import ChartRepository
 from tests.engine.cloud.account import Account
 from tests.engine.cloud.provider import Providers
 from tests.engine.cluster import Cluster, Clusters
-from tests.engine.programs import Programs
 from tests.engine.stack import Stack, Workspace
 
 GIVEN_IMAGES: Final[Mapping[str, object]] = {

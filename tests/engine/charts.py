@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import yaml
 
-from tests.engine.kube import Kube, Object
+from local_cluster.kube import Kube, Object
 
 CHART: Final = Path(__file__).parent / "chart"
 NAME: Final = "kube-prometheus-stack"

@@ -14,13 +14,13 @@ from typing import Final
 from components.volume_guard import APP as GUARD
 from components.volumes_gone import SETTLE_S, given_up
 from experiment_runner.manifest import APP as EXPERIMENT
+from local_cluster.control_plane import ControlPlane
+from local_cluster.kube import BUILT_IN, Kube, Object, is_built_in_role, label, path_of
+from local_cluster.programs import Programs
 from lp_batch.manifest import APP as BATCH
 from tests.engine.charts import Operator
 from tests.engine.cloud.account import Account, Held, Properties
-from tests.engine.control_plane import ControlPlane
-from tests.engine.kube import BUILT_IN, Kube, Object, is_built_in_role, label, path_of
 from tests.engine.nodes import End, Life, Nodes
-from tests.engine.programs import Programs
 from tests.engine.runner import Runner
 from tests.engine.volumes import DRIVER, Volumes
 
@@ -255,7 +255,7 @@ class Clusters:
         subnet = self.account.held[held.outputs["vpcConfig"]["subnetIds"][0]]
         cluster.vpc = str(subnet.get("vpcId"))
         self.by_name[str(held.get("name"))] = cluster
-        authority = (cluster.plane.folder / "certs" / "apiserver.crt").read_bytes()
+        authority = cluster.plane.authority.read_bytes()
         return {
             "endpoint": cluster.plane.address,
             "certificateAuthority": {"data": base64.b64encode(authority).decode()},

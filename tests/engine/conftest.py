@@ -12,8 +12,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from local_cluster.programs import find
 from tests.engine.bench import Bench
-from tests.engine.programs import find
 
 KEPT = Path(__file__).resolve().parents[2] / ".cache" / "engine-logs"
 """Logs of the control planes of the last session that had a failure."""

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import yaml
 
+from local_cluster.programs import find
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.nodes import End, Life
-from tests.engine.programs import find
 from tests.engine.stack import Outcome, Stack, StackFailed
 
 OPERATIONS = ("preview", "up", "refresh", "destroy")

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from experiment_runner.manifest import APP as EXPERIMENT
+from local_cluster.programs import ROOT
 from lp_batch.manifest import APP as BATCH
-from tests.engine.programs import ROOT
 from tests.engine.running import Running
 from tests.engine.stack import Outcome, Step
 

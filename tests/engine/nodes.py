@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.engine.kube import STRATEGIC, Kube, Object, label, path_of
+from local_cluster.kube import STRATEGIC, Kube, Object, label, path_of
 
 START_S: Final = 0.15
 """From being scheduled to running."""

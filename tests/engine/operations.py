@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from local_cluster.programs import ROOT
 from stacks.keys import NAMESPACE, keys_of
 from stacks.settings import Settings
 from tests.engine.effects import RECORDED, Effect, recorded
-from tests.engine.programs import ROOT
 
 PAGE: Final = ROOT / "docs" / "operations.md"
 _LONGEST: Final = 40

@@ -26,7 +26,7 @@ from pulumi.automation import EngineEvent
 from pulumi.automation._stack import StackInitMode
 from pulumi.automation.events import StepEventMetadata
 
-from tests.engine.programs import ROOT, Programs
+from local_cluster.programs import ROOT, Programs
 
 LOG_VARIABLE: Final = "DRCIO_BENCH_LOG"
 """Names a file to which each operation's seconds, steps and error are appended."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.manifest import APP_LABEL
+from local_cluster.errors import ToolMissing
+from local_cluster.programs import VARIABLE
 from stacks.render import main
 from tests.engine.bench import Bench
-from tests.engine.errors import BenchError
-from tests.engine.programs import VARIABLE
 from tests.infra.test_alone import ALONE
 
 # The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
@@ -25,7 +25,7 @@ DAEMON_SETS = "/apis/apps/v1/namespaces/drcio-system/daemonsets"
 def kubectl() -> str:
     found = shutil.which("kubectl", path=os.environ.get(VARIABLE) or None)
     if found is None:
-        raise BenchError("kubectl is not found", hint=f"set {VARIABLE}, or install it")
+        raise ToolMissing("kubectl is not found", hint=f"set {VARIABLE}, or install it")
     return found
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from local_cluster.programs import ROOT
 from tests.engine.bench import Bench
-from tests.engine.programs import ROOT
 from tests.engine.stack import Outcome, Stack, Workspace
 
 IMAGES = 5

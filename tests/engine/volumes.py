@@ -10,8 +10,8 @@ from typing import Final
 
 import httpx
 
+from local_cluster.kube import Kube, Object, path_of
 from tests.engine.cloud.account import Account
-from tests.engine.kube import Kube, Object, path_of
 
 DRIVER: Final = "ebs.csi.aws.com"
 SELECTED: Final = "volume.kubernetes.io/selected-node"

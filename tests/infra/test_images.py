@@ -9,175 +9,56 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from components.build_context import context_files, stage
+from components.build_context import context_files
+from local_cluster.images.base import NAME, provide
+from local_cluster.images.build import build, context
+from local_cluster.images.engine import Engine, running
 from stacks.dryrun import ROOT
 from stacks.images import FOLDERS, context_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
-BASE = "python:3.11-slim-bookworm"
 IMAGES = {folder: name for name, folder in FOLDERS.items()}
 """Each image's name in the program, by its folder."""
 USER = "10001:10001"
-CACHE = ROOT / ".cache" / "docker"
-BASE_PACKAGES = "python3,python3-venv,ca-certificates"
-SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-START_S = 60
+CACHE = ROOT / ".cache" / "cluster"
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A Docker engine of the test's own."""
-
-    socket: Path
-
-    def run(self, *arguments: str, timeout_s: float = 900, check: bool = True) -> str:
-        """Return what a docker command prints; its own messages go into the failure."""
-        done = subprocess.run(
-            ["docker", *arguments],
-            env={**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_BUILDKIT": "0"},
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            tail = (done.stdout + done.stderr)[-4000:]
-            pytest.fail(f"docker {' '.join(arguments)} ended with {done.returncode}:\n{tail}")
-        return done.stdout if check else done.stdout + done.stderr
-
-    def inspect(self, image: str, template: str) -> str:
-        return self.run("image", "inspect", "--format", template, image).strip()
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Start an engine whose data lies in a temporary folder, and stop it."""
-    program = shutil.which("dockerd", path=SEARCH)
-    if program is None or shutil.which("docker") is None:
-        pytest.fail("no Docker engine is installed; hint: apt-get install docker.io")
     folder = tmp_path_factory.mktemp("engine")
-    log = folder / "log"
-    command = [
-        program,
-        f"--data-root={folder / 'data'}",
-        f"--exec-root={folder / 'exec'}",
-        f"--pidfile={folder / 'pid'}",
-        f"--host=unix://{folder / 'socket'}",
-    ]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    started = Engine(socket=folder / "socket")
-    try:
-        _wait_for_engine(started, process, log)
+    with running(folder, folder / "data") as started:
         yield started
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-        # The engine leaves its network namespace mounted: pytest could never remove the folder.
-        subprocess.run(["umount", folder / "exec" / "netns" / "default"], check=False)
-        # Layers of several gigabytes; pytest would keep them for three sessions.
-        shutil.rmtree(folder / "data", ignore_errors=True)
-
-
-def _wait_for_engine(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while "Server Version" not in engine.run("info", check=False):
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = "\n".join(log.read_text().splitlines()[-8:])
-            pytest.fail(
-                f"the Docker engine does not start on this machine (root and namespaces needed):\n{tail}"
-            )
-        time.sleep(0.5)
+    # Layers of several gigabytes; pytest would keep them for three sessions.
+    shutil.rmtree(folder / "data", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def base(engine: Engine) -> str:
     """Import a Debian with Python under the base's name."""
-    archive = CACHE / "base.tar"
-    if not archive.is_file():
-        _make_base(archive)
-    engine.run(
-        "import",
-        "--change",
-        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        str(archive),
-        BASE,
-    )
-    return BASE
-
-
-def _make_base(archive: Path) -> None:
-    program = shutil.which("mmdebstrap", path=SEARCH)
-    if program is None:
-        pytest.fail("mmdebstrap is not installed; hint: apt-get install mmdebstrap")
-    root = CACHE / "root"
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    options = ["--quiet", "--variant=minbase", f"--include={BASE_PACKAGES}"]
-    subprocess.run([program, *options, "bookworm", str(root)], check=True, timeout=900)
-    # The real base has python and pip of its own and lets pip write.
-    for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
-        marker.unlink()
-    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-    _carry_pip_settings(root)
-    partial = archive.with_suffix(".partial")
-    subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(partial), "."], check=True)
-    partial.rename(archive)
-    shutil.rmtree(root)
-
-
-def _carry_pip_settings(root: Path) -> None:
-    """Let pip in the image find packages as pip on this machine does: certificates and folders of wheels."""
-    settings = _pip_settings()
-    lines = ["[global]"]
-    if "cert" in settings:
-        bundle = root / "etc/ssl/certs/ca-certificates.crt"
-        bundle.write_bytes(Path(settings["cert"]).read_bytes())
-        lines.append("cert = /etc/ssl/certs/ca-certificates.crt")
-    wheels = [Path(folder) for folder in settings.get("find-links", "").split() if Path(folder).is_dir()]
-    for folder in wheels:
-        shutil.copytree(folder, root / "opt/wheels", dirs_exist_ok=True)
-    if wheels:
-        lines.append("find-links = /opt/wheels")
-    if "index-url" in settings:
-        lines.append(f"index-url = {settings['index-url']}")
-    (root / "etc/pip.conf").write_text("\n".join(lines) + "\n")
-
-
-def _pip_settings() -> Mapping[str, str]:
-    listed = subprocess.run(
-        ["pip", "config", "list"], capture_output=True, text=True, check=True, timeout=60
-    ).stdout
-    pairs = (line.partition("=") for line in listed.splitlines())
-    return {name.rpartition(".")[2]: value.strip("'\"") for name, _, value in pairs}
+    return provide(engine, CACHE)
 
 
 @pytest.fixture(scope="session")
 def images(engine: Engine, base: str) -> Mapping[str, str]:
     """Build all of them side by side, from what the program gives to Docker's provider."""
 
-    def build(folder: str) -> str:
-        name = f"drcio/{folder}:test"
-        dockerfile = ROOT / "images" / folder / "Dockerfile"
-        context = stage(ROOT, IMAGES[folder], context_of(IMAGES[folder]), dockerfile)
-        where = ("--file", str(ROOT / context.dockerfile), str(ROOT / context.path))
-        engine.run("build", "--network=host", "--tag", name, *where)
-        return name
+    def built(folder: str) -> str:
+        name = IMAGES[folder]
+        return build(engine, name, context(name)).tag
 
     with ThreadPoolExecutor(len(IMAGES)) as pool:
-        return dict(zip(IMAGES, pool.map(build, IMAGES), strict=True))
+        return dict(zip(IMAGES, pool.map(built, IMAGES), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +110,7 @@ def test_every_dockerfile_builds(
     engine: Engine, images: Mapping[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = {folder: int(engine.inspect(name, "{{.Size}}")) for folder, name in images.items()}
-    base_size = int(engine.inspect(BASE, "{{.Size}}"))
+    base_size = int(engine.inspect(NAME, "{{.Size}}"))
     with capsys.disabled():
         for folder, size in sizes.items():
             print(f"\nimage {folder}: {(size - base_size) / 2**20:.0f} MiB above its base", end="")

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.engine.errors import BenchError
-from tests.engine.kube import Kube
-from tests.engine.processes import Process, free_port
-from tests.engine.programs import Programs
+from local_cluster.errors import PlaneError
+from local_cluster.kube import Kube
+from local_cluster.processes import Process, free_port
+from local_cluster.programs import Programs
 
-CONTEXT: Final = "bench"
 READY_S: Final = 60.0
-TOKEN: Final = "admin-token"  # noqa: S105  # of an API server that only this machine reaches, for minutes
+_NEVER: Final = "24h"
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """Somebody whom the API server knows by a token."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneOptions:
+    """What is particular to one control plane."""
+
+    context: str = "bench"
+    """Of its kubeconfig."""
+    users: tuple[User, ...] = ()
+    """Beside the administrator."""
+    advertised_address: str | None = None
+    """Where pods reach the API server: the endpoint of Service `kubernetes`. None leaves it without one."""
+    kubelet_address_types: str = "InternalIP"
+    """Which of a node's addresses its kubelet is reached at, for logs and exec."""
 
 
 class ControlPlane:
     """Running between `start` and `stop`; logs stay in its folder."""
 
-    def __init__(self, programs: Programs, folder: Path) -> None:
+    def __init__(self, programs: Programs, folder: Path, options: PlaneOptions | None = None) -> None:
         self.folder = folder
-        self._port = free_port()
+        self.options = options or PlaneOptions()
+        self.port = free_port()
+        self._admin = User(name="admin", groups=("system:masters",))
         self._etcd, self._peers = free_port(), free_port()
         self._programs = programs
         self.kubeconfig_path = folder / "kubeconfig"
@@ -34,35 +61,49 @@ class ControlPlane:
 
     @property
     def address(self) -> str:
-        return f"https://127.0.0.1:{self._port}"
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that the API server shows, which it has signed itself."""
+        return self.folder / "certs" / "apiserver.crt"
 
     @property
     def kubeconfig(self) -> dict[str, object]:
         """What `~/.kube/config` holds; JSON is YAML."""
-        authority = str(self.folder / "certs" / "apiserver.crt")
+        return self._kubeconfig(
+            self._admin, {"server": self.address, "certificate-authority": str(self.authority)}
+        )
+
+    def kubeconfig_for(self, user: User, server: str) -> dict[str, object]:
+        """Return a kubeconfig for a program elsewhere, which reaches the API server at another address."""
+        data = base64.b64encode(self.authority.read_bytes()).decode()
+        cluster = {"server": server, "certificate-authority-data": data, "tls-server-name": "kubernetes"}
+        return self._kubeconfig(user, cluster)
+
+    def _kubeconfig(self, user: User, cluster: Mapping[str, str]) -> dict[str, object]:
+        name = self.options.context
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "current-context": CONTEXT,
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "admin"}}],
-            "clusters": [
-                {"name": CONTEXT, "cluster": {"server": self.address, "certificate-authority": authority}}
-            ],
-            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "current-context": name,
+            "contexts": [{"name": name, "context": {"cluster": name, "user": user.name}}],
+            "clusters": [{"name": name, "cluster": dict(cluster)}],
+            "users": [{"name": user.name, "user": {"token": user.token}}],
         }
 
     @property
     def kube(self) -> Kube:
         """A client with every right."""
         if self._kube is None:
-            self._kube = Kube(self.address, TOKEN, self.folder / "certs" / "apiserver.crt")
+            self._kube = Kube(self.address, self._admin.token, self.authority)
         return self._kube
 
     def start(self) -> None:
         """Start everything and return once the API server is ready.
 
         Raises:
-            BenchError: a part ends, or the API server does not become ready.
+            PlaneError: a part ends, or the API server does not become ready.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         key, public = self.folder / "sa.key", self.folder / "sa.pub"
@@ -70,19 +111,32 @@ class ControlPlane:
         subprocess.run(
             ["openssl", "rsa", "-in", key, "-pubout", "-out", public], check=True, capture_output=True
         )
-        (self.folder / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+        tokens = self.folder / "tokens.csv"
+        tokens.touch(mode=0o600)
+        tokens.write_text(
+            "".join(
+                f'{user.token},{user.name},{user.name},"{",".join(user.groups)}"\n'
+                for user in (self._admin, *self.options.users)
+            )
+        )
+        self.kubeconfig_path.touch(mode=0o600)
         self.kubeconfig_path.write_text(json.dumps(self.kubeconfig))
         for process in (self._etcd_process(), self._api_server_process()):
-            self._add(process)
+            self.add(process)
         self._wait_until_ready()
         for process in (self._controller_manager_process(), self._scheduler_process()):
-            self._add(process)
+            self.add(process)
 
     def stop(self) -> None:
         if self._kube is not None:
             self._kube.close()
         for process in reversed(self.processes.values()):
             process.stop()
+
+    def check(self) -> None:
+        """Raise PlaneError where a part has ended."""
+        if ended := [process.name for process in self.processes.values() if not process.alive]:
+            raise PlaneError(f"{', '.join(ended)} ended\n{self.logs()}")
 
     @contextlib.contextmanager
     def api_server_away(self) -> Iterator[None]:
@@ -99,21 +153,19 @@ class ControlPlane:
         """Return the end of each part's log."""
         return "\n".join(f"--- {name}\n{part.last_lines()}" for name, part in self.processes.items())
 
-    def _add(self, process: Process) -> None:
+    def add(self, process: Process) -> None:
+        """Start a program that is a part of it from now on."""
         self.processes[process.name] = process
         process.start()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
-        certificate = self.folder / "certs" / "apiserver.crt"
         while time.monotonic() < deadline:
-            ended = [process.name for process in self.processes.values() if not process.alive]
-            if ended:
-                raise BenchError(f"{', '.join(ended)} ended before the API server was ready\n{self.logs()}")
-            if certificate.exists() and self.kube.ready():
+            self.check()
+            if self.authority.exists() and self.kube.ready():
                 return
             time.sleep(0.1)
-        raise BenchError(f"the API server is not ready after {READY_S:.0f} s\n{self.logs()}")
+        raise PlaneError(f"the API server is not ready after {READY_S:.0f} s\n{self.logs()}")
 
     def _etcd_process(self) -> Process:
         clients, peers = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{self._peers}"
@@ -135,7 +187,7 @@ class ControlPlane:
             self._programs["kube-apiserver"],
             f"--etcd-servers=http://127.0.0.1:{self._etcd}",
             "--bind-address=127.0.0.1",
-            f"--secure-port={self._port}",
+            f"--secure-port={self.port}",
             "--cert-dir=certs",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--service-account-issuer=https://kubernetes.default.svc",
@@ -144,9 +196,14 @@ class ControlPlane:
             "--authorization-mode=Node,RBAC",
             "--token-auth-file=tokens.csv",
             "--allow-privileged=true",
-            "--endpoint-reconciler-type=none",
+            f"--kubelet-preferred-address-types={self.options.kubelet_address_types}",
+            *self._endpoint(),
         ]
         return Process("kube-apiserver", command, self.folder)
+
+    def _endpoint(self) -> list[str]:
+        address = self.options.advertised_address
+        return [f"--advertise-address={address}"] if address else ["--endpoint-reconciler-type=none"]
 
     def _controller_manager_process(self) -> Process:
         command = [
@@ -156,8 +213,8 @@ class ControlPlane:
             "--root-ca-file=certs/apiserver.crt",
             "--use-service-account-credentials=true",
             "--leader-elect=false",
-            # The stand-in nodes renew no lease.
-            "--node-monitor-grace-period=24h",
+            # Stand-in nodes renew no lease, and an emulated one by a clock that may stand still for a while.
+            f"--node-monitor-grace-period={_NEVER}",
             "--controllers=*,-node-ipam-controller,-cloud-node-lifecycle-controller,-service-lb-controller",
             f"--secure-port={free_port()}",
             "--bind-address=127.0.0.1",

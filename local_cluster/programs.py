@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from experiments.doctor import ENGINE_PROGRAMS as NAMES
 from experiments.doctor import ENGINE_VARIABLE as VARIABLE
-from tests.engine.errors import BenchError
+from local_cluster.errors import ToolMissing
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[1]
 FETCHED: Final = ROOT / ".cache" / "engine"
 
 
@@ -32,18 +33,18 @@ class Programs:
         return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
 
 
-def find() -> Programs:
-    """Return the programs, all from the first place that has each.
+def find(names: Sequence[str] = NAMES) -> Programs:
+    """Return the programs, each from the first place that has it.
 
     Raises:
-        BenchError: one is in none of the places.
+        ToolMissing: one is in none of the places.
     """
     given = os.environ.get(VARIABLE)
     # A folder that is named must have them: a fall-back would test another engine than was asked for.
     places = [given] if given else [os.environ.get("PATH", os.defpath), str(FETCHED)]
     found: dict[str, Path] = {}
     missing: list[str] = []
-    for name in NAMES:
+    for name in names:
         paths = [path for path in (shutil.which(name, path=place) for place in places) if path]
         if paths:
             found[name] = Path(paths[0]).absolute()
@@ -51,8 +52,8 @@ def find() -> Programs:
             missing.append(name)
     if missing:
         where = f"{VARIABLE}={given}" if given else f"PATH and {FETCHED.relative_to(ROOT)}"
-        raise BenchError(
-            f"{where}: no {', '.join(missing)}; expected all of {', '.join(NAMES)}",
+        raise ToolMissing(
+            f"{where}: no {', '.join(missing)}; expected all of {', '.join(names)}",
             hint=f"set {VARIABLE} to a folder that holds them, or fetch the official releases: make engine",
         )
     return Programs(paths=found)

@@ -1,0 +1,187 @@
+"""The cluster's life: up, in use, gone. One at a time a checkout; whoever starts it ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from experiments.spec import Volume
+from experiments.twin.vm import Guest
+from local_cluster import objects
+from local_cluster.control_plane import ControlPlane, PlaneOptions
+from local_cluster.errors import ClusterError, NodeError
+from local_cluster.node import boot
+from local_cluster.node.settings import HOST_ADDRESS
+from local_cluster.programs import ROOT, find
+
+CONTEXT: Final = "drcio-local"
+"""Of its kubeconfig; the name that Pulumi.local.yaml has."""
+PROGRAMS: Final = (
+    *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    *("coredns", "kubelet", "kube-proxy", "kubectl"),
+)
+CACHE: Final = ROOT / ".cache"
+FOLDER: Final = CACHE / "cluster" / "run"
+LOCK: Final = CACHE / "cluster" / "lock"
+VOLUME_BYTES: Final = 8 << 30
+_LOOK_EVERY_S: Final = 1.0
+_ENDS_WITHIN_S: Final = 30.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """What cluster to start."""
+
+    store: Path
+    """The disk with the images (`local_cluster.images.store`)."""
+    volume: Volume = Volume(type="gp3", iops=3000, mib_s=125)  # noqa: RUF009  # frozen
+    volume_bytes: int = VOLUME_BYTES
+    volume_contents: Path | None = None
+    """Copied to the volume before it is served: what a service prepared once, for example."""
+    memory_mib: int = 4096
+    kvm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster that is up."""
+
+    plane: ControlPlane
+    guest: Guest
+    folder: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.plane.kubeconfig_path
+
+    def check(self) -> None:
+        """Raise NodeError or PlaneError where a part of it is no more."""
+        if self.guest.exited():
+            raise NodeError(f"the node's guest has ended\n{self.guest.console_tail()}")
+        self.plane.check()
+
+
+@contextlib.contextmanager
+def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
+    """Start a cluster and yield it once its node is Ready; all of it ends with the context, or with us.
+
+    Raises:
+        ClusterError: another one is up, a program is missing, or a part does not come up.
+    """
+    programs = find(PROGRAMS)
+    with _alone(), contextlib.ExitStack() as stack:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir(parents=True)
+        plane_options = PlaneOptions(
+            context=CONTEXT,
+            users=boot.USERS,
+            advertised_address=HOST_ADDRESS,
+            # The guest's own address means nothing to the host, which reaches its kubelet on loopback.
+            kubelet_address_types="ExternalIP,InternalIP",
+        )
+        plane = ControlPlane(programs, FOLDER / "plane", plane_options)
+        tell("starting the control plane")
+        stack.callback(plane.stop)
+        plane.start()
+        objects.create(plane.kube, options.volume_bytes, boot.DNS.name)
+        config = boot.NodeConfig(
+            folder=FOLDER,
+            cache=CACHE,
+            engine=Path(programs["kubelet"]).parent,
+            store=options.store,
+            volume=options.volume,
+            volume_bytes=options.volume_bytes,
+            volume_contents=options.volume_contents,
+            memory_mib=options.memory_mib,
+            kvm=options.kvm,
+            repository=ROOT,
+        )
+        guest = stack.enter_context(boot.node(config, plane, tell=tell))
+        stack.enter_context(_cared_for(plane))
+        yield Cluster(plane=plane, guest=guest, folder=FOLDER)
+
+
+@contextlib.contextmanager
+def _cared_for(plane: ControlPlane) -> Iterator[None]:
+    """Do, as long as the block lasts, what a cloud's controllers and a volume provisioner would do."""
+    stop = threading.Event()
+
+    def care() -> None:
+        while not stop.wait(_LOOK_EVERY_S):
+            # The API server may be away for a while, by a test's will or a user's.
+            with contextlib.suppress(httpx.HTTPError):
+                objects.reach_node(plane.kube)
+                objects.free_volume(plane.kube)
+
+    objects.reach_node(plane.kube)
+    thread = threading.Thread(target=care, name="cluster-care")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold this checkout's lock; the kernel gives it back however we end."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClusterError(
+                f"a cluster of this checkout is up or coming up (process {holder()})",
+                hint="python -m local_cluster status, or down",
+            ) from None
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid()}))
+        lock.flush()
+        yield
+
+
+def holder() -> int | None:
+    """Return the process whose cluster is up; None where there is none."""
+    if not LOCK.exists():
+        return None
+    with LOCK.open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(json.loads(lock.read())["pid"])
+    return None
+
+
+def end() -> bool:
+    """End the cluster that is up and wait until it is gone; False where there was none.
+
+    Raises:
+        ClusterError: it does not end.
+    """
+    pid = holder()
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    while holder() == pid:
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"process {pid} does not end", hint=f"kill -KILL {pid}; all of it goes with it"
+            )
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,179 @@
+"""Boot the node, and end it: nothing of it outlives the process that booted it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from experiments.spec import Volume
+from experiments.twin.errors import BootError, TwinError
+from experiments.twin.kernel import DEFAULT_KERNEL, ensure_kernel
+from experiments.twin.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial
+from experiments.twin.volume import VolumeRequest, attached, build_server
+from local_cluster.control_plane import ControlPlane, User
+from local_cluster.errors import NodeError
+from local_cluster.kube import Kube
+from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_KUBECONFIG
+from local_cluster.node.settings import HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
+from local_cluster.processes import free_port
+
+KUBELET: Final = User(name=f"system:node:{NODE}", groups=("system:nodes",))
+PROXY: Final = User(name="system:kube-proxy")
+DNS: Final = User(name="cluster-dns")
+USERS: Final = (KUBELET, PROXY, DNS)
+"""Whom the control plane has to know."""
+CLAIM: Final = "shared"
+_LOOK_EVERY_S: Final = 0.5
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig:
+    """What node to boot."""
+
+    folder: Path
+    """Its console, its logs and what it is told."""
+    cache: Path
+    engine: Path
+    """Folder with kubelet, kube-proxy and coredns."""
+    store: Path
+    """The disk with the images."""
+    volume: Volume
+    volume_bytes: int
+    volume_contents: Path | None = None
+    """Copied to the volume's root."""
+    memory_mib: int = 4096
+    kernel: str = DEFAULT_KERNEL
+    kvm: bool = False
+    repository: Path
+    ready_within_s: float = 900.0
+
+
+@contextlib.contextmanager
+def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Guest]:
+    """Boot the node and yield its guest once it is Ready; a guest that panics at boot is booted again.
+
+    Raises:
+        NodeError: it did not become ready.
+    """
+    try:
+        kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
+        _compile(config.repository)
+        server = build_server(config.cache / "twin")
+    except TwinError as error:
+        raise NodeError(error.message, hint=error.hint) from error
+    request = VolumeRequest(
+        claim=CLAIM, limits=config.volume, size_bytes=config.volume_bytes, contents=config.volume_contents
+    )
+    with contextlib.ExitStack() as stack:
+        (image,) = stack.enter_context(attached([request], spill_dir=config.cache / "volumes"))
+        port = free_port()
+        _write_files(
+            config,
+            plane,
+            NodeSettings(
+                engine=str(config.engine),
+                context=plane.options.context,
+                kubelet_port=port,
+                volume_server=str(server),
+                volume=image.guest_option(),
+                store_serial=disk_serial(0),
+            ),
+        )
+        guest_config = GuestConfig(
+            kernel=kernel,
+            command=[sys.executable, "-m", "local_cluster.node.guest"],
+            cwd=config.repository,
+            volumes=[image],
+            forwards={port: port},
+            shared_dirs={SHARED: config.folder},
+            reaches_host=True,
+            disks=[config.store],
+            cpus=2 if config.kvm else 1,
+            memory_mib=config.memory_mib,
+            kvm=config.kvm,
+        )
+        yield _until_ready(config, plane, guest_config, stack, tell)
+
+
+def _until_ready(
+    config: NodeConfig,
+    plane: ControlPlane,
+    guest_config: GuestConfig,
+    stack: contextlib.ExitStack,
+    tell: Tell,
+) -> Guest:
+    console = config.folder / "console.log"
+    for attempt in range(1, BOOT_ATTEMPTS + 1):
+        tell("booting the node" + ("" if attempt == 1 else f", attempt {attempt}: its kernel panicked"))
+        guest = stack.enter_context(booted(guest_config, console=console))
+        try:
+            _wait(guest, plane, config.ready_within_s, tell)
+        except BootError as error:
+            guest.stop()
+            if PANIC not in error.console_tail or attempt == BOOT_ATTEMPTS:
+                raise NodeError(f"{error}\n{_logs(config.folder)}") from error
+            console.rename(console.with_name(f"console-panic-{attempt}.log"))
+        else:
+            guest.boots = attempt
+            return guest
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _wait(guest: Guest, plane: ControlPlane, within_s: float, tell: Tell) -> None:
+    deadline, before = time.monotonic() + within_s, ""
+    while time.monotonic() < deadline:
+        if guest.exited():
+            raise BootError("the guest stopped before its node was ready", console_tail=guest.console_tail())
+        now = stage_of(plane.kube)
+        if now != before:
+            tell(f"the node is {now}")
+            before = now
+        if now == READY:
+            return
+        time.sleep(_LOOK_EVERY_S)
+    raise BootError(f"the node is not Ready within {within_s:.0f} s", console_tail=guest.console_tail())
+
+
+READY: Final = "Ready"
+
+
+def stage_of(kube: Kube) -> str:
+    """Return how far the node is: booting, registered, Ready."""
+    found = kube.get(f"/api/v1/nodes/{NODE}")
+    if found is None:
+        return "booting"
+    states = {it["type"]: it["status"] for it in found["status"].get("conditions", ())}
+    return READY if states.get("Ready") == "True" else "registered"
+
+
+def _compile(repository: Path) -> None:
+    """Have byte code beside what the guest imports, which could not store what it compiles."""
+    folders = [repository / "experiments" / "twin", repository / "local_cluster"]
+    subprocess.run([sys.executable, "-m", "compileall", "-qq", *map(str, folders)], check=False)
+
+
+def _write_files(config: NodeConfig, plane: ControlPlane, settings: NodeSettings) -> None:
+    (config.folder / LOGS).mkdir(parents=True, exist_ok=True)
+    settings.write(config.folder)
+    server = f"https://{HOST_ADDRESS}:{plane.port}"
+    for name, user in ((KUBELET_KUBECONFIG, KUBELET), (PROXY_KUBECONFIG, PROXY), (DNS_KUBECONFIG, DNS)):
+        path = config.folder / name
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(plane.kubeconfig_for(user, server)))
+
+
+def _logs(folder: Path) -> str:
+    parts = []
+    for log in sorted((folder / LOGS).glob("*.log")):
+        lines = log.read_text(errors="replace").splitlines()[-8:]
+        parts.append("\n".join([f"--- {log.stem} logged last", *lines]))
+    return "\n".join(parts)
