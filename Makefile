@@ -9,14 +9,14 @@ LOOK_OUTPUT ?= results/look
 # qemu: the twin. gcc, libc6-dev: its volumes' server. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
 # graphviz: the stack's picture. prometheus (promtool too): rules and dashboards are tested against the real one.
 # docker.io, mmdebstrap: the images are really built and run, on a base made here. procps: pkill.
-# openssl: the key of the test API server's accounts. curl: the engine's programs.
+# containerd, runc, containernetworking-plugins, iptables: the local cluster's node. openssl: its accounts' key. curl: the engine's programs.
 # chromium: the report is laid out by a real browser.
 # docker-cli: a package of its own since Debian 13; the mark lets it be unknown. Other names: tools/packages.
 APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs iproute2 util-linux python3-venv graphviz
-APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap procps openssl curl chromium
+APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look doctor test test-engine engine check setup setup-dev format clean render manifests bench-service bench-batch bench-controller
+.PHONY: help demo look doctor test test-engine test-cluster engine cluster tour images check setup setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -35,6 +35,18 @@ test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners
 
 test-engine: setup-dev  ## run the Pulumi program on the real engine and a real API server
 	$(BIN)/python -m pytest tests/engine -q --durations=15 -n 2 --dist loadscope
+
+test-cluster: setup-dev  ## hold the stand-in kubelet to the real one, on a local cluster
+	$(BIN)/python -m pytest tests/cluster -q -s
+
+cluster: setup-dev  ## start a Kubernetes cluster on this machine, its one node a real kubelet; Ctrl-C ends it
+	$(BIN)/python -m local_cluster up
+
+tour: setup-dev  ## the whole of it on such a cluster: pulumi up for each scenario, a weight changed, the report
+	$(BIN)/python -m local_cluster tour
+
+images: setup-dev  ## build the five images, and the disk from which the local cluster's node has them
+	$(BIN)/python -m local_cluster images
 
 engine:  ## fetch the programs that test-engine needs: pulumi, its Kubernetes provider, a control plane
 	tools/fetch-engine .cache/engine

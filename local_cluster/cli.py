@@ -6,13 +6,17 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
+from rich.console import Console
+
+from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
 from local_cluster.errors import ClusterError
 from local_cluster.images.prepare import Prepared, prepared
+from local_cluster.told import Told
 
 ERROR_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
@@ -43,10 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start it and hold it until Ctrl-C")
     up.set_defaults(command=_up)
-    up.add_argument("--memory-mib", type=int, default=cluster.ClusterOptions.memory_mib)
+    up.add_argument(
+        "--empty-volume", action="store_true", help="let the service prepare its data on the node"
+    )
+    walk = commands.add_parser(
+        "tour", help="start it, run the three scenarios on it, change a weight, report"
+    )
+    walk.set_defaults(command=_tour)
     images = commands.add_parser("images", help="build the images and the disk that the node has them on")
     images.set_defaults(command=_images)
-    for command in (up, images):
+    for command in (up, walk):
+        command.add_argument(
+            "--memory-mib", type=int, default=cluster.ClusterOptions.memory_mib, help="of the node"
+        )
+    for command in (up, walk, images):
         command.add_argument(
             "--from", dest="base", metavar="IMAGE", help="base of the images, instead of one made here"
         )
@@ -68,12 +82,32 @@ class _Clock:
 def _up(options: argparse.Namespace) -> int:
     tell = _Clock()
     images = prepared(cluster.CACHE / "cluster", options.base, tell=tell)
-    cluster_options = cluster.ClusterOptions(store=images.disk, memory_mib=options.memory_mib)
-    with cluster.running(cluster_options, tell=tell) as up:
+    with cluster.running(_cluster_options(options, images, tell), tell=tell) as up:
         print(f"\n  export KUBECONFIG={up.kubeconfig}\n  kubectl get nodes\n\nCtrl-C ends it.", flush=True)
         while True:
             up.check()
             time.sleep(_LOOK_EVERY_S)
+
+
+def _tour(options: argparse.Namespace) -> int:
+    # The engine takes a second to import, and nothing else of this program has it.
+    from local_cluster.tour import tour
+
+    tell = _Clock()
+    images = prepared(cluster.CACHE / "cluster", options.base, tell=tell)
+    _show(images)
+    cluster_options = _cluster_options(options, images, tell)
+    with cluster.running(cluster_options, tell=tell) as up:
+        return tour(up, images, cluster_options.volume, Console(highlight=False, soft_wrap=True), tell)
+
+
+def _cluster_options(
+    options: argparse.Namespace, images: Prepared, tell: Callable[[str], None]
+) -> cluster.ClusterOptions:
+    contents = None
+    if not getattr(options, "empty_volume", False):
+        contents = prepare_volume(cluster.CACHE / "volume", Told(tell))
+    return cluster.ClusterOptions(store=images.disk, volume_contents=contents, memory_mib=options.memory_mib)
 
 
 def _images(options: argparse.Namespace) -> int:

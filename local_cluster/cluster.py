@@ -18,7 +18,6 @@ from typing import Final
 import httpx
 
 from experiments.spec import Volume
-from experiments.twin.vm import Guest
 from local_cluster import objects
 from local_cluster.control_plane import ControlPlane, PlaneOptions
 from local_cluster.errors import ClusterError, NodeError
@@ -35,6 +34,7 @@ PROGRAMS: Final = (
 CACHE: Final = ROOT / ".cache"
 FOLDER: Final = CACHE / "cluster" / "run"
 LOCK: Final = CACHE / "cluster" / "lock"
+VOLUME: Final = Volume(type="gp3", iops=3000, mib_s=125)
 VOLUME_BYTES: Final = 8 << 30
 _LOOK_EVERY_S: Final = 1.0
 _ENDS_WITHIN_S: Final = 30.0
@@ -48,12 +48,11 @@ class ClusterOptions:
 
     store: Path
     """The disk with the images (`local_cluster.images.store`)."""
-    volume: Volume = Volume(type="gp3", iops=3000, mib_s=125)  # noqa: RUF009  # frozen
+    volume: Volume = VOLUME
     volume_bytes: int = VOLUME_BYTES
     volume_contents: Path | None = None
     """Copied to the volume before it is served: what a service prepared once, for example."""
     memory_mib: int = 4096
-    kvm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class Cluster:
     """A cluster that is up."""
 
     plane: ControlPlane
-    guest: Guest
+    node: boot.Node
     folder: Path
 
     @property
@@ -70,8 +69,8 @@ class Cluster:
 
     def check(self) -> None:
         """Raise NodeError or PlaneError where a part of it is no more."""
-        if self.guest.exited():
-            raise NodeError(f"the node's guest has ended\n{self.guest.console_tail()}")
+        if self.node.guest.exited():
+            raise NodeError(f"the node's guest has ended\n{self.node.guest.console_tail()}")
         self.plane.check()
 
 
@@ -107,12 +106,11 @@ def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
             volume_bytes=options.volume_bytes,
             volume_contents=options.volume_contents,
             memory_mib=options.memory_mib,
-            kvm=options.kvm,
             repository=ROOT,
         )
-        guest = stack.enter_context(boot.node(config, plane, tell=tell))
+        node = stack.enter_context(boot.node(config, plane, tell=tell))
         stack.enter_context(_cared_for(plane))
-        yield Cluster(plane=plane, guest=guest, folder=FOLDER)
+        yield Cluster(plane=plane, node=node, folder=FOLDER)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from unittest import mock
 import pulumi.automation as auto
 import yaml
 
-from experiments.targets.cluster import Written, written_in
+from experiments.jsonfields import JsonObject
+from experiments.targets.cluster import Overrides, Written, laid_over, written_in
 from local_cluster.errors import ClusterError
 from local_cluster.programs import ROOT, Programs
 
@@ -36,6 +37,21 @@ class LocalStack:
         self._folder = folder
         self.name = name
         self._stack = self._create()
+
+    def configured(self) -> JsonObject:
+        """Return the stack's own values, structured as in its file, by full key."""
+        document = yaml.safe_load(self._file.read_text(encoding="utf-8")) or {}
+        return cast("JsonObject", document.get("config") or {})
+
+    def deploy(self, overrides: Overrides, tell: Callable[[str], None]) -> None:
+        """Update the stack as it is configured, with some values laid over."""
+        before = self._file.read_text(encoding="utf-8")
+        settings = laid_over(cast("JsonObject", yaml.safe_load(before)), overrides)
+        self._file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        try:
+            self.up(tell)
+        finally:
+            self._file.write_text(before, encoding="utf-8")
 
     def configure(self, values: Mapping[str, Value]) -> None:
         """Set values by path, such as `drcio:ioWeights.low`, as `pulumi config set --path` does."""
@@ -56,7 +72,11 @@ class LocalStack:
 
     def written(self) -> Written:
         """Return what the last experiment wrote."""
-        return written_in(cast("Mapping[str, object]", self._stack.export_stack().deployment or {}))  # type: ignore[arg-type]  # JSON
+        return written_in(cast("JsonObject", self._stack.export_stack().deployment or {}))
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / "work" / f"Pulumi.{self.name}.yaml"
 
     def _do(self, operation: Callable[[], object]) -> None:
         try:

@@ -56,6 +56,12 @@ class Kube:
         response.raise_for_status()
         return dict(response.json())
 
+    def text(self, path: str) -> str:
+        """Return what is no JSON, such as a container's log."""
+        response = self._client.get(path)
+        response.raise_for_status()
+        return response.text
+
     def items(self, path: str) -> list[Object]:
         """Return a list's items; none where the kind is not defined."""
         found = self.get(path)

@@ -1,4 +1,4 @@
-"""What a cluster has from the start: the throttled volume behind a default StorageClass, rights for its DNS."""
+"""What a cluster has from the start: the throttled volume behind the StorageClass, rights for its DNS."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def resolve_images(
         elif name in needed(parts):
             raise ConfigError(
                 f"image {name} is neither built nor given, and scenario {settings.scenario} needs it",
-                hint=f"add {name} to drcio:images.build, or its reference as drcio:images.{_key(name)}",
+                hint=f"add {name} to drcio:images.build, or its reference as drcio:images.{config_key(name)}",
             )
     return references
 
@@ -97,5 +97,6 @@ def _shared(images: Mapping[str, str], *, name: str, settings: Settings) -> str:
     return images[name]
 
 
-def _key(name: str) -> str:
+def config_key(name: str) -> str:
+    """Return an image's key in the configuration, below `drcio:images`."""
     return camel(name.replace("-", "_"))

@@ -33,6 +33,7 @@ from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.twin import blockdevice
+from experiments.twin.cgrouptree import knobs_of_pods
 from experiments.twin.control import ControlServer, Handler
 from experiments.twin.kubelet import Kubelet, KubeletConfig, admission
 from experiments.twin.kubelet import running as kubelet_running
@@ -99,6 +100,7 @@ def _looks(sampler: Sampler, devices: Mapping[str, str]) -> dict[str, Handler]:
         "GET /sample": lambda _: sampler.sample(),
         "GET /environment": lambda _: _environment(devices),
         "GET /knobs": lambda _: knobs(list(devices.values())),
+        "GET /cgroups": lambda _: knobs_of_pods(CGROUP_ROOT),
     }
 
 

@@ -4,6 +4,7 @@ GET  /now                      guest clocks, for mapping its samples onto a time
 GET  /sample                   every knob and counter, now
 GET  /environment              kernel, devices by claim, schedulers
 GET  /knobs                    every I/O knob that a controller may turn
+GET  /cgroups                  every knob of every pod cgroup
 POST /volume                   change a volume, or ask about it (device/control.c)
 POST /quiesce                  write back, drop the volumes' caches, wait until the devices are idle
 POST /exact                    execute idle time from now on, or no more

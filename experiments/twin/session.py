@@ -42,7 +42,7 @@ TellSeconds = Callable[[float], None]
 
 INSTRUCTIONS_PER_S = 10**9
 """Of an emulated guest's clock: one a nanosecond (`-icount shift=0`, the fastest there is)."""
-_CPUS_WITH_KVM = 2
+CPUS_WITH_KVM = 2
 """An emulated guest has one: several would share its instructions a second, and an interrupt from one to
 another would wait for its turn."""
 _LOOK_EVERY_S = 1.0
@@ -222,6 +222,10 @@ class Twin:
     def knobs(self) -> JsonObject:
         """Return every I/O knob that a controller may turn, by file."""
         return self._call(self._control, "GET", "/knobs")
+
+    def cgroups(self) -> JsonObject:
+        """Return the knobs of every pod cgroup (`experiments.twin.cgrouptree`)."""
+        return self._call(self._control, "GET", "/cgroups")
 
     def environment(self) -> JsonObject:
         return self._call(self._control, "GET", "/environment")
@@ -454,7 +458,12 @@ def booting(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Boot
     """
     kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
     config.output.mkdir(parents=True, exist_ok=True)
-    kvm = _decide_kvm(config, kernel, tell)
+    kvm = config.kvm == "on" or (
+        config.kvm == "auto"
+        and kvm_works(
+            kernel, cache=config.cache, output=config.output, repository=config.repository, tell=tell
+        )
+    )
     tell("compiling what the guest runs")
     compile_programs(config.repository)
     server = build_server(config.cache)
@@ -478,7 +487,7 @@ def booting(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Boot
             volumes=images,
             forwards=ports,
             shared_dirs={RESULTS_MOUNT: pod_files},
-            cpus=_CPUS_WITH_KVM if kvm else 1,
+            cpus=CPUS_WITH_KVM if kvm else 1,
             memory_mib=config.memory_mib,
             kvm=kvm,
             kernel_arguments=config.kernel_arguments,
@@ -538,11 +547,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _decide_kvm(config: TwinConfig, kernel: Kernel, tell: Tell) -> bool:
-    """Use KVM where a guest really boots with it; the outcome is remembered until the host reboots."""
-    if config.kvm != "auto":
-        return config.kvm == "on"
-    note = config.cache / "kvm.json"
+def kvm_works(kernel: Kernel, *, cache: Path, output: Path, repository: Path, tell: Tell) -> bool:
+    """Find out whether a guest really boots with KVM; `cache` remembers it until the host reboots."""
+    note = cache / "kvm.json"
     here = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), platform.node(), kernel.release]
     try:
         known = json.loads(note.read_text())
@@ -551,8 +558,8 @@ def _decide_kvm(config: TwinConfig, kernel: Kernel, tell: Tell) -> bool:
     except (OSError, ValueError, KeyError):
         pass
     tell("trying whether a guest boots with KVM here")
-    trial = GuestConfig(kernel=kernel, command=["true"], cwd=config.repository)
-    boots = kvm_boots(trial, console=config.output / "kvm-trial.log")
+    trial = GuestConfig(kernel=kernel, command=["true"], cwd=repository)
+    boots = kvm_boots(trial, console=output / "kvm-trial.log")
     note.write_text(json.dumps({"here": here, "boots": boots}))
     if not boots:
         tell("no KVM here: the guest is emulated, in a time of its own")

@@ -15,14 +15,15 @@ from typing import Final
 from experiments.spec import Volume
 from experiments.twin.errors import BootError, TwinError
 from experiments.twin.kernel import DEFAULT_KERNEL, ensure_kernel
-from experiments.twin.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial
+from experiments.twin.session import CPUS_WITH_KVM, kvm_works
+from experiments.twin.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
 from experiments.twin.volume import VolumeRequest, attached, build_server
 from local_cluster.control_plane import ControlPlane, User
 from local_cluster.errors import NodeError
 from local_cluster.kube import Kube
+from local_cluster.node.control import NodeControl
 from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_KUBECONFIG
 from local_cluster.node.settings import HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
-from local_cluster.processes import free_port
 
 KUBELET: Final = User(name=f"system:node:{NODE}", groups=("system:nodes",))
 PROXY: Final = User(name="system:kube-proxy")
@@ -52,14 +53,21 @@ class NodeConfig:
     """Copied to the volume's root."""
     memory_mib: int = 4096
     kernel: str = DEFAULT_KERNEL
-    kvm: bool = False
     repository: Path
     ready_within_s: float = 900.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node that is Ready."""
+
+    guest: Guest
+    control: NodeControl
+
+
 @contextlib.contextmanager
-def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Guest]:
-    """Boot the node and yield its guest once it is Ready; a guest that panics at boot is booted again.
+def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Node]:
+    """Boot the node and yield it once it is Ready; a guest that panics at boot is booted again.
 
     Raises:
         NodeError: it did not become ready.
@@ -68,6 +76,9 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Gue
         kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
         _compile(config.repository)
         server = build_server(config.cache / "twin")
+        kvm = kvm_works(
+            kernel, cache=config.cache / "twin", output=config.folder, repository=config.repository, tell=tell
+        )
     except TwinError as error:
         raise NodeError(error.message, hint=error.hint) from error
     request = VolumeRequest(
@@ -75,7 +86,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Gue
     )
     with contextlib.ExitStack() as stack:
         (image,) = stack.enter_context(attached([request], spill_dir=config.cache / "volumes"))
-        port = free_port()
+        port, control = free_ports(2)
         _write_files(
             config,
             plane,
@@ -83,6 +94,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Gue
                 engine=str(config.engine),
                 context=plane.options.context,
                 kubelet_port=port,
+                control_port=control,
                 volume_server=str(server),
                 volume=image.guest_option(),
                 store_serial=disk_serial(0),
@@ -93,15 +105,17 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Gue
             command=[sys.executable, "-m", "local_cluster.node.guest"],
             cwd=config.repository,
             volumes=[image],
-            forwards={port: port},
+            forwards={port: port, control: control},
             shared_dirs={SHARED: config.folder},
             reaches_host=True,
             disks=[config.store],
-            cpus=2 if config.kvm else 1,
+            cpus=CPUS_WITH_KVM if kvm else 1,
             memory_mib=config.memory_mib,
-            kvm=config.kvm,
+            kvm=kvm,
         )
-        yield _until_ready(config, plane, guest_config, stack, tell)
+        guest = _until_ready(config, plane, guest_config, stack, tell)
+        with contextlib.closing(NodeControl(control)) as channel:
+            yield Node(guest=guest, control=channel)
 
 
 def _until_ready(

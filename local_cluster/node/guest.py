@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from experiments.jsonfields import JsonObject
 from experiments.twin import blockdevice
+from experiments.twin.cgrouptree import knobs_of_pods
+from experiments.twin.control import ControlServer
 from local_cluster.node import files
 from local_cluster.node.settings import (
     HOST_ADDRESS,
@@ -34,6 +36,7 @@ from local_cluster.node.settings import (
     NodeSettings,
 )
 
+CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 KUBELET_KUBECONFIG: Final = "kubelet.kubeconfig"
 PROXY_KUBECONFIG: Final = "kube-proxy.kubeconfig"
 DNS_KUBECONFIG: Final = "coredns.kubeconfig"
@@ -68,12 +71,23 @@ def main() -> int:
     _RUN.mkdir(exist_ok=True)
     prepare_kernel()
     bring_up_network()
-    mount_disks(settings)
+    volumes = mount_disks(settings)
     write_files(settings)
-    programs = Node(settings)
+    programs = Programs(settings)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     programs.start()
+    control = ControlServer(
+        {
+            "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
+            "GET /cgroups": lambda _: knobs_of_pods(CGROUP_ROOT),
+            "POST /restart": lambda asked: programs.restart(str(asked["program"])),
+            "POST /volume": lambda asked: {"answer": volumes.ask(str(asked["command"]))},
+        },
+        host="0.0.0.0",  # noqa: S104 - reached through the user network's one forwarded port
+        port=settings.control_port,
+    )
+    control.start()
     while not stop.wait(_LOOK_EVERY_S):
         if ended := programs.ended():
             log.error("event=ended program=%s", ended)
@@ -101,7 +115,7 @@ def bring_up_network() -> None:
         subprocess.run(command, check=True)
 
 
-def mount_disks(settings: NodeSettings) -> None:
+def mount_disks(settings: NodeSettings) -> blockdevice.BlockDevices:
     """Mount the images' disk and the throttled volume."""
     _mount(_disk(settings.store_serial), STORE_PATH)
     devices = blockdevice.start(
@@ -115,6 +129,7 @@ def mount_disks(settings: NodeSettings) -> None:
     place.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "--bind", str(kubelet), str(place)], check=True)
     subprocess.run(["mount", "--make-rshared", "/"], check=True)
+    return devices
 
 
 def _disk(serial: str) -> Path:
@@ -140,12 +155,14 @@ def write_files(settings: NodeSettings) -> None:
     (_RUN / PROXY_CONFIG).write_text(json.dumps(files.proxy(SHARED / PROXY_KUBECONFIG)))
 
 
-class Node:
+class Programs:
     """The node's programs."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._engine = Path(settings.engine)
+        self._commands: dict[str, Sequence[str]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._changing = threading.Lock()
 
     def start(self) -> None:
         """Start all of them, the kubelet once containerd answers."""
@@ -169,16 +186,27 @@ class Node:
 
     def ended(self) -> str | None:
         """Return the name of a program that is no more."""
-        return next((name for name, it in self._running.items() if it.poll() is not None), None)
+        with self._changing:
+            return next((name for name, it in self._running.items() if it.poll() is not None), None)
 
-    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def restart(self, name: str) -> JsonObject:
+        """Kill a program and start it again; raises ValueError where there is none of that name."""
+        if name not in self._running:
+            raise ValueError(f"no program {name!r}; expected one of {', '.join(self._running)}")
+        with self._changing:
+            self._running[name].kill()
+            self._running[name].wait()
+            self._start(name, self._commands[name])
+        return {}
+
+    def _start(self, name: str, command: Sequence[str]) -> None:
+        self._commands[name] = command
         with (SHARED / LOGS / f"{name}.log").open("ab") as output:
             self._running[name] = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
             )
         log.info("event=started program=%s clock_s=%.1f", name, time.monotonic())
 

@@ -36,6 +36,7 @@ class NodeSettings:
     context: str
     """Of the kubeconfigs."""
     kubelet_port: int
+    control_port: int
     volume_server: str
     volume: str
     """As `experiments.twin.blockdevice.parse_guest_volume` reads it."""

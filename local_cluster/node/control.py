@@ -1,0 +1,45 @@
+"""Asking the node what Kubernetes does not say, and doing to it what happens to nodes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import httpx
+
+from experiments.jsonfields import JsonObject
+from local_cluster.errors import NodeError
+
+
+class NodeControl:
+    """The guest's own channel, on a port of the host's loopback (`local_cluster.node.guest`)."""
+
+    def __init__(self, port: int) -> None:
+        # What it waits for, it waits for by its own clock, which may be slow.
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=httpx.Timeout(None))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def cgroups(self) -> dict[str, dict[str, str]]:
+        """Return the knobs of every pod cgroup (`experiments.twin.cgrouptree`)."""
+        return cast("dict[str, dict[str, str]]", self._ask("GET", "/cgroups"))
+
+    def monotonic_s(self) -> float:
+        return cast(float, self._ask("GET", "/now")["monotonic_s"])
+
+    def restart(self, program: str) -> None:
+        """Kill a program of the node and start it again: kubelet, containerd, kube-proxy or coredns."""
+        self._ask("POST", "/restart", {"program": program})
+
+    def change_volume(self, command: str) -> str:
+        """Send the volume's server a command and return its answer."""
+        return cast(str, self._ask("POST", "/volume", {"command": command})["answer"])
+
+    def _ask(self, method: str, path: str, body: JsonObject | None = None) -> JsonObject:
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise NodeError(f"the node does not answer {method} {path}: {error}") from error
+        if not answer.is_success:
+            raise NodeError(f"{method} {path} on the node: {answer.status_code} {answer.text}")
+        return cast(JsonObject, answer.json())

@@ -1,0 +1,119 @@
+"""The walk through everything on this machine: a cluster, three scenarios, a weight changed, the report.
+
+It does what a user does by hand with `pulumi` and `kubectl`, and shows each command before its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Final
+
+from rich.console import Console
+
+from experiments.report import build_report, print_summary, write_spec
+from experiments.run import run_all
+from experiments.spec import Spec, Volume, scenarios
+from experiments.targets.cluster import ClusterTarget
+from load_generator.levels import level_rps
+from local_cluster.cluster import CACHE, Cluster
+from local_cluster.deploy import PROGRAMS, LocalStack
+from local_cluster.images.prepare import Prepared
+from local_cluster.programs import ROOT, Programs, find
+from local_cluster.told import Told
+from stacks.images import config_key
+
+STACK: Final = "local"
+OUTPUT: Final = ROOT / "results" / "tour"
+LEVEL: Final = "low"
+DURATION_S: Final = 20
+WARMUP_S: Final = 4
+LP_WORKERS: Final = 16
+CHANGED_WEIGHT: Final = 50
+SHOWN: Final = ("scenario", "ioWeights", "p50_ms", "p95_ms", "fetch_p95_ms", "lp_mib_s", "verdict", "reasons")
+
+Tell = Callable[[str], None]
+
+
+def tour(cluster: Cluster, images: Prepared, volume: Volume, console: Console, tell: Tell) -> int:
+    """Walk through it on a cluster that is up; return the exit status of the three scenarios' verdict."""
+    programs = find(PROGRAMS)
+    _shown(["kubectl", "get", "nodes", "-o", "wide"], programs, cluster)
+    folder = CACHE / "cluster" / "pulumi"
+    shutil.rmtree(folder, ignore_errors=True)
+    stack = LocalStack(STACK, programs, cluster.kubeconfig, folder)
+    stack.configure({f"drcio:images.{config_key(name)}": it for name, it in images.references.items()})
+    spec = Spec(
+        target="cluster",
+        scenarios=scenarios("all"),
+        load_level=LEVEL,
+        rate_rps=level_rps(LEVEL),
+        duration_s=DURATION_S,
+        warmup_s=WARMUP_S,
+        repeats=1,
+        volume=volume,
+        lp_block_bytes=1 << 20,
+        lp_workers=LP_WORKERS,
+        seed=1,
+    )
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    write_spec(OUTPUT, spec)
+    target = ClusterTarget(_Showing(stack, tell), spec, name="tour")
+    try:
+        run_all(spec, target, OUTPUT, Told(tell))
+        tell(f"pulumi config set --path drcio:ioWeights.low {CHANGED_WEIGHT}; pulumi up")
+        stack.configure({"drcio:durationSeconds": DURATION_S, "drcio:ioWeights.low": CHANGED_WEIGHT})
+        stack.up(_steps(tell))
+        show_outputs(stack)
+        _shown(["kubectl", "get", "pods", "--all-namespaces"], programs, cluster)
+    finally:
+        tell("pulumi destroy")
+        stack.destroy(_steps(tell))
+    report = build_report(OUTPUT)
+    print_summary(console, report.study, report.verdict, policies=report.policies, report=report.html)
+    return report.verdict.exit_code
+
+
+class _Showing:
+    """A stack that shows its outputs whenever it was deployed."""
+
+    def __init__(self, stack: LocalStack, tell: Tell) -> None:
+        self._stack, self._tell = stack, tell
+        self.configured, self.written = stack.configured, stack.written
+
+    def deploy(self, overrides: dict[str, str | int | bool], tell: Tell) -> None:
+        self._tell(f"pulumi config set drcio:scenario {overrides['scenario']}; pulumi up")
+        self._stack.deploy(overrides, _steps(self._tell))
+        show_outputs(self._stack)
+
+
+def show_outputs(stack: LocalStack) -> None:
+    """Print the outputs that say what was measured."""
+    outputs = stack.outputs()
+    print("$ pulumi stack output")
+    for name in SHOWN:
+        if name in outputs:
+            print(f"  {name:14} {json.dumps(outputs[name])}")
+
+
+def _steps(tell: Tell) -> Tell:
+    """Pass on what the engine has done, and what it waits for; not each of its dots."""
+    said: set[str] = set()
+
+    def step(line: str) -> None:
+        text = line.strip()
+        if text and not text.startswith("@") and text not in said:
+            said.add(text)
+            tell(text)
+
+    return step
+
+
+def _shown(command: list[str], programs: Programs, cluster: Cluster) -> None:
+    """Run a command of the user's and print it with its answer."""
+    print(f"$ {' '.join(command)}")
+    program = programs[command[0]]
+    subprocess.run([program, f"--kubeconfig={cluster.kubeconfig}", *command[1:]], check=False)

@@ -1,0 +1,45 @@
+"""One cluster for the session, with the images built here; before it, what the stand-in kubelet shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from experiments.spec import parse_volume
+from experiments.targets.twin import TwinOptions, bare_twin
+from experiments.twin.session import running
+from local_cluster import cluster
+from local_cluster.cluster import Cluster
+from local_cluster.images.prepare import Prepared, prepared
+from tests.cluster.nodes import Real, StandIn
+from tests.cluster.observe import Observations, observe
+from tests.twin.conftest import spec_of
+
+
+@pytest.fixture(scope="session")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Observations:
+    """What a twin shows; it is gone before the cluster comes up, so that the two need not share a CPU."""
+    options = TwinOptions(output=tmp_path_factory.mktemp("standin"), cache=cluster.CACHE)
+    with running(bare_twin(spec_of(volume=parse_volume("gp3")), options), tell=print) as twin:
+        node = StandIn(twin)
+        node.prepare()
+        return observe(node)
+
+
+@pytest.fixture(scope="session")
+def images() -> Prepared:
+    return prepared(cluster.CACHE / "cluster", tell=print)
+
+
+@pytest.fixture(scope="session")
+def up(images: Prepared, standin: Observations) -> Iterator[Cluster]:
+    with cluster.running(cluster.ClusterOptions(store=images.disk), tell=print) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def real(up: Cluster, images: Prepared) -> Observations:
+    node = Real(up, images.references["lp-batch"])
+    node.prepare()
+    return observe(node)
