@@ -82,7 +82,7 @@ def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
         ClusterError: another one is up, a program is missing, or a part does not come up.
     """
     programs = find(PROGRAMS)
-    with _alone(), contextlib.ExitStack() as stack:
+    with alone(), contextlib.ExitStack() as stack:
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
         plane_options = PlaneOptions(
@@ -136,7 +136,7 @@ def _cared_for(plane: ControlPlane) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Hold this checkout's lock; the kernel gives it back however we end."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with LOCK.open("a+") as lock:

@@ -45,7 +45,7 @@ def prepared(cache: Path, base_image: str | None = None, *, tell: Tell) -> Prepa
         ClusterError: a tool is missing, or an image cannot be built.
     """
     contexts = {name: build.context(name) for name in FOLDERS}
-    key = _key(contexts, base_image)
+    key = disk_key(contexts, base_image)
     disk, note = cache / "store" / f"{key}.img", cache / "store" / f"{key}.json"
     if disk.is_file() and note.is_file():
         return Prepared(disk=disk, **json.loads(note.read_text(encoding="utf-8")))
@@ -123,7 +123,8 @@ def _add_pause(docker: engine.Engine, scratch: Path) -> None:
     archive.unlink()
 
 
-def _key(contexts: Mapping[str, BuildContext], base_image: str | None) -> str:
+def disk_key(contexts: Mapping[str, BuildContext], base_image: str | None) -> str:
+    """Return what names a disk: equal for equal images."""
     parts = [FORMAT, base_image or base.RECIPE, _PAUSE.read_text()]
     parts += [f"{name} {context.source_hash}" for name, context in sorted(contexts.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from experiments.twin.session import CPUS_WITH_KVM, kvm_works
 from experiments.twin.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
 from experiments.twin.volume import VolumeRequest, attached, build_server
 from local_cluster.control_plane import ControlPlane, User
-from local_cluster.errors import NodeError
+from local_cluster.errors import NodeError, ToolMissing
 from local_cluster.kube import Kube
 from local_cluster.node.control import NodeControl
 from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_KUBECONFIG
@@ -32,6 +32,8 @@ USERS: Final = (KUBELET, PROXY, DNS)
 """Whom the control plane has to know."""
 CLAIM: Final = "shared"
 _LOOK_EVERY_S: Final = 0.5
+_CNI_FOLDERS: Final = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
+"""Debian's and Arch's, the project's own releases', Fedora's."""
 
 Tell = Callable[[str], None]
 
@@ -92,6 +94,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
             plane,
             NodeSettings(
                 engine=str(config.engine),
+                cni=_cni_programs(),
                 context=plane.options.context,
                 kubelet_port=port,
                 control_port=control,
@@ -116,6 +119,17 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
         guest = _until_ready(config, plane, guest_config, stack, tell)
         with contextlib.closing(NodeControl(control)) as channel:
             yield Node(guest=guest, control=channel)
+
+
+def _cni_programs() -> str:
+    """Find the CNI's programs, which no distribution has on PATH."""
+    for folder in _CNI_FOLDERS:
+        if (Path(folder) / "bridge").is_file():
+            return folder
+    raise ToolMissing(
+        f"no CNI programs; looked for bridge in {', '.join(_CNI_FOLDERS)}",
+        hint="apt-get install containernetworking-plugins",
+    )
 
 
 def _until_ready(

@@ -15,15 +15,14 @@ from local_cluster.node.settings import (
 )
 
 CONTAINERD_SOCKET: Final = Path("/run/containerd/containerd.sock")
-CNI_PROGRAMS: Final = "/usr/lib/cni"
 CNI_FOLDER: Final = Path("/run/cni")
 RESOLV_CONF: Final = Path("/run/node/resolv.conf")
 
 Tree = dict[str, object]
 
 
-def containerd() -> str:
-    """Return containerd's configuration: its root on the store, no limit of its own on what it does."""
+def containerd(cni: str) -> str:
+    """Return containerd's configuration: its root on the store, `cni` the folder with the CNI's programs."""
     return f"""\
 version = 2
 root = "{STORE_PATH}/containerd"
@@ -42,7 +41,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{CNI_PROGRAMS}"
+    bin_dir = "{cni}"
     conf_dir = "{CNI_FOLDER}"
 """
 

@@ -149,7 +149,7 @@ def write_files(settings: NodeSettings) -> None:
     (files.CNI_FOLDER / "10-local.conflist").write_text(json.dumps(files.network()))
     # Nothing outside is resolved: the guest reaches the host alone.
     files.RESOLV_CONF.write_text("")
-    (_RUN / "containerd.toml").write_text(files.containerd())
+    (_RUN / "containerd.toml").write_text(files.containerd(settings.cni))
     (_RUN / KUBELET_CONFIG).write_text(json.dumps(files.kubelet(settings.kubelet_port)))
     (_RUN / "Corefile").write_text(files.dns(SHARED / DNS_KUBECONFIG, settings.context))
     (_RUN / PROXY_CONFIG).write_text(json.dumps(files.proxy(SHARED / PROXY_KUBECONFIG)))

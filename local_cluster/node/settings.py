@@ -33,6 +33,8 @@ class NodeSettings:
 
     engine: str
     """Folder with kubelet, kube-proxy and coredns."""
+    cni: str
+    """Folder with the CNI's programs."""
     context: str
     """Of the kubeconfigs."""
     kubelet_port: int

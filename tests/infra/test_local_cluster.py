@@ -1,0 +1,129 @@
+"""The local cluster, as far as it can be looked at without starting one (tests/cluster does)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.build_context import BuildContext
+from local_cluster import cluster
+from local_cluster.errors import ClusterError, ToolMissing
+from local_cluster.images.prepare import disk_key
+from local_cluster.images.store import StoredImage
+from local_cluster.node import files
+from local_cluster.node.settings import STORE_PATH, NodeSettings
+from local_cluster.programs import VARIABLE, find
+from stacks.render import main as render
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from local_cluster import cluster
+cluster.LOCK = Path(sys.argv[1])
+with cluster.alone():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cluster, "LOCK", tmp_path / "lock")
+    return tmp_path / "lock"
+
+
+@pytest.fixture
+def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process whose cluster is up."""
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_second_cluster_is_refused_and_the_first_is_named(holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(ClusterError, match=f"process {holder.pid}"), cluster.alone():
+        pass
+
+
+def test_down_ends_the_one_that_is_up(holder: subprocess.Popen[str]) -> None:
+    assert cluster.holder() == holder.pid
+    assert cluster.end()
+    assert holder.wait(10) != 0
+    assert not cluster.end()
+
+
+def test_killed_cluster_is_not_up(holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait(10)
+    deadline = time.monotonic() + 5
+    while cluster.holder() is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with cluster.alone():
+        pass
+
+
+def context(digest: str) -> BuildContext:
+    return BuildContext(path="a", dockerfile="a/Dockerfile", source_hash=digest)
+
+
+def test_disk_is_another_when_a_source_or_the_base_is() -> None:
+    kept = disk_key({"one": context("1"), "two": context("2")}, None)
+    assert kept == disk_key({"two": context("2"), "one": context("1")}, None)
+    assert kept != disk_key({"one": context("1"), "two": context("3")}, None)
+    assert kept != disk_key({"one": context("1"), "two": context("2")}, "debian:13")
+
+
+def test_pods_name_an_image_by_digest() -> None:
+    image = StoredImage(tag="docker.io/drcio/lp-batch:local", digest="sha256:abc")
+    assert image.reference == "drcio/lp-batch@sha256:abc"
+
+
+def test_containerd_keeps_everything_on_the_store() -> None:
+    settings = tomllib.loads(files.containerd("/usr/lib/cni"))
+    assert Path(settings["root"]).is_relative_to(STORE_PATH)
+    cri = settings["plugins"]["io.containerd.grpc.v1.cri"]
+    assert cri["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
+    assert files.kubelet(1)["cgroupDriver"] == "cgroupfs"
+
+
+def test_guest_reads_what_the_host_wrote(tmp_path: Path) -> None:
+    settings = NodeSettings(
+        engine="/engine",
+        cni="/usr/lib/cni",
+        context="c",
+        kubelet_port=1,
+        control_port=2,
+        volume_server="/server",
+        volume="shared=vol1@10:size_mib=1",
+        store_serial="disk0",
+    )
+    settings.write(tmp_path)
+    assert NodeSettings.read(tmp_path) == settings
+
+
+def test_missing_program_is_named_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(ToolMissing, match="no kubelet, coredns") as caught:
+        find(("kubelet", "coredns"))
+    assert str(tmp_path) in str(caught.value)
+
+
+# The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_stack_file_renders_once_its_images_are_named(tmp_path: Path) -> None:
+    names = ("controller", "hpService", "lpBatch", "experiment")
+    given = [f"images.{name}=drcio/{name.lower()}@sha256:{'1' * 64}" for name in names]
+    options = [word for pair in given for word in ("--config", pair)]
+    assert render(["--stack", "local", "--output", str(tmp_path), *options]) == 0
+    assert "drcio-experiment" in "".join(path.name for path in tmp_path.rglob("*"))
