@@ -1,4 +1,4 @@
-"""The commands that README and the pages under docs/ tell a reader to type."""
+"""The commands that the pages at the top and under docs/ tell a reader to type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES: Final = tuple(sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]))
 PROGRAMS: Final = (
     "make",
     "pulumi",

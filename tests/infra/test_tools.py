@@ -147,3 +147,39 @@ def test_environment_has_python_3_11_where_the_distribution_has_another(tmp_path
         timeout=60,
     )
     assert "python 3.11" in version.stdout
+
+
+def test_picture_of_the_rooms_is_that_of_the_imports() -> None:
+    done = run_tool("draw-architecture", "--check")
+    assert done.returncode == 0, f"hint: tools/draw-architecture\n{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("experiments/spec.py", "tests/experiments/test_spec.py"),
+        ("images/drcio-controller/src/drcio_controller/mapping.py", "test_mapping.py"),
+        ("tools/packages", "tests/infra/test_tools.py"),
+        ("tests/infra/test_cost.py", "1 test files: tests/infra/test_cost.py"),
+    ],
+)
+def test_tests_of_a_file_are_those_that_name_it(path: str, expected: str) -> None:
+    done = run_tool("test", path, "--", "--collect-only", "-q")
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout.splitlines()[0]
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    done = run_tool("test", "nowhere.py")
+    assert done.returncode == 2
+    assert "nowhere.py does not exist" in done.stderr
+
+
+def run_tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "tools" / name, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
