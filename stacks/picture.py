@@ -62,8 +62,10 @@ def as_svg(graph: Graph, heading: str) -> str:
         ).stdout
     except FileNotFoundError as error:
         raise PictureError("dot is not found", hint="install graphviz; graph.dot is the graph") from error
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise PictureError(f"dot failed: {error.stderr or error}") from error
+    except subprocess.CalledProcessError as error:
+        raise PictureError(f"dot failed: {error.stderr}") from error
+    except subprocess.TimeoutExpired as error:
+        raise PictureError(f"dot is not done after {_PATIENCE_S} s") from error
     start = drawn.index("<svg")
     after = drawn.index(">", start) + 1
     return f"{drawn[start:after]}\n<style>{_dark_style()}</style>{drawn[after:]}"
