@@ -9,6 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.kubernetes import (
+    ONCE_ADDRESSED,
     Destination,
     Tree,
     as_args,
@@ -22,6 +23,7 @@ from hp_service import manifest
 
 APP: Final = manifest.NAME
 PORT: Final = manifest.PORT
+READY_WITHIN: Final = "20m"
 PRIORITY_VALUE: Final = 100_000
 """Above every pod without a class, below the system's own (2000000000)."""
 
@@ -84,11 +86,16 @@ class FraudService(pulumi.ComponentResource):
                 },
             ),
             # The first pod waits for its volume, fetches the data and trains.
-            opts=in_cluster(self, where, priority, timeout="20m"),
+            opts=in_cluster(self, where, priority, timeout=READY_WITHIN),
         )
         k8s.core.v1.Service(
             f"{name}-service",
-            metadata=metadata,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=APP,
+                namespace=args.namespace,
+                labels={"app": APP},
+                annotations=None if args.load_balancer else ONCE_ADDRESSED,
+            ),
             spec=k8s.core.v1.ServiceSpecArgs(
                 type="LoadBalancer" if args.load_balancer else "ClusterIP",
                 selector={"app": APP},
@@ -96,7 +103,8 @@ class FraudService(pulumi.ComponentResource):
                     k8s.core.v1.ServicePortArgs(name="http", port=PORT, target_port="http", protocol="TCP")
                 ],
             ),
-            opts=in_cluster(self, where),
+            # A load balancer's address is waited for, and with it, by the provider, the pods.
+            opts=in_cluster(self, where, timeout=READY_WITHIN if args.load_balancer else None),
         )
         k8s.networking.v1.NetworkPolicy(
             f"{name}-network",

@@ -25,6 +25,10 @@ ONCE_ENDED: Final = {
 """For a Job whose end is waited for, and whose failure is a result and does not fail the update: a Job has no
 condition before it ends (nor is ours suspended). The next update replaces one that failed."""
 
+ONCE_ADDRESSED: Final = {"pulumi.com/waitFor": "jsonpath={.spec.clusterIP}"}
+"""For a Service whose pods somebody else waits for: by default the provider waits for them as well, up to ten
+minutes, and ten seconds more (pulumi-kubernetes, await/service.go)."""
+
 BY_FORCE: Final = {"pulumi.com/patchForce": "true"}
 """For all of our objects: fields that another manager has written become ours again."""
 

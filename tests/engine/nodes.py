@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ START_S: Final = 0.15
 STOP_S: Final = 0.4
 """From being deleted to being gone: long enough that who doesn't wait is seen."""
 CAPACITY: Final = {"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"}
+STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
+HELD_FOR: Final = timedelta(minutes=1)
 log = logging.getLogger(__name__)
 
 
@@ -302,14 +304,15 @@ class Nodes:
 
 
 def _now() -> Object:
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = datetime.now(UTC).strftime(STAMP)
     return {"lastTransitionTime": stamp, "lastHeartbeatTime": stamp}
 
 
 def _conditions(**states: bool) -> list[Object]:
+    """Return conditions that have held for a while: what waits for `minReadySeconds` need not wait here."""
+    since = (datetime.now(UTC) - HELD_FOR).strftime(STAMP)
     return [
-        {"type": name, "status": str(state), "lastTransitionTime": _now()["lastTransitionTime"]}
-        for name, state in states.items()
+        {"type": name, "status": str(state), "lastTransitionTime": since} for name, state in states.items()
     ]
 
 

@@ -358,6 +358,14 @@ def test_the_service_prefers_the_node_of_its_volume_and_the_batch_job_requires_i
         assert required["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
+def test_the_provider_does_not_wait_a_second_time_for_pods_that_may_train_for_longer() -> None:
+    waited_for = "pulumi.com/waitFor"
+    inside = one(render("drcio"), "Service").inputs["metadata"]["annotations"]
+    assert inside[waited_for] == "jsonpath={.spec.clusterIP}"
+    public = one(render("drcio", {"drcio:service.loadBalancer": "true"}), "Service").inputs["metadata"]
+    assert waited_for not in public["annotations"], "its address comes from the load balancer"
+
+
 def test_volume_profile_and_storage_class_come_from_the_same_settings() -> None:
     run = render("drcio", {"drcio:storage.iops": "6000", "drcio:storage.throughputMibps": "250"})
     assert (
