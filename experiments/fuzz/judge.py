@@ -36,7 +36,8 @@ class Figures:
     p99_ratio: float
     p95_ms: float
     share: float
-    """Of what low priority has uncontrolled: in bytes or in operations, the larger."""
+    """Of what low priority has uncontrolled: in bytes or in operations, the larger. An operation is what the
+    volume counts: of a MiB at once, four."""
     settled_s: float | None
     """From low priority's start to the first of two seconds within 1.5 times alone; None: never."""
 

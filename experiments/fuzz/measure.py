@@ -37,9 +37,9 @@ def _arm(seed: int, arm: str, measured_s: float) -> JsonObject:
     simulated = Simulated(draw(seed), policy, engine, low=arm != ALONE)
     try:
         simulated.run(MEASURED_FROM_S)
-        before = simulated.done("low")
+        before = simulated.counted("low")
         simulated.run(MEASURED_FROM_S + measured_s)
-        ios, size = (after - earlier for after, earlier in zip(simulated.done("low"), before, strict=True))
+        ios, size = (after - earlier for after, earlier in zip(simulated.counted("low"), before, strict=True))
         at_s, took_ms = simulated.timed_ms(0.0)
         device = simulated.node.device()
         return {

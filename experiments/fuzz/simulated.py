@@ -114,6 +114,13 @@ class Simulated:
         each = [self.node.done(job) for uid, job in self._jobs.items() if uid.startswith(prefix)]
         return sum(ios for ios, _ in each), sum(size for _, size in each)
 
+    def counted(self, prefix: str) -> tuple[int, int]:
+        """Return the I/Os and bytes that such pods' cgroups count, as on a node: no I/O is above 256 KiB."""
+        each = [
+            self.node.group(self._groups[self._path(uid)]) for uid in self._pods if uid.startswith(prefix)
+        ]
+        return sum(sum(one.ios) for one in each), sum(sum(one.total_bytes) for one in each)
+
     def latencies_ms(self, since_s: float) -> npt.NDArray[np.float64]:
         """Return how long each of high priority's I/Os took that began since then."""
         return self.timed_ms(since_s)[1]
