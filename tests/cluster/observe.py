@@ -104,7 +104,7 @@ def _look(node: Node, name: str, tree: Tree) -> Seen:
     pod = node.pod(name)
     assert pod is not None
     uid = pod["metadata"]["uid"]
-    folder = next((path for path in tree if _is_of(path, uid)), None)
+    folder = next((path for path in tree if is_of(path, uid)), None)
     statuses = pod["status"].get("containerStatuses", ())
     ids = {it["name"]: it.get("containerID", "").rpartition("/")[2] for it in statuses}
     below = {path: knobs for path, knobs in tree.items() if folder and path.startswith(f"{folder}/")}
@@ -147,7 +147,8 @@ def _container(status: Object) -> dict[str, object]:
     return {"state": kind, "about": ended, "ready": status["ready"], "started": status.get("started")}
 
 
-def _is_of(path: str, uid: str) -> bool:
+def is_of(path: str, uid: str) -> bool:
+    """Say whether a cgroup is the one of the pod with this uid, by either driver's name."""
     return (
         path.rpartition("/")[2].removesuffix(".slice").endswith((f"pod{uid}", f"pod{uid.replace('-', '_')}"))
     )

@@ -1,0 +1,193 @@
+"""The controller on a real kubelet's tree: what it finds there, what it sets, and that it takes it back."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local_cluster.cluster import Cluster
+from local_cluster.images.prepare import Prepared
+from local_cluster.kube import Object
+from local_cluster.programs import find
+from lp_batch.manifest import pod_template
+from stacks.manifests import manifests
+from stacks.testing import render
+from tests.cluster.nodes import Real
+from tests.cluster.observe import is_of
+from tests.cluster.pods import CLAIM
+
+SYSTEM = "drcio-system"
+AGENT = "drcio-controller"
+WEIGHTS = {"urgent": "default 1000", "backup": "default 10"}
+AS_FOUND = dict.fromkeys(WEIGHTS, "default 100")
+PATIENCE_S = 900.0
+"""Of the host's time: an agent takes ten seconds of the node's to start."""
+
+
+class Scene:
+    """The pair of pods, the agent, and what can be seen of both."""
+
+    def __init__(self, up: Cluster, images: Prepared) -> None:
+        self.up, self.images = up, images
+        self.node = Real(up, images.references["lp-batch"])
+        self.kubectl = find(("kubectl",))["kubectl"]
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            [self.kubectl, f"--kubeconfig={self.up.kubeconfig}", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def create(self, name: str, priority: str) -> None:
+        template = pod_template(
+            image=self.node.image,
+            claim=CLAIM,
+            priority=priority,
+            pattern="mixed",
+            block_size="64KiB",
+            num_workers=4,
+            file_size="64MiB",
+        )
+        (container,) = template["spec"]["containers"]
+        container["args"] = [
+            f"--dir=/data/{name}" if it.startswith("--dir=") else it for it in container["args"]
+        ]
+        spec = {**template["spec"], "restartPolicy": "Always"}
+        labels = {"app": name, "drcio.io/priority": priority}
+        self.node.create({"kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
+
+    def weights(self) -> dict[str, str]:
+        """Return io.weight of each of the pair's pod cgroups."""
+        found = {}
+        tree = self.node.cgroups()
+        for name in WEIGHTS:
+            pod = self.node.pod(name)
+            for path, knobs in tree.items():
+                if pod and is_of(path, pod["metadata"]["uid"]):
+                    found[name] = knobs.get("io.weight", "")
+        return found
+
+    def limits(self) -> list[str]:
+        return [knobs["io.max"] for knobs in self.node.cgroups().values() if knobs.get("io.max")]
+
+    def agents(self) -> list[Object]:
+        space = f"/api/v1/namespaces/{SYSTEM}/pods"
+        return self.up.plane.kube.items(f"{space}?labelSelector=app%3D{AGENT}")
+
+    def agent_is_ready(self) -> bool:
+        """Say whether exactly one agent is there and Ready."""
+        (*others, last) = self.agents() or [{}]
+        conditions = last.get("status", {}).get("conditions", ())
+        return not others and any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
+
+    def install(self, folder: Path) -> None:
+        settings = {
+            "drcio:workloads.enabled": "false",
+            "drcio:platform": "existing",
+            "drcio:experiment.enabled": "false",
+            "drcio:images.build": "none",
+            "drcio:images.controller": self.images.references["controller"],
+            "drcio:monitoring.enabled": "false",
+        }
+        for manifest in manifests(render("drcio", settings)):
+            (folder / manifest.file_name).write_text(manifest.as_yaml())
+        self.run("apply", f"--filename={folder}")
+
+
+def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def scene(up: Cluster, images: Prepared, real: object) -> Iterator[Scene]:
+    """Keep the pair busy; the pods that were compared are gone."""
+    made = Scene(up, images)
+    made.create("urgent", "high")
+    made.create("backup", "low")
+    eventually(lambda: set(made.weights()) == set(WEIGHTS), made.weights)
+    yield made
+    for name in WEIGHTS:
+        made.node.delete(name)
+
+
+@pytest.fixture(scope="module")
+def installed(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    assert scene.weights() == AS_FOUND
+    folder = tmp_path_factory.mktemp("controller")
+    scene.install(folder)
+    eventually(scene.agent_is_ready, scene.agents)
+    yield scene
+    if scene.agents():
+        scene.run("delete", f"--filename={folder}", "--wait=false")
+
+
+def acts(scene: Scene) -> None:
+    eventually(lambda: scene.weights() == WEIGHTS, scene.weights)
+
+
+def test_pods_are_found_and_weighed(installed: Scene) -> None:
+    acts(installed)
+
+
+def test_doctor_finds_a_node_that_it_can_steer(installed: Scene) -> None:
+    report = installed.run("-n", SYSTEM, "exec", f"daemonset/{AGENT}", "--", "drcio-controller", "doctor")
+    assert "cgroup" in report
+
+
+def test_restarted_kubelet_changes_nothing(installed: Scene) -> None:
+    acts(installed)
+    before = {name: (installed.node.pod(name) or {})["metadata"]["uid"] for name in WEIGHTS}
+    installed.up.node.control.restart("kubelet")
+    eventually(installed.agent_is_ready, installed.agents)
+    acts(installed)
+    assert before == {name: (installed.node.pod(name) or {})["metadata"]["uid"] for name in WEIGHTS}
+
+
+def test_pod_that_comes_again_is_weighed_again(installed: Scene) -> None:
+    installed.node.delete("backup")
+    eventually(lambda: installed.node.pod("backup") is None, lambda: installed.node.pod("backup"))
+    installed.create("backup", "low")
+    acts(installed)
+
+
+def test_weights_stay_while_the_api_server_is_away(installed: Scene) -> None:
+    acts(installed)
+    with installed.up.plane.api_server_away():
+        time.sleep(30)
+        tree = installed.node.cgroups()
+        assert sorted(it["io.weight"] for it in tree.values() if it.get("io.weight") in WEIGHTS.values()) == [
+            "default 10",
+            "default 1000",
+        ]
+    acts(installed)
+
+
+def test_rolling_update_hands_over(installed: Scene) -> None:
+    (before,) = installed.agents()
+    installed.run("-n", SYSTEM, "rollout", "restart", f"daemonset/{AGENT}")
+    eventually(
+        lambda: (
+            installed.agent_is_ready()
+            and installed.agents()[0]["metadata"]["uid"] != before["metadata"]["uid"]
+        ),
+        installed.agents,
+    )
+    acts(installed)
+
+
+def test_uninstalled_agent_leaves_the_tree_as_it_found_it(installed: Scene) -> None:
+    installed.run("-n", SYSTEM, "delete", f"daemonset/{AGENT}", "--wait=false")
+    eventually(lambda: not installed.agents(), installed.agents)
+    eventually(lambda: installed.weights() == AS_FOUND, installed.weights)
+    assert installed.limits() == []
