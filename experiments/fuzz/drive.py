@@ -14,7 +14,17 @@ from typing import Final, cast
 
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
-from experiments.fuzz.judge import Check, Figures, cpu_short, figures_of, frontier, judge, regretted
+from experiments.fuzz.judge import (
+    FULL_RATIO,
+    Check,
+    Figures,
+    cpu_short,
+    figures_of,
+    frontier,
+    judge,
+    regretted,
+    volume_used_ratio,
+)
 from experiments.fuzz.measure import SCHEMA, simulate
 from experiments.fuzz.mix import draw
 from experiments.fuzz.todo import Todo
@@ -131,6 +141,8 @@ class Summary:
     """Of each seed that can be judged."""
     short: tuple[int, ...]
     """Seeds in which the CPU was short: what holds of them is in `checks_short`."""
+    not_full: tuple[int, ...]
+    """Seeds whose volume was not full uncontrolled: their programs, or the CPU, asked for less."""
     checks: list[Check]
     checks_short: list[Check]
     errors: dict[int, JsonObject]
@@ -167,6 +179,9 @@ def summarise(records: Sequence[JsonObject], output: Path) -> Summary:
     summary = Summary(
         figures=figures,
         short=short,
+        not_full=tuple(
+            cast(int, record["seed"]) for record in whole if volume_used_ratio(record) < FULL_RATIO
+        ),
         checks=judge(by_volume) if by_volume else [],
         checks_short=judge(by_cpu) if by_cpu else [],
         errors={
@@ -188,6 +203,7 @@ def _summary_json(summary: Summary, records: Sequence[JsonObject]) -> JsonObject
         "measured_s": records[0]["measured_s"],
         "seeds": [cast(int, record["seed"]) for record in records],
         "cpu_short": list(summary.short),
+        "volume_not_full": list(summary.not_full),
         "errors": {str(seed): errors for seed, errors in summary.errors.items()},
         "checks": [_check_json(check, summary.figures) for check in summary.checks],
         "checks_cpu_short": [_check_json(check, summary.figures) for check in summary.checks_short],

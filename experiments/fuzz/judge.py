@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from experiments.fuzz.arms import ALONE, FIXED, LAW, NONE
+from experiments.fuzz.mix import MIB, UNIT_BYTES
 from experiments.jsonfields import JsonObject
 
 P95_USUAL: Final = 1.5
@@ -19,6 +21,8 @@ SHARE_MEDIAN: Final = 0.75
 REGRET_MOST: Final = 0.1
 
 _LEAST: Final = "iomax-10"
+FULL_RATIO: Final = 0.9
+"""Of a volume's bytes or operations: from there on it is full."""
 NOISE_RATIO: Final = 1.05
 NOISE_MS: Final = 0.05
 NOISE_SHARE: Final = 0.02
@@ -118,6 +122,20 @@ def cpu_short(arms: Mapping[str, Figures], where: str) -> bool:
     """
     knob = arms.get(_LEAST)
     return where == "twin" and knob is not None and knob.p95_ratio > P95_USUAL
+
+
+def volume_used_ratio(record: JsonObject) -> float:
+    """Return how much of the volume was used uncontrolled: of its bytes or its operations, the larger.
+
+    Well below 1 nothing was short but what the programs asked for, or the CPU that they ran on.
+    """
+    mix = cast(JsonObject, record["mix"])
+    none = cast(Mapping[str, JsonObject], record["arms"])[NONE]
+    high_ios_per_s = _number(none, "ios") / _number(record, "measured_s")
+    block = _number(cast(JsonObject, mix["high"]), "block_bytes")
+    ios = high_ios_per_s * math.ceil(block / UNIT_BYTES) + _number(none, "low_ios_per_s")
+    size = high_ios_per_s * block + _number(none, "low_bytes_per_s")
+    return max(ios / _number(mix, "iops"), size / (_number(mix, "mib_s") * MIB))
 
 
 def frontier(arms: Mapping[str, Figures]) -> Figures | None:

@@ -84,6 +84,8 @@ def _print_each(console: Console, summary: Summary) -> None:
     console.print(table)
     if summary.short:
         console.print(f"short of CPU, and judged apart: {', '.join(map(str, summary.short))}")
+    if summary.not_full:
+        console.print(f"the volume was not full uncontrolled: {', '.join(map(str, summary.not_full))}")
     better = [f"{arms[LAW].seed} ({knob})" for arms in summary.figures if (knob := regretted(arms))]
     if better:
         console.print(f"a fixed knob is better in both: {', '.join(better)}")

@@ -13,6 +13,7 @@ from experiments.jsonfields import JsonObject, read_document
 from experiments.record import RUNS_FOLDER, read_runs
 from experiments.report.archive import packed
 from experiments.report.canvas import Drawn
+from experiments.report.fuzzed import find_fuzzed, fuzz_picture
 from experiments.report.page import page
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
@@ -75,14 +76,18 @@ def build_report(
     results = write_results(directory, document)
     drawn: list[Drawn] = []
     policy_pictures = (pareto(policies),) if policies is not None else ()
-    for picture in (*policy_pictures, *pictures(result, verdict, records)):
+    fuzzed = find_fuzzed(directory)
+    fuzz_pictures = (fuzz_picture(fuzzed),) if fuzzed is not None and fuzzed.figures else ()
+    for picture in (*policy_pictures, *pictures(result, verdict, records), *fuzz_pictures):
         on_step(f"drawing {picture.title.lower()}")
         drawn.append(picture.drawn())
         drawn[-1].write(directory)
     on_step("writing the page")
     runs = [directory / RUNS_FOLDER / record.file_name for record in records]
     archive = packed(directory, [directory / SPEC_FILE, results, *runs])
-    html = write_text(directory / REPORT_FILE, page(result, verdict, records, drawn, policies, archive))
+    html = write_text(
+        directory / REPORT_FILE, page(result, verdict, records, drawn, policies, archive, fuzzed)
+    )
     return Report(
         study=result, verdict=verdict, policies=policies, document=document, html=html, results=results
     )

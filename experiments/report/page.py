@@ -18,6 +18,7 @@ from experiments.report.actions import actions_of
 from experiments.report.answers import answers, utc
 from experiments.report.archive import ARCHIVE_FILE
 from experiments.report.canvas import Drawn
+from experiments.report.fuzzed import Fuzzed
 from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
 from experiments.report.scales import DASH, milliseconds, ratio, span
@@ -41,8 +42,12 @@ def page(
     pictures: Sequence[Drawn],
     policies: PolicyComparison | None,
     archive: bytes | None = None,
+    fuzzed: Fuzzed | None = None,
 ) -> str:
-    """Return the whole page; `archive` is what it carries of the raw records, as a .tar.gz."""
+    """Return the whole page; `archive` is what it carries of the raw records, as a .tar.gz.
+
+    `fuzzed` is a distribution's outcome that lies beside them.
+    """
     return (
         _templates()
         .get_template("page.html")
@@ -56,6 +61,7 @@ def page(
             scenarios=[(name, _scenario_cells(study, result)) for name, result in study.scenarios.items()],
             policies=policies,
             policy_rows=_policy_rows(policies),
+            fuzzed=fuzzed,
             pictures=[(drawn.picture, Markup(drawn.inline_svg())) for drawn in pictures],  # noqa: S704 - our own drawing
             acted=[(run, actions_of(run)) for run in middle_runs(study, records) if run.policy != NO_POLICY],
             notes=list(dict.fromkeys(note for record in records for note in record.notes)),

@@ -13,7 +13,14 @@ from experiments.cli import main
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ARMS, LAW
 from experiments.fuzz.drive import Asked, check_arms, parse_seeds, run_seeds, simulated, summarise
-from experiments.fuzz.judge import Figures, cpu_short, judge, regretted, worse_than_none
+from experiments.fuzz.judge import (
+    Figures,
+    cpu_short,
+    judge,
+    regretted,
+    volume_used_ratio,
+    worse_than_none,
+)
 from experiments.fuzz.todo import Todo
 from experiments.jsonfields import JsonObject
 
@@ -157,6 +164,7 @@ def test_error_of_one_seed_loses_no_other_and_leaves_the_outcome_open(tmp_path: 
 def test_seeds_short_of_cpu_are_judged_apart(tmp_path: Path) -> None:
     def arm(p95_ms: float, low: float) -> JsonObject:
         return {
+            "ios": 120,
             "p50_ms": p95_ms,
             "p95_ms": p95_ms,
             "p99_ms": p95_ms,
@@ -173,7 +181,8 @@ def test_seeds_short_of_cpu_are_judged_apart(tmp_path: Path) -> None:
             LAW: arm(law_ms, 80),
             "iomax-10": arm(tenth_ms, 10),
         }
-        return {"where": "twin", "seed": number, "measured_s": 12.0, "arms": arms}
+        mix = {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}}
+        return {"where": "twin", "seed": number, "measured_s": 12.0, "mix": mix, "arms": arms}
 
     summary = summarise([record(1, 1.1, 1.0), record(2, 4.0, 3.0)], tmp_path)
 
@@ -200,3 +209,15 @@ def test_command_prints_stores_and_draws(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "fuzz.svg").read_text().lstrip().startswith("<?xml")
     record = json.loads((tmp_path / "seeds" / "21.json").read_text())
     assert sum(count for _, count in record["arms"]["drcio"]["histogram"]) == record["arms"]["drcio"]["ios"]
+
+
+@pytest.mark.parametrize(
+    ("low_ios", "low_bytes", "used"), [(80, 0, 0.9), (0, 1 << 20, 1.04), (10, 4096, 0.2)]
+)
+def test_use_of_the_volume_is_of_what_it_has_least_left_of(low_ios: int, low_bytes: int, used: float) -> None:
+    record = {
+        "measured_s": 12.0,
+        "mix": {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}},
+        "arms": {"none": {"ios": 120, "low_ios_per_s": low_ios, "low_bytes_per_s": low_bytes}},
+    }
+    assert volume_used_ratio(record) == pytest.approx(used, abs=0.005)

@@ -1,0 +1,144 @@
+"""What the fuzz found, on the page of a report that lies beside its results: their place, and no verdict."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+from experiments.fuzz.arms import FIXED, LAW, NONE
+from experiments.fuzz.drive import SUMMARY_FILE
+from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN
+from experiments.fuzz.measure import SCHEMA
+from experiments.jsonfields import read_document
+from experiments.report.canvas import Picture, bare
+from experiments.report.palette import Palette
+from experiments.report.scales import TIMES
+from experiments.spec import CONTENTION, DRCIO
+
+FOLDER: Final = "fuzz"
+_HINT: Final = "make it again with `python -m experiments fuzz --resume`, or remove it"
+_LEAST_RATIO: Final = 0.5
+_MOST_SHARE: Final = 1.5
+_SHOWN: Final = (
+    ("any fixed knob", FIXED, "other"),
+    ("uncontrolled", (NONE,), CONTENTION),
+    ("DRC-IO", (LAW,), DRCIO),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One bound over all seeds."""
+
+    name: str
+    found: float
+    wanted: str
+    met: bool
+    seeds: tuple[int, ...]
+    """Those that miss it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fuzzed:
+    """The outcome of a fuzz, as its own file has it."""
+
+    simulated: bool
+    judged: int
+    """How many seeds the checks are over."""
+    cpu_short: tuple[int, ...]
+    failed: tuple[int, ...]
+    checks: tuple[Check, ...]
+    figures: tuple[Mapping[str, Mapping[str, float]], ...]
+
+
+def find_fuzzed(directory: Path) -> Fuzzed | None:
+    """Read the fuzz that lies in a results folder or beside it; None where there is none.
+
+    Raises RecordError where there is one and it is damaged.
+    """
+    for path in (directory / FOLDER / SUMMARY_FILE, directory.resolve().parent / FOLDER / SUMMARY_FILE):
+        if path.is_file():
+            return _read(path)
+    return None
+
+
+def _read(path: Path) -> Fuzzed:
+    document = read_document(path, schema=SCHEMA, hint=_HINT)
+    whole = document.object()
+    checks = [
+        Check(
+            name=entry.get("name").text(),
+            found=entry.get("found").number(),
+            wanted=entry.get("wanted").text(),
+            met=entry.get("met").flag(),
+            seeds=tuple(seed.get("seed").integer() for seed in entry.get("seeds").items()),
+        )
+        for entry in document.get("checks").items()
+    ]
+    figures = cast("Sequence[Mapping[str, Mapping[str, float]]]", whole["figures"])
+    short = tuple(entry.integer() for entry in document.get("cpu_short").items())
+    return Fuzzed(
+        simulated=document.get("where").text() == "simulated",
+        judged=len(figures) - len(short),
+        cpu_short=short,
+        failed=tuple(int(seed) for seed in document.get("errors").object()),
+        checks=tuple(checks),
+        figures=tuple(figures),
+    )
+
+
+def fuzz_picture(fuzzed: Fuzzed) -> Picture:
+    """Draw a dot for each seed and policy."""
+
+    def draw(palette: Palette) -> Figure:
+        figure = Figure(figsize=(10.5, 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        bare(axes, palette)
+        for label, arms, name in _SHOWN:
+            dots = [one[arm] for one in fuzzed.figures for arm in arms if arm in one]
+            axes.scatter(
+                [min(dot["share"], _MOST_SHARE) for dot in dots],
+                [max(dot["p95_ratio"], _LEAST_RATIO) for dot in dots],
+                s=40 if name == DRCIO else 22, color=palette.of(name), label=label, alpha=0.75,
+                edgecolors=palette.surface, linewidths=0.5,
+            )  # fmt: skip
+        axes.axhline(P95_USUAL, color=palette.muted, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(SHARE_MEDIAN, color=palette.muted, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(base=10))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{TIMES}"))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_xlabel("low priority, of what it gets uncontrolled")
+        axes.set_ylabel("high priority's p95, of alone")
+        legend = axes.legend(frameon=False, loc="upper left")
+        for text in legend.get_texts():
+            text.set_color(palette.ink)
+        return figure
+
+    return Picture(
+        name="fuzz",
+        title="Mixes that nobody tuned for",
+        alt=_in_words(fuzzed),
+        caption=(
+            "Every dot is one random mix of work under one policy: to the right low priority keeps more, "
+            "further down high priority pays less. The dashed lines are what is wanted, of nine seeds in ten "
+            "and of the median."
+        ),
+        draw=draw,
+    )
+
+
+def _in_words(fuzzed: Fuzzed) -> str:
+    law = [one[LAW] for one in fuzzed.figures]
+    p95, share = [one["p95_ratio"] for one in law], [one["share"] for one in law]
+    return (
+        f"{len(law)} mixes under DRC-IO: high priority's p95 is {statistics.median(p95):.2f} times alone "
+        f"in the median and {max(p95):.2f} at worst; low priority keeps {statistics.median(share):.0%}"
+    )
