@@ -182,6 +182,24 @@ def test_io_stat_that_was_written_is_read_back(devices: dict[tuple[int, int], tu
     assert len(stats) == len(devices)
 
 
+@given(st.lists(counters, min_size=8, max_size=8), st.booleans())
+def test_usual_line_reads_as_it_does_when_it_is_taken_apart(values: list[int], with_usage: bool) -> None:
+    """An unknown key at the end keeps a line from being matched whole."""
+    keys = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios", "cost.usage")
+    words = [f"{key}={value}" for key, value in zip(keys, values, strict=False)][: 7 if with_usage else 6]
+    line = " ".join(["259:3", *words])
+
+    assert parse_io_stat(f"{line}\n") == parse_io_stat(f"{line} newer=1\n")
+
+
+@given(counters, counters)
+def test_usual_pressure_reads_as_it_does_when_it_is_taken_apart(some: int, full: int) -> None:
+    averages = "avg10=0.00 avg60=12.34 avg300=100.00"
+    text = f"some {averages} total={some}\nfull {averages} total={full}\n"
+
+    assert parse_pressure(text) == parse_pressure(text.replace("avg10", "avg9")) == Pressure(some, full)
+
+
 def test_missing_file_is_vanished(tmp_path: Path) -> None:
     with pytest.raises(Vanished):
         read_text(tmp_path / "io.stat")

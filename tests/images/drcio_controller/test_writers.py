@@ -125,6 +125,7 @@ def test_end_leaves_it_to_the_next_and_puts_the_others_back(two: FakeNode, tmp_p
     assert two.read(weight.file) == "default 100\n"
     assert f"{OTHER} enable=0" in two.read("io.cost.qos")
     two.resume(DEVICE)
+    eventually(lambda: "rlat=9000" in two.read("io.cost.qos"), "what was in the kernel ends")
     assert start(two, Journal(tmp_path)).restore().unreleased == ()
     assert "enable=1" not in two.read("io.cost.qos")
 

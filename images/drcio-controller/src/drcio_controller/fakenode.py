@@ -64,6 +64,7 @@ class FakeNode:
     """Every write that took, as path below the cgroup root (or sysfs) and text."""
     hierarchy: Hierarchy = field(default_factory=lambda: Hierarchy(Driver.SYSTEMD, "kubepods.slice"))
     _counters: dict[tuple[str, DeviceId], _Counters] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         root = self.roots.cgroup
@@ -159,6 +160,10 @@ class FakeNode:
             raise NotSupported(f"cannot write {path}: {errno.errorcode[errno.EROFS]}")
         if str(path.relative_to(self.folder / path.relative_to(self.folder).parts[0])) in self.busy:
             raise Busy(f"cannot write {path}: {errno.errorcode[errno.EBUSY]}")
+        with self._lock:
+            self._take(path, text)
+
+    def _take(self, path: Path, text: str) -> None:
         root = self.roots.sys if path.is_relative_to(self.roots.sys) else self.roots.cgroup
         self.writes.append((str(path.relative_to(root)), text))
         if path.name in self.ignore:

@@ -49,7 +49,7 @@ class Knob(NamedTuple):
     @property
     def switches_controller(self) -> bool:
         """Say whether other knobs' files come and go with it."""
-        return self.name == SUBTREE_FILE
+        return self.file.endswith(SUBTREE_FILE)
 
     def __str__(self) -> str:
         return f"{self.file}[{self.key}]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -55,19 +56,20 @@ class Knobs:
         self._journal = journal
         self._dry_run = dry_run
         self._write_text = write
-        self._node = KnobSet(roots, journal, write=write)
+        self._controllers = KnobSet(roots, journal, write=write)
+        self._defaults = KnobSet(roots, journal, write=write)
         self._lanes: dict[DeviceId, _Lane] = {}
         self._told: set[tuple[Knob, str]] = set()
 
     @property
     def held(self) -> Mapping[Knob, str]:
         """Return every knob that holds what was asked for, as last seen."""
-        return {knob: value for knobs in self._sets() for knob, value in knobs.held.items()}
+        return ChainMap(*(knobs.held for knobs in self._sets()))
 
     @property
     def contested(self) -> Mapping[Knob, str]:
         """Return every knob that is left to somebody else for now, with their value."""
-        return {knob: value for knobs in self._sets() for knob, value in knobs.contested.items()}
+        return ChainMap(*(knobs.contested for knobs in self._sets()))
 
     @property
     def waiting_s(self) -> Mapping[DeviceId, float]:
@@ -89,19 +91,17 @@ class Knobs:
             self._tell(wanted)
             return Reconciled()
         outside = self._journal.knobs_outside(wanted)
-        first = {knob: value for knob, value in wanted.items() if knob.switches_controller}
-        done = [self._node.hold(first, now_s, verify=verify)]
-        stopped = self._devices(wanted, outside, now_s, done, verify=verify)
+        controllers, defaults, devices = _divided(wanted)
+        done: list[Reconciled] = []
+        if verify or not self._controllers.rests(controllers, now_s):
+            done.append(self._controllers.hold(controllers, now_s, verify=verify))
+        stopped = self._devices(devices, outside, now_s, done, verify=verify)
+        gone = [knob for knob in outside if knob.device is None and not knob.switches_controller]
+        if gone or verify or not self._defaults.rests(defaults, now_s):
+            done.append(self._defaults.follow(defaults, gone, now_s, verify=verify))
         # A cgroup whose controller goes waits for whoever is writing to a file of it.
-        gone = [
-            knob for knob in outside if knob.device is None and not (stopped and knob.switches_controller)
-        ]
-        rest = {
-            knob: value
-            for knob, value in wanted.items()
-            if knob.device is None and not knob.switches_controller
-        }
-        done.append(self._node.follow(rest, gone, now_s, verify=verify))
+        if not stopped and (gone := [knob for knob in outside if knob.switches_controller]):
+            done.append(self._controllers.release(gone))
         return joined(done)
 
     def restore(
@@ -137,17 +137,12 @@ class Knobs:
         stopped |= slow
         left = [knob for device in stopped for knob in self._journal_of(device)]
         # What a writer that does not come back has its hand in stays as it is.
-        left += [knob for knob in self._journal_of(None) if stopped and knob.switches_controller]
+        left += [knob for knob in self._journal.knobs() if stopped and knob.switches_controller]
         why = Busy(f"a write for {', '.join(sorted(stopped))} has not returned")
         done.append(Reconciled(unreleased=tuple(Failure(knob, why) for knob in left)))
-        done.append(
-            self._node.restore(
-                lambda: [knob for knob in self._journal_of(None) if knob not in left],
-                patience_s=patience_s,
-                clock=clock,
-                sleep=sleep,
-            )
-        )
+        for knobs, switching in ((self._defaults, False), (self._controllers, True)):
+            mine = partial(self._journal_but, left, switching=switching)
+            done.append(knobs.restore(mine, patience_s=patience_s, clock=clock, sleep=sleep))
         return joined(done)
 
     def _put_back(
@@ -167,7 +162,7 @@ class Knobs:
 
     def _devices(
         self,
-        wanted: Mapping[Knob, str],
+        wanted: Mapping[DeviceId, Mapping[Knob, str]],
         outside: Collection[Knob],
         now_s: float,
         done: list[Reconciled],
@@ -175,25 +170,23 @@ class Knobs:
         verify: bool,
     ) -> bool:
         """Let each device's writer do its part; say whether one has not come back."""
-        parts: dict[DeviceId, dict[Knob, str]] = {device: {} for device in self._lanes}
-        for knob, value in wanted.items():
-            if knob.device is not None:
-                parts.setdefault(knob.device, {})[knob] = value
         gone: dict[DeviceId, list[Knob]] = {}
         for knob in outside:
             if knob.device is not None:
-                parts.setdefault(knob.device, {})
                 gone.setdefault(knob.device, []).append(knob)
         finished, late = self._finish(dict(self._lanes), float("-inf"))
         done += finished
-        started = {device: self._lane(device) for device in parts if device not in late}
-        for device, lane in started.items():
-            follow = partial(lane.knobs.follow, parts[device], gone.get(device, ()), now_s, verify=verify)
-            lane.writer.start(follow)
+        started: dict[DeviceId, _Lane] = {}
+        for device in {*self._lanes, *wanted, *gone} - late:
+            lane, part = self._lane(device), wanted.get(device, {})
+            if verify or device in gone or not lane.knobs.rests(part, now_s):
+                started[device] = lane
+                follow = partial(lane.knobs.follow, part, gone.get(device, ()), now_s, verify=verify)
+                lane.writer.start(follow)
         finished, slow = self._finish(started, time.monotonic() + PATIENCE_S)
         done += finished
         for device in started.keys() - slow:
-            if not parts[device] and not self._journal_of(device):
+            if device not in wanted and not self._journal_of(device):
                 self._lanes.pop(device).writer.end()
         return bool(late or slow)
 
@@ -221,10 +214,18 @@ class Knobs:
         return lane
 
     def _sets(self) -> list[KnobSet]:
-        return [self._node, *(lane.knobs for lane in self._lanes.values())]
+        return [self._controllers, self._defaults, *(lane.knobs for lane in self._lanes.values())]
 
-    def _journal_of(self, device: DeviceId | None) -> list[Knob]:
+    def _journal_of(self, device: DeviceId) -> list[Knob]:
         return [knob for knob in self._journal.knobs() if knob.device == device]
+
+    def _journal_but(self, left: Collection[Knob], *, switching: bool) -> list[Knob]:
+        """Return what is for the node as a whole, without what must stay."""
+        return [
+            knob
+            for knob in self._journal.knobs()
+            if knob.device is None and knob.switches_controller == switching and knob not in left
+        ]
 
     def _journal_devices(self) -> list[DeviceId]:
         return list(dict.fromkeys(knob.device for knob in self._journal.knobs() if knob.device is not None))
@@ -235,3 +236,21 @@ class Knobs:
                 continue
             self._told.add((knob, value))
             log.info("would_write file=%s value=%r", knob.file, render_write(knob, value))
+
+
+def _divided(
+    wanted: Mapping[Knob, str],
+) -> tuple[dict[Knob, str], dict[Knob, str], dict[DeviceId, dict[Knob, str]]]:
+    """Return what switches controllers, what else is for the node as a whole, and each device's part."""
+    controllers: dict[Knob, str] = {}
+    defaults: dict[Knob, str] = {}
+    devices: dict[DeviceId, dict[Knob, str]] = {}
+    for knob, value in wanted.items():
+        device = knob.device
+        if device is not None:
+            devices.setdefault(device, {})[knob] = value
+        elif knob.switches_controller:
+            controllers[knob] = value
+        else:
+            defaults[knob] = value
+    return controllers, defaults, devices

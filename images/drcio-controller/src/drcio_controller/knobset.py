@@ -107,11 +107,18 @@ class KnobSet:
         self._ready = ready
         self._held: dict[Knob, _Held] = {}
         self._verify_left = 0
+        self._wanted: Mapping[Knob, str] | None = None
+        """What the last pass made hold without a failure; None after one with."""
+        self._look_at_s = float("inf")
         self._took_s: list[tuple[Knob, float]] = []
-        self.held: Mapping[Knob, str] = {}
+        self.held: dict[Knob, str] = {}
         """Every knob that holds what was asked for, as last seen; a new mapping after each pass."""
-        self.contested: Mapping[Knob, str] = {}
+        self.contested: dict[Knob, str] = {}
         """Every knob that is left to somebody else for now, with their value; likewise."""
+
+    def rests(self, wanted: Mapping[Knob, str], now_s: float) -> bool:
+        """Say whether a pass would do nothing: the same holds as last time, and no look at it is due."""
+        return now_s < self._look_at_s and wanted == self._wanted
 
     def follow(
         self, wanted: Mapping[Knob, str], gone: Iterable[Knob], now_s: float, *, verify: bool = False
@@ -145,6 +152,9 @@ class KnobSet:
                     foreign.append(changed)
                 if changed is not None and not (isinstance(changed, ForeignChange) and changed.contested):
                     written.append(knob)
+        self._wanted = None if failures else dict(wanted)
+        looked_at_s = min((held.verified_at_s for held in self._held.values()), default=float("inf"))
+        self._look_at_s = looked_at_s + VERIFY_INTERVAL_S
         self._show()
         return Reconciled(tuple(written), tuple(failures), foreign=tuple(foreign), took_s=self._taken())
 

@@ -461,7 +461,9 @@ class Controller:
         """Remember since when each device's engine is, or is not, in force."""
         held = self._knobs.held
         for state in self._devices.values():
-            needed = [knob for knob in wanted if _belongs(knob, state)]
+            # Asked of every knob in every pass: the cheap question first.
+            device = state.device.id
+            needed = [knob for knob in wanted if knob.key == device and _belongs(knob, state)]
             acting = bool(needed) and all(knob in held for knob in needed)
             if acting != state.acting:
                 state.acting, state.acting_since_s = acting, now_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from drcio_controller.cgroupfs.parse import DeviceId, IoStat, Pressure
 from drcio_controller.observe import PodCounters, Snapshot
@@ -59,6 +60,9 @@ class Window:
         return self.bytes_per_s / self.ios_per_s if self.ios_per_s else 0.0
 
 
+_NO_IO: Final = IoStat()
+
+
 def windows(previous: Snapshot, current: Snapshot, pods: Mapping[str, NodePod]) -> tuple[Window, ...]:
     """Return a window per device that both snapshots show; none if no time passed."""
     span_s = current.at_s - previous.at_s
@@ -101,7 +105,7 @@ def _flow(
     new = after.io[device]
     # A pod that was not seen before brings its whole past with it; only what grows from here counts.
     # One that was seen without this device did all of that I/O since.
-    old = new if before is None else before.io.get(device, IoStat())
+    old = new if before is None else before.io.get(device, _NO_IO)
     stalls = before if before is not None else after
     return Flow(
         pod=pod,

@@ -166,6 +166,13 @@ def _assignments(words: list[str], source: str) -> dict[str, str]:
 
 
 _IO_STAT_COUNTERS: Final = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
+_USUAL_IO_STAT: Final = re.compile(
+    r"([0-9]{1,4}:[0-9]{1,7})"
+    + "".join(rf" {key}=([0-9]{{1,20}})" for key in _IO_STAT_COUNTERS)
+    + r"(?: cost\.usage=([0-9]{1,20}))?",
+    re.ASCII,
+)
+"""A pod's line as kernels write it nearly always: one match of it costs a fifth of taking it apart."""
 
 
 def parse_io_stat(text: str) -> dict[DeviceId, IoStat]:
@@ -176,6 +183,13 @@ def parse_io_stat(text: str) -> dict[DeviceId, IoStat]:
     """
     result: dict[DeviceId, IoStat] = {}
     for line in text.splitlines():
+        usual = _USUAL_IO_STAT.fullmatch(line)
+        if usual is not None:
+            device, *counts, usage = usual.groups()
+            rbytes, wbytes, rios, wios, dbytes, dios = map(int, counts)
+            usage_us = None if usage is None else int(usage)
+            result[DeviceId(device)] = IoStat(rbytes, wbytes, rios, wios, dbytes, dios, usage_us)
+            continue
         words = line.split()
         start = next((index for index, word in enumerate(words) if "=" in word), None)
         if not words:
@@ -207,8 +221,17 @@ def parse_io_stat(text: str) -> dict[DeviceId, IoStat]:
     return result
 
 
+_AVERAGES: Final = "".join(rf" avg{seconds}=[0-9.]{{4,6}}" for seconds in (10, 60, 300))
+_USUAL_PRESSURE: Final = re.compile(
+    rf"some{_AVERAGES} total=([0-9]{{1,20}})\nfull{_AVERAGES} total=([0-9]{{1,20}})\n", re.ASCII
+)
+
+
 def parse_pressure(text: str) -> Pressure:
     """Parse a `*.pressure` file; `full` is missing from the root's cpu.pressure on old kernels."""
+    usual = _USUAL_PRESSURE.fullmatch(text)
+    if usual is not None:
+        return Pressure(some_us=int(usual[1]), full_us=int(usual[2]))
     totals = {"full": 0}
     for line in text.splitlines():
         kind, *rest = line.split() or [""]
