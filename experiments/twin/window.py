@@ -23,6 +23,7 @@ from experiments.twin.sampler import CGROUP_ROOT, SYS_ROOT, Sampler
 CLIENT_SLICE: Final = "client.slice"
 """The load generator's cgroup. In life it is another machine; here it must not wait for the node's pods."""
 _CLIENT_CPU_WEIGHT: Final = "10000"
+IDLE_SLICE: Final = "idle.slice"
 _SCRAPE_EVERY_S: Final = 1.0
 
 
@@ -69,7 +70,8 @@ class LoadGenerator:
 class IdleTime:
     """The process that executes the guest's idle time (idle.py), for as long as something is measured."""
 
-    def __init__(self, *, virtual: bool) -> None:
+    def __init__(self, *, virtual: bool, cgroup_root: Path = CGROUP_ROOT) -> None:
+        self._folder = cgroup_root / IDLE_SLICE
         self._process: subprocess.Popen[bytes] | None = None
         self._users = 0
         self._lock = threading.Lock()
@@ -79,12 +81,17 @@ class IdleTime:
                 [sys.executable, "-I", "-S", str(script)], stdin=subprocess.DEVNULL
             )
             self._process.send_signal(signal.SIGSTOP)
+            self._folder.mkdir(exist_ok=True)
+            (self._folder / "cgroup.procs").write_text(str(self._process.pid))
 
     def execute(self, *, on: bool) -> None:
         """Begin, or end; it goes on until each who began has ended."""
         with self._lock:
             self._users += 1 if on else -1
             if self._process is not None:
+                # The process's own class counts among its cgroup's tasks only, and a session's tasks are
+                # one (autogroup): unless the cgroup is idle too, who wakes up waits for the next tick.
+                (self._folder / "cpu.idle").write_text("1")
                 self._process.send_signal(signal.SIGCONT if self._users else signal.SIGSTOP)
 
     @contextlib.contextmanager

@@ -51,8 +51,9 @@ def test_timers_are_on_time_whatever_the_host_does(twin: Twin) -> None:
     idle = lateness_us(twin)
     with busy_host(), busy_host():
         busy = lateness_us(twin)
-    # A process of the idle class gives way within 0.1 ms; a host that is late is so by milliseconds.
-    assert idle[285] < 250
+    # A timer of a program has a slack of 50 us, and idle time gives way at once; who waits for a tick waits
+    # for milliseconds, and so does who waits for the host.
+    assert idle[285] < 100
     assert busy[285] == pytest.approx(idle[285], rel=0.1, abs=20)
 
 
