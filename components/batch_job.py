@@ -26,6 +26,13 @@ from lp_batch import manifest
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
 """What Kubernetes itself calls it in an indexed Job's containers."""
 
+DISRUPTED_IS_NOT_FAILED: Final[Tree] = {
+    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+}
+"""A pod that a node's end, its pressure or the service's priority took away is made anew as often as that
+happens: none of it is the job's own failure, of which there may be `backoffLimit`. Kubernetes lets each next
+pod wait twice as long all the same, from 20 s up to ten minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJobArgs:
@@ -75,6 +82,7 @@ class BatchJob(pulumi.ComponentResource):
                     "completions": args.parallelism,
                     "completionMode": "Indexed",
                     "backoffLimit": 6,
+                    "podFailurePolicy": DISRUPTED_IS_NOT_FAILED,
                     "template": _template(args),
                 },
             ),

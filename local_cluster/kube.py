@@ -86,6 +86,18 @@ class Kube:
         if response.status_code not in (404, 409):
             response.raise_for_status()
 
+    def evict(self, pod: Object) -> None:
+        """Ask for a pod's eviction, as a drain does; one that is gone is left alone.
+
+        Source: Kubernetes, "API-initiated Eviction": the pod gets the condition DisruptionTarget; 429 where a
+        disruption budget says not now.
+        """
+        metadata = {name: pod["metadata"][name] for name in ("name", "namespace")}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        response = self._client.post(f"{path_of(pod, 'pods')}/eviction", json=eviction)
+        if response.status_code not in (404, 409, 429):
+            response.raise_for_status()
+
     def objects(self) -> dict[str, Object]:
         """Return every object of every kind but what the control plane itself keeps, by `kind
         namespace/name`.

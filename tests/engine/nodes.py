@@ -147,7 +147,7 @@ class Nodes:
                 break
             for pod in pods:
                 if "deletionTimestamp" not in pod["metadata"]:
-                    self.kube.delete(path_of(pod, "pods"))
+                    self.kube.evict(pod)
             time.sleep(0.1)
         self.kube.delete(f"/api/v1/nodes/{name}")
         self._names.pop(name, None)
@@ -403,6 +403,7 @@ def _ended(pod: Object, end: End) -> Object:
     }
     if end is End.EVICT:
         status |= {"reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."}
+        status["conditions"] += _conditions(DisruptionTarget=True)
     return status
 
 
