@@ -15,6 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 from local_cluster.programs import find
 from tests.engine.bench import Bench
 
+SHARING = ("test_scenarios", "test_experiment", "test_platform", "test_changes")
+"""The modules whose tests share a running stack."""
 KEPT = Path(__file__).resolve().parents[2] / ".cache" / "engine-logs"
 """Logs of the control planes of the last session that had a failure."""
 
@@ -29,7 +31,7 @@ class _OneStack(LoadScopeScheduling):
     """Tests that share a running stack stay on one worker; every other test goes where there is room."""
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = re.search(r"test_settings\.py::\w+\[(\w+)-|(test_scenarios|test_experiment)\.py", nodeid)
+        shared = re.search(rf"test_settings\.py::\w+\[(\w+)-|({'|'.join(SHARING)})\.py", nodeid)
         return shared[0] if shared else nodeid
 
 

@@ -55,20 +55,3 @@ def test_a_workload_namespace_of_somebody_else_is_refused(bench: Bench) -> None:
     stack.destroy()
     kube.delete("/api/v1/namespaces/drcio")
     assert bench.leftovers() == []
-
-
-def test_the_context_that_was_current_is_kept(bench: Bench) -> None:
-    stack = bench.stack("pinned", "baseline", {**LEAN, "drcio:monitoring.enabled": False})
-    _ = bench.existing
-    stack.up()
-    assert stack.outputs()["clusterName"] == "bench"
-    theirs = bench.kubeconfig.read_text()
-    bench.kubeconfig.write_text(theirs.replace('"current-context": "bench"', '"current-context": "other"'))
-    try:
-        refused = stack.up(fails=True)
-    finally:
-        bench.kubeconfig.write_text(theirs)
-    assert refused.changed == []
-    assert "the kubeconfig's current context is other and the running stack has bench" in refused.error
-    stack.destroy()
-    assert bench.leftovers() == []

@@ -4,14 +4,9 @@ nothing.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 
-import yaml
-
-from drcio_controller.manifest import APP_LABEL as CONTROLLER
-from drcio_controller.manifest import CONFIG_FILE
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.stack import Outcome, Stack, kill_engine
 
@@ -72,28 +67,5 @@ def test_an_update_whose_engine_was_killed_is_run_again(bench: Bench) -> None:
     stack.up()
     assert stack.up().changed == []
     assert stack.outputs()["verdict"] == "pass"
-    stack.destroy()
-    assert bench.leftovers() == []
-
-
-def test_a_weight_that_was_edited_by_hand_is_seen_by_refresh_and_put_back_by_up(bench: Bench) -> None:
-    stack = bench.stack("fault-edited", "drcio", LEAN)
-    stack.up()
-    kube = bench.existing.kube
-    path = f"/api/v1/namespaces/drcio-system/configmaps/{CONTROLLER}"
-    found = kube.get(path)
-    assert found is not None
-    wanted = found["data"][CONFIG_FILE]
-    edited = yaml.safe_load(wanted)
-    edited["classes"]["high"]["weight"] = 7
-    kube.patch(path, {"data": {CONFIG_FILE: json.dumps(edited)}})
-
-    assert stack.refresh().changed == ["update ConfigMap io-controller-config"]
-    stack.up()
-
-    back = kube.get(path)
-    assert back is not None
-    assert back["data"][CONFIG_FILE] == wanted
-    assert stack.up().changed == []
     stack.destroy()
     assert bench.leftovers() == []

@@ -45,13 +45,16 @@ def test_a_stack_goes_up_stays_as_it_is_and_comes_down_whole(bench: Bench, kind:
 def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(bench: Bench) -> None:
     platform = bench.stack("life-platform", "dev")
     platform.up()
-    guest = bench.stack(
-        "life-guest", "drcio", {"drcio:platformStack": "organization/drcio-eks/life-platform"}
-    )
+    guest = bench.stack("My_Guest", "drcio", {"drcio:platformStack": "organization/drcio-eks/life-platform"})
 
     goes_up_and_stays(guest)
 
+    assert guest.outputs()["namespace"].startswith("drcio-my-guest-")
+    refused = platform.destroy(fails=True)
+    assert refused.changed == []
+    assert "pulumi destroy --stack My_Guest first" in refused.error
     assert platform.up().changed == []
+    assert guest.up().changed == []
     guest.destroy()
     assert platform.up().changed == []
     platform.destroy()

@@ -1,43 +1,106 @@
-"""The cluster under a running stack: upgraded in order, its nodes replaced where the volume is."""
+"""The cluster under a running stack: nodes, network, volume and version change, and what runs comes back."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import pytest
 
 from hp_service.manifest import NAME as SERVICE
 from lp_batch.manifest import APP as BATCH
 from tests.engine.bench import GIVEN_IMAGES, Bench
 from tests.engine.kube import label
-from tests.engine.stack import Stack
+from tests.engine.running import Running
 
-LEAN = {**GIVEN_IMAGES, "drcio:monitoring.enabled": False, "drcio:experiment.enabled": False}
+CONFIG = {
+    **GIVEN_IMAGES,
+    "drcio:monitoring.enabled": False,
+    "drcio:experiment.enabled": False,
+    "drcio:network.nat": "single",
+    "drcio:cluster.version": "1.34",
+}
 BACK_S = 200.0
-"""Well before the scheduler tries again what it has overlooked, after five minutes; with a Job's back-off."""
+"""Well before the scheduler tries again what it overlooked (five minutes); with a Job's first back-off."""
 
 
-def updates(bench: Bench, since: int) -> list[str]:
-    """Return what EKS was told to change, in order."""
-    return [
-        f"{it.type.rpartition(':')[2]} {it.name}"
-        for it in bench.account.journal[since:]
-        if it.act == "update" and it.type.startswith("aws:eks/")
-    ]
+@pytest.fixture(scope="module")
+def running(bench: Bench) -> Iterator[Running]:
+    running = Running(bench, "cluster", "dev", CONFIG)
+    yield running
+    assert running.end() == []
 
 
-def test_an_upgrade_takes_control_plane_network_nodes_and_the_rest_in_order(bench: Bench) -> None:
-    stack = bench.stack("upgrade", "dev", {**LEAN, "drcio:cluster.version": "1.34"})
+def comes_back(running: Running, expected: Mapping[str, int]) -> None:
+    """Wait for so many running pods of each app on the volume; those of the batch job were no failures."""
+    deadline = time.monotonic() + BACK_S
+    while not _running(running).items() >= expected.items() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _running(running).items() >= expected.items(), running.cluster.troubles()
+    for job in running.cluster.kube.items("/apis/batch/v1/namespaces/drcio/jobs"):
+        assert job["status"].get("failed", 0) == 0
+
+
+def _running(running: Running) -> dict[str, int]:
+    pods = running.cluster.kube.items("/api/v1/namespaces/drcio/pods")
+    apps = [label(pod, "app") for pod in pods if pod["status"].get("phase") == "Running"]
+    return {app: apps.count(app) for app in (SERVICE, BATCH) if app in apps}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "expected"), [("baseline", {SERVICE: 1}), ("contention", {SERVICE: 1, BATCH: 2})]
+)
+def test_nodes_that_are_replaced_come_back_where_the_volume_is(
+    running: Running, scenario: str, expected: Mapping[str, int]
+) -> None:
+    assert running.stack
+    running.up(scenario=scenario)
+    volumes = dict(running.bench.account.volumes)
+
+    outcome = running.up(**{"cluster.instanceTypes": f"m5.{len(expected)}xlarge"})
+
+    assert "replace" in outcome.ops_of("NodeGroup")
+    comes_back(running, expected)
+    assert running.bench.account.volumes == volumes
+    running.is_unchanged()
+
+
+def test_the_nat_layout_changes_in_place(running: Running) -> None:
+    assert running.stack
+    running.up(scenario="contention")
+    volumes = dict(running.bench.account.volumes)
+    for layout in ("per-az", "single", "none", "per-az"):
+        running.up(**{"network.nat": layout})
+        # The batch job's pods wait for longer and longer, for Kubernetes counts disruptions there.
+        comes_back(running, {SERVICE: 1})
+        running.is_unchanged()
+    assert running.bench.account.volumes == volumes
+
+
+def test_another_volume_is_had_by_what_the_refusal_says(running: Running) -> None:
+    stack = running.stack
+    refused = running.up(fails=True, **{"storage.iops": 6000})
+    assert refused.changed == []
+    assert "pulumi destroy --target '**storage-claim' --target-dependents" in refused.error
+
+    stack.destroy(only="**storage-claim")
     stack.up()
-    stack.configure({"drcio:cluster.version": "1.36"})
-    refused = stack.up(fails=True)
+
+    volumes = running.bench.account.volumes.values()
+    assert [volume["parameters"]["iops"] for volume in volumes] == ["6000"]
+    running.is_unchanged()
+
+
+def test_an_upgrade_takes_control_plane_network_nodes_and_the_rest_in_order(running: Running) -> None:
+    assert running.stack
+    refused = running.up(fails=True, **{"cluster.version": "1.36"})
     assert refused.changed == []
     assert "pulumi config set --path 'drcio:cluster.version' 1.35" in refused.error
-    stack.configure({"drcio:cluster.version": "1.35"})
-    since = len(bench.account.journal)
+    since = len(running.bench.account.journal)
 
-    stack.up()
+    running.up(**{"cluster.version": "1.35"})
 
-    cluster, *addons = updates(bench, since)
+    cluster, *addons = _updates(running.bench, since)
     assert cluster == "Cluster drcio-demo-eks-eksCluster"
     nodes = addons.index("NodeGroup drcio-demo-nodes")
     assert sorted(addons[:nodes]) == ["Addon eks-pod-identity-agent", "Addon kube-proxy", "Addon vpc-cni"]
@@ -46,38 +109,13 @@ def test_an_upgrade_takes_control_plane_network_nodes_and_the_rest_in_order(benc
         "Addon coredns",
         "Addon metrics-server",
     ]
-    assert stack.up().changed == []
-    stack.destroy()
-    assert bench.leftovers() == []
+    running.is_unchanged()
 
 
-def test_nodes_that_are_replaced_come_back_where_the_volume_is(bench: Bench) -> None:
-    alone = {**LEAN, "drcio:network.nat": "single", "drcio:scenario": "baseline"}
-    stack = bench.stack("nodes", "dev", alone)
-    stack.up()
-    volumes = dict(bench.account.volumes)
-    stack.configure({"drcio:cluster.instanceTypes": "m5.xlarge"})
-    _nodes_are_replaced(bench, stack, {SERVICE: 1})
-    stack.configure({"drcio:scenario": "contention"})
-    stack.up()
-    stack.configure({"drcio:network.nat": "none"})
-    _nodes_are_replaced(bench, stack, {SERVICE: 1, BATCH: 2})
-    assert bench.account.volumes == volumes
-    stack.destroy()
-    assert bench.leftovers() == []
-
-
-def _nodes_are_replaced(bench: Bench, stack: Stack, expected: Mapping[str, int]) -> None:
-    assert "replace" in stack.up().ops_of("NodeGroup")
-    deadline = time.monotonic() + BACK_S
-    while (running := _running(bench)) != expected and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert running == expected, bench.clusters.by_name["drcio-demo"].troubles()
-    assert stack.up().changed == []
-
-
-def _running(bench: Bench) -> dict[str, int]:
-    """Return how many pods of each app run on the volume, all others being none."""
-    pods = bench.clusters.by_name["drcio-demo"].kube.items("/api/v1/namespaces/drcio/pods")
-    apps = [label(pod, "app") for pod in pods if pod["status"].get("phase") == "Running"]
-    return {app: apps.count(app) for app in (SERVICE, BATCH) if app in apps}
+def _updates(bench: Bench, since: int) -> list[str]:
+    """Return what EKS was told to change, in order."""
+    return [
+        f"{it.type.rpartition(':')[2]} {it.name}"
+        for it in bench.account.journal[since:]
+        if it.act == "update" and it.type.startswith("aws:eks/")
+    ]
