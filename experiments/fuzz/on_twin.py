@@ -128,7 +128,7 @@ class OnTwin:
             "host_s": round(time.monotonic() - begun_s, 1),
         }
         return {
-            **self._figures(raw, lows),
+            **figures_of_raw(raw),
             "host_file_requests": host_files,
             "commit": checkout_commit(),
             "cost": cost,
