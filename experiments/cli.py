@@ -89,6 +89,8 @@ _TWIN_LEVEL = "low"
 takes most of it, and the service waited for the CPU half of the time (2026-11-27)."""
 _CLUSTER_LEVEL = "medium"
 _MAX_GUESTS = 2
+_LEAST_MEASURED_S, _MOST_MEASURED_S = 1.0, 3600.0
+"""Of an arm of the fuzz: two of its seconds say whether it settled."""
 """A third would boot for as long as it saves of three runs."""
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -568,19 +570,27 @@ def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptio
 
 
 def _fuzz(options: argparse.Namespace, console: Console) -> int:
+    usual_s = MEASURED_S if options.simulated else TWIN_MEASURED_S
+    measured_s: float = usual_s if options.duration is None else options.duration
+    if not _LEAST_MEASURED_S <= measured_s <= _MOST_MEASURED_S:
+        raise SpecError(
+            f"--duration is {measured_s:g}; expected {_LEAST_MEASURED_S:g} to {_MOST_MEASURED_S:g} seconds",
+            hint=f"{usual_s:g} is usual",
+        )
     asked = Asked(
         seeds=parse_seeds(options.seeds),
         arms=check_arms(options.arms.split(",")),
         output=options.output,
         where="simulated" if options.simulated else "twin",
-        measured_s=options.duration or (MEASURED_S if options.simulated else TWIN_MEASURED_S),
+        measured_s=measured_s,
         resume=options.resume,
     )
     records = (_fuzz_simulated if options.simulated else _fuzz_twin)(asked, options, console)
     summary = summarise(records, options.output)
     print_fuzz(console, summary)
-    picture = draw_fuzz(summary.figures, options.output / "fuzz.svg")
-    console.print(f"records: {options.output}, picture: {picture}")
+    console.print(f"records: {options.output}")
+    if summary.figures:
+        console.print(f"picture: {draw_fuzz(summary.figures, options.output / 'fuzz.svg')}")
     if options.json:
         print((options.output / SUMMARY_FILE).read_text(), end="")
     return summary.exit_code

@@ -221,3 +221,11 @@ def test_use_of_the_volume_is_of_what_it_has_least_left_of(low_ios: int, low_byt
         "arms": {"none": {"ios": 120, "low_ios_per_s": low_ios, "low_bytes_per_s": low_bytes}},
     }
     assert volume_used_ratio(record) == pytest.approx(used, abs=0.005)
+
+
+@pytest.mark.parametrize("duration", ["0", "-3", "nan", "1e9"])
+def test_durations_that_measure_nothing_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], duration: str
+) -> None:
+    assert main(["fuzz", "--simulated", "--duration", duration, "--output", str(tmp_path)]) == 2
+    assert "hint:" in capsys.readouterr().err
