@@ -12,7 +12,7 @@ from experiments.figures import Study
 from experiments.jsonfields import JsonObject, read_document
 from experiments.record import RUNS_FOLDER, read_runs
 from experiments.report.archive import packed
-from experiments.report.canvas import Drawn
+from experiments.report.canvas import Drawn, Picture
 from experiments.report.fuzzed import find_fuzzed, fuzz_picture
 from experiments.report.page import page
 from experiments.report.pareto import pareto
@@ -76,18 +76,27 @@ def build_report(
     results = write_results(directory, document)
     drawn: list[Drawn] = []
     policy_pictures = (pareto(policies),) if policies is not None else ()
+    for picture in (*policy_pictures, *pictures(result, verdict, records)):
+        drawn.append(_drawn(picture, directory, on_step))
     fuzzed = find_fuzzed(directory)
-    fuzz_pictures = (fuzz_picture(fuzzed),) if fuzzed is not None and fuzzed.figures else ()
-    for picture in (*policy_pictures, *pictures(result, verdict, records), *fuzz_pictures):
-        on_step(f"drawing {picture.title.lower()}")
-        drawn.append(picture.drawn())
-        drawn[-1].write(directory)
+    beside = (
+        (fuzzed, _drawn(fuzz_picture(fuzzed), directory, on_step) if fuzzed.figures else None)
+        if fuzzed is not None
+        else None
+    )
     on_step("writing the page")
     runs = [directory / RUNS_FOLDER / record.file_name for record in records]
     archive = packed(directory, [directory / SPEC_FILE, results, *runs])
     html = write_text(
-        directory / REPORT_FILE, page(result, verdict, records, drawn, policies, archive, fuzzed)
+        directory / REPORT_FILE, page(result, verdict, records, drawn, policies, archive, beside)
     )
     return Report(
         study=result, verdict=verdict, policies=policies, document=document, html=html, results=results
     )
+
+
+def _drawn(picture: Picture, directory: Path, on_step: Callable[[str], None]) -> Drawn:
+    on_step(f"drawing {picture.title.lower()}")
+    drawn = picture.drawn()
+    drawn.write(directory)
+    return drawn

@@ -42,12 +42,13 @@ def page(
     pictures: Sequence[Drawn],
     policies: PolicyComparison | None,
     archive: bytes | None = None,
-    fuzzed: Fuzzed | None = None,
+    fuzzed: tuple[Fuzzed, Drawn | None] | None = None,
 ) -> str:
     """Return the whole page; `archive` is what it carries of the raw records, as a .tar.gz.
 
-    `fuzzed` is a distribution's outcome that lies beside them.
+    `fuzzed` is a distribution's outcome that lies beside them, and its picture.
     """
+    fuzz_drawing = fuzzed[1] if fuzzed is not None else None
     return (
         _templates()
         .get_template("page.html")
@@ -61,7 +62,9 @@ def page(
             scenarios=[(name, _scenario_cells(study, result)) for name, result in study.scenarios.items()],
             policies=policies,
             policy_rows=_policy_rows(policies),
-            fuzzed=fuzzed,
+            fuzzed=fuzzed[0] if fuzzed is not None else None,
+            fuzz_drawing=fuzz_drawing,
+            fuzz_svg=Markup(fuzz_drawing.inline_svg()) if fuzz_drawing is not None else "",  # noqa: S704 - likewise
             pictures=[(drawn.picture, Markup(drawn.inline_svg())) for drawn in pictures],  # noqa: S704 - our own drawing
             acted=[(run, actions_of(run)) for run in middle_runs(study, records) if run.policy != NO_POLICY],
             notes=list(dict.fromkeys(note for record in records for note in record.notes)),
