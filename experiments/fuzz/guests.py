@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -21,7 +21,7 @@ from experiments.jsonfields import JsonObject
 from experiments.targets import Progress
 from experiments.targets.node import Node
 from experiments.twin.errors import TwinError
-from experiments.twin.session import KvmChoice, running
+from experiments.twin.session import KvmChoice, booting
 
 RAW_FOLDER: Final = "raw"
 _ENDS_WITHIN_S: Final = 10.0
@@ -72,12 +72,17 @@ class TwinBoot:
     kernel: str
     kvm: KvmChoice
     measured_s: float
+    _preparing: threading.Lock = field(default_factory=threading.Lock)
+    """Kernel, volume server and files are made once, whoever comes first."""
 
     @contextlib.contextmanager
     def __call__(self, lane: Lane, number: int) -> Iterator[OnTwin]:
         output = self.output / f"guest-{number}"
-        config = fuzz_twin(output, self.cache, kernel=self.kernel, kvm=self.kvm)
-        with running(config, tell=lane.doing) as twin:
+        with contextlib.ExitStack() as stack:
+            with self._preparing:
+                config = fuzz_twin(output, self.cache, kernel=self.kernel, kvm=self.kvm)
+                boot = stack.enter_context(booting(config, tell=lane.doing))
+            twin = boot.up()
             (volume,) = config.volumes
             node = Node(twin, volume.limits, tell_controller_volume=True)
             yield OnTwin(node, output, self.measured_s)
