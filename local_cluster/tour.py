@@ -16,7 +16,7 @@ from rich.console import Console
 from experiments.report import build_report, print_summary, write_spec
 from experiments.run import run_all
 from experiments.spec import Spec, Volume, scenarios
-from experiments.targets.cluster import ClusterTarget
+from experiments.targets.cluster import ClusterTarget, Overrides
 from load_generator.levels import level_rps
 from local_cluster.cluster import CACHE, Cluster
 from local_cluster.deploy import PROGRAMS, LocalStack
@@ -84,7 +84,7 @@ class _Showing:
         self._stack, self._tell = stack, tell
         self.configured, self.written = stack.configured, stack.written
 
-    def deploy(self, overrides: dict[str, str | int | bool], tell: Tell) -> None:
+    def deploy(self, overrides: Overrides, tell: Tell) -> None:
         self._tell(f"pulumi config set drcio:scenario {overrides['scenario']}; pulumi up")
         self._stack.deploy(overrides, _steps(self._tell))
         show_outputs(self._stack)
