@@ -9,7 +9,7 @@ from typing import Final, TypeVar, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.node_group import STACK_LABEL
+from components.node_labels import STACK_LABEL
 
 SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
 """For what is not done, bound or ready until something later happens."""
@@ -52,7 +52,8 @@ def as_args(kind: type[T], manifest: Tree) -> T:
 class Destination:
     """Which cluster, and what must stand there before anything of ours does."""
 
-    provider: k8s.Provider
+    provider: k8s.Provider | None
+    """None: whichever the parent has."""
     after: tuple[pulumi.Resource, ...] = ()
     """Passed on to every child: Pulumi does not hand a component's own `depends_on` down to them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pulumi
 import pulumi_kubernetes as k8s
 
 from components.kubernetes import Destination, in_cluster
@@ -11,11 +12,13 @@ from components.kubernetes import Destination, in_cluster
 PodSecurity = Literal["restricted", "privileged"]
 
 
-def namespace(name: str, security: PodSecurity, where: Destination) -> k8s.core.v1.Namespace:
+def namespace(
+    name: str, security: PodSecurity, where: Destination, parent: pulumi.Resource | None = None
+) -> k8s.core.v1.Namespace:
     """Make a namespace under a Pod Security Standard, which the API server enforces."""
     labels = {f"pod-security.kubernetes.io/{mode}": security for mode in ("enforce", "warn")}
     return k8s.core.v1.Namespace(
         f"namespace-{name}",
         metadata=k8s.meta.v1.ObjectMetaArgs(name=name, labels=labels),
-        opts=in_cluster(None, where),
+        opts=in_cluster(parent, where),
     )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import pulumi
 import pulumi_aws as aws
 
 from components import aws_facts
 from components.errors import ArgumentError
-
-STACK_LABEL: Final = "drcio.io/stack"
-"""Node label and taint key: which stack's workloads and controller belong here."""
+from components.node_labels import STACK_LABEL
 
 
 @dataclass(frozen=True, kw_only=True)
