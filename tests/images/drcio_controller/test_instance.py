@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.cgroupfs.parse import DeviceId
-from drcio_controller.config import Engine, VolumeProfile
+from drcio_controller.config import Config, Engine, VolumeProfile
 from drcio_controller.instance import _TABLE, InstanceLimit, limit_of, valid_type
-from drcio_controller.policies.decision import InstanceLoad, View
-from drcio_controller.window import Window
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.pods import NodePod
+from drcio_controller.policies.decision import Decision, InstanceLoad, View
+from drcio_controller.policies.drcio import DrcioPolicy
+from drcio_controller.window import Flow, Window
 
 
 @pytest.mark.parametrize(
@@ -105,3 +110,57 @@ def test_each_volume_reaches_its_part_however_much_the_others_use() -> None:
 
 def test_unknown_instance_limits_nothing() -> None:
     assert view(None).reachable == VolumeProfile(iops=3000, mib_s=125)
+
+
+def decisions(*views: View) -> list[Decision]:
+    """Return what one policy decides of these, one after the other."""
+    policy = DrcioPolicy(Config())
+    return [
+        policy.decide(replace(one, window=replace(one.window, end_s=float(index + 1))))
+        for index, one in enumerate(views)
+    ]
+
+
+def busy(load: InstanceLoad | None, profile: VolumeProfile | None = None) -> View:
+    """Return a look at a volume on which a high and a low pod do I/O."""
+    flows = tuple(
+        Flow(
+            pod=NodePod(
+                uid=uid, cgroup_uid=uid, namespace="n", name=uid, qos=QosClass.BURSTABLE, weight=weight
+            ),
+            ios_per_s=200,
+            bytes_per_s=25e6,
+        )
+        for uid, weight in (("h", 1000), ("l", 10))
+    )
+    whole = view(load)
+    window = replace(whole.window, flows=flows, ios_per_s=400, bytes_per_s=50e6)
+    return replace(whole, window=window, profile=profile or whole.profile)
+
+
+def test_law_lets_in_what_the_instance_has_and_not_what_the_volume_promises() -> None:
+    smaller = VolumeProfile(iops=3000, mib_s=100e6 / 2**20)
+
+    limited = decisions(*[busy(InstanceLoad(limit=LIMIT))] * 5)
+
+    assert [one.model for one in limited] == [one.model for one in decisions(*[busy(None, smaller)] * 5)]
+    assert limited[-1].model != decisions(*[busy(None)] * 5)[-1].model
+
+
+def test_other_volumes_that_use_a_little_more_or_less_cost_no_write() -> None:
+    loads = [
+        InstanceLoad(limit=LIMIT, volumes=2, others_bytes_per_s=20e6 + wobble)
+        for wobble in (0, 2e6, -3e6, 3e6, -4e6)
+    ]
+
+    assert len({one.model for one in decisions(*map(busy, loads))}) == 1
+
+
+def test_other_volume_that_begins_takes_its_part_at_once() -> None:
+    idle, begun = (InstanceLoad(limit=LIMIT, volumes=2, others_bytes_per_s=used) for used in (0.0, 60e6))
+
+    first, second = decisions(busy(idle), busy(begun))
+
+    assert first.model is not None
+    assert second.model is not None
+    assert second.model.page_s > 1.5 * first.model.page_s

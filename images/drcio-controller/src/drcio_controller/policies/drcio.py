@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from drcio_controller.cgroupfs.parse import Limits
@@ -49,6 +50,10 @@ IOMAX_SHARE: Final = 0.45
 does not fit into a volume's bucket beside the protected pods' I/O."""
 WITHDRAWN: Final = frozenset({laws.Mode.LET_GO})
 """The law's states in which it has given up for a while what did not help."""
+REACH_LESS: Final = 0.95
+REACH_MORE: Final = 1.15
+"""What the instance leaves a volume follows the other volumes' use: as the law's own budget does, it is taken
+over where it is less by a twentieth or more by three of them."""
 DIRECTION_SLACK: Final = 1.1
 """Reads and writes each have a limit: their part of what was seen, and so much more."""
 
@@ -65,8 +70,10 @@ class DrcioPolicy:
         self._pause_s = 0.0
         self._outside_ios = 0.0
         self._outside_bytes = 0.0
+        self._reach: VolumeProfile | None = None
 
     def decide(self, view: View) -> Decision:
+        view = self._within_the_instance(view)
         window, profile = view.window, view.profile
         if self._state is None:
             self._state = laws.initial(self._law, known=view.profile_known)
@@ -99,6 +106,16 @@ class DrcioPolicy:
         self._state = outcome.state
         return _decision(view, outcome, model, protected, yielding)
 
+    def _within_the_instance(self, view: View) -> View:
+        """Return the view with the profile that the instance's own limit leaves the volume.
+
+        It changes in steps: each change is another model, whose write freezes the queue.
+        """
+        reach = view.reachable
+        if self._reach is None or not _near(reach, self._reach):
+            self._reach = reach
+        return replace(view, profile=self._reach)
+
     @property
     def _idle_after_s(self) -> float:
         return max(self._config.idle_after_s, PAUSES_UNTIL_IDLE * self._pause_s)
@@ -122,6 +139,11 @@ class DrcioPolicy:
         self._outside_ios = OUTSIDE_MEMORY * self._outside_ios + new * ios
         self._outside_bytes = OUTSIDE_MEMORY * self._outside_bytes + new * size
         return work(profile, max(0.0, self._outside_ios), max(0.0, self._outside_bytes)) > OUTSIDE_LEAST
+
+
+def _near(reach: VolumeProfile, held: VolumeProfile) -> bool:
+    ratios = (reach.iops / held.iops, reach.bytes_per_s / held.bytes_per_s)
+    return all(REACH_LESS <= ratio <= REACH_MORE for ratio in ratios)
 
 
 def work(profile: VolumeProfile, ios: float, total_bytes: float) -> float:
