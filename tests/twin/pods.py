@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from experiments import workloads
-from experiments.jsonfields import JsonValue
+from experiments.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.twin.layout import NAMESPACE, NODE_NAME
 from experiments.twin.podstatus import restarts_of
@@ -44,24 +44,27 @@ def busy_pods(twin: Twin) -> Iterator[None]:
         twin.delete_pod(name)
 
 
+def hand_pod(script: str) -> JsonObject:
+    """Return the pod `hand`, which runs a shell script with the cgroup tree writable at /cg."""
+    return {
+        "metadata": {"name": "hand"},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [
+                {
+                    "name": "hand",
+                    "command": ["sh", "-euc", script],
+                    "volumeMounts": [{"name": "cg", "mountPath": "/cg"}],
+                }
+            ],
+            "volumes": [{"name": "cg", "hostPath": {"path": "/sys/fs/cgroup"}}],
+        },
+    }
+
+
 def in_guest(twin: Twin, script: str) -> str:
-    """Run a shell script on the node, the cgroup tree writable at /cg, and return what it printed."""
-    twin.create_pod(
-        {
-            "metadata": {"name": "hand"},
-            "spec": {
-                "restartPolicy": "Never",
-                "containers": [
-                    {
-                        "name": "hand",
-                        "command": ["sh", "-euc", script],
-                        "volumeMounts": [{"name": "cg", "mountPath": "/cg"}],
-                    }
-                ],
-                "volumes": [{"name": "cg", "hostPath": {"path": "/sys/fs/cgroup"}}],
-            },
-        }
-    )
+    """Run a shell script on the node and return what it printed."""
+    twin.create_pod(hand_pod(script))
     succeeded, log = twin.wait_ended("hand", timeout_s=TAKES_S) == "Succeeded", twin.log("hand")
     twin.delete_pod("hand")
     assert succeeded, log

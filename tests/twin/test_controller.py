@@ -12,11 +12,13 @@ from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.workloads import CONTROLLER_POD
 from tests.twin.pods import (
     PAIR,
+    TAKES_S,
     as_found,
     effects,
     eventually,
     eventually_acts,
     eventually_as_found,
+    hand_pod,
     in_guest,
     restarts,
 )
@@ -87,6 +89,36 @@ def test_limits_hold_low_priority_and_are_lifted(node: Node) -> None:
     assert "enable=1" not in cast(str, twin.sample()["qos"])
     twin.delete_pod(CONTROLLER_POD)
     eventually_as_found(node)
+
+
+BEST_EFFORT = "/cg/kubepods.slice/kubepods-besteffort.slice"
+
+
+def test_level_that_is_busy_as_the_agent_ends_is_put_back_once_it_is_free(node: Node) -> None:
+    """The kernel refuses (EBUSY) to take a controller from a level as long as a child hands it on."""
+    twin = node.twin
+    in_guest(
+        twin,
+        f"for f in $(find {BEST_EFFORT} -name cgroup.subtree_control | sort -r); do echo -io > $f; done",
+    )
+    node.start_controller("drcio")
+    eventually_acts(twin)
+    in_guest(twin, f"mkdir {BEST_EFFORT}/child; echo +io > {BEST_EFFORT}/child/cgroup.subtree_control")
+    assert (
+        in_guest(twin, f"(echo -io > {BEST_EFFORT}/cgroup.subtree_control) 2>/dev/null || echo busy").strip()
+        == "busy"
+    )
+    frees = f"sleep 4; echo -io > {BEST_EFFORT}/child/cgroup.subtree_control; rmdir {BEST_EFFORT}/child"
+
+    twin.create_pod(hand_pod(frees))
+    twin.delete_pod(CONTROLLER_POD)
+
+    twin.wait_ended("hand", timeout_s=TAKES_S)
+    twin.delete_pod("hand")
+    levels = f"cat {BEST_EFFORT}/cgroup.subtree_control"
+    eventually(twin, lambda: "io" not in in_guest(twin, levels).split(), lambda: in_guest(twin, levels))
+    in_guest(twin, f"echo +io > {BEST_EFFORT}/cgroup.subtree_control")
+    assert as_found(node)
 
 
 def test_read_only_cgroup_tree_is_said_and_survived(node: Node) -> None:

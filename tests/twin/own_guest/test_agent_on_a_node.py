@@ -66,8 +66,8 @@ def set_variable(container: Mapping[str, JsonValue], name: str, value: str) -> N
 
 def doctor(
     node: Node, *, read_only: bool = False, config_map: str | None = None, url: str | None = None
-) -> tuple[bool, str]:
-    """Run doctor as `kubectl exec` would, in the agent's surroundings; return whether it succeeded."""
+) -> tuple[int, str]:
+    """Run doctor as `kubectl exec` would, in the agent's surroundings; return its exit status and words."""
     twin = node.twin
     pod, container = manifest(node, "doctor")
     spec = cast("dict[str, JsonValue]", pod["spec"])
@@ -90,9 +90,15 @@ def doctor(
         lambda: phase_of(twin.pod("doctor") or {}) in ("Succeeded", "Failed"),
         lambda: twin.pod("doctor"),
     )
-    succeeded, log = phase_of(twin.pod("doctor") or {}) == "Succeeded", twin.log("doctor")
+    status, log = exit_status(twin.pod("doctor") or {}), twin.log("doctor")
     twin.delete_pod("doctor")
-    return succeeded, log
+    return status, log
+
+
+def exit_status(pod: JsonObject) -> int:
+    status = cast("Mapping[str, list[Mapping[str, Mapping[str, Mapping[str, int]]]]]", pod["status"])
+    (container,) = status["containerStatuses"]
+    return container["state"]["terminated"]["exitCode"]
 
 
 def bad(log: str) -> str:
@@ -100,32 +106,32 @@ def bad(log: str) -> str:
 
 
 def test_doctor_of_a_node_in_order_succeeds(node: Node) -> None:
-    succeeded, log = doctor(node)
+    status, log = doctor(node)
 
-    assert (succeeded, bad(log)) == (True, "")
+    assert (status, bad(log)) == (0, "")
     assert "everything holds" in log
 
 
 def test_doctor_names_a_read_only_tree(node: Node) -> None:
-    succeeded, log = doctor(node, read_only=True)
+    status, log = doctor(node, read_only=True)
 
-    assert not succeeded
+    assert status == 1
     assert "read-only: no weight can be written" in bad(log)
 
 
 def test_doctor_names_a_refused_configuration(node: Node) -> None:
     node.twin.put_config_map("wrong", {"config.yaml": "polcy: drcio\n"})
 
-    succeeded, log = doctor(node, config_map="wrong")
+    status, log = doctor(node, config_map="wrong")
 
-    assert not succeeded
+    assert status == 1
     assert "unknown key 'polcy'" in bad(log)
 
 
 def test_doctor_names_an_agent_that_does_not_answer(node: Node) -> None:
-    succeeded, log = doctor(node, url="http://127.0.0.1:9")
+    status, log = doctor(node, url="http://127.0.0.1:9")
 
-    assert not succeeded
+    assert status == 1
     assert "does not answer" in bad(log)
 
 
@@ -152,11 +158,11 @@ def test_doctor_names_who_keeps_writing(node: Node) -> None:
         },
     }
     twin.create_pod(writer)
-    found: list[tuple[bool, str]] = []
+    found: list[tuple[int, str]] = []
 
     def named() -> bool:
         found.append(doctor(node))
-        return not found[-1][0] and "somebody else keeps writing '4242'" in bad(found[-1][1])
+        return found[-1][0] == 1 and "somebody else keeps writing '4242'" in bad(found[-1][1])
 
     eventually(twin, named, lambda: found[-1][1], 2 * TAKES_S)
     twin.delete_pod("writer")
@@ -182,10 +188,10 @@ def test_second_agent_is_passive_and_its_doctor_says_so(node: Node) -> None:
         READY_TIMEOUT_S,
     )
 
-    succeeded, log = doctor(node, url=f"http://127.0.0.1:{OTHER_PORT}")
+    status, log = doctor(node, url=f"http://127.0.0.1:{OTHER_PORT}")
     twin.delete_pod("second")
 
-    assert not succeeded
+    assert status == 1
     assert "another drcio-controller steers this node" in bad(log)
     eventually_acts(twin)
 
