@@ -36,6 +36,13 @@ CLEARED: Final = (
     "/api/v1/persistentvolumes",
 )
 """Where a stack's objects begin; those of a namespace go with it."""
+MAKES_PODS: Final = (
+    ("/apis/apps/v1", "deployments"),
+    ("/apis/apps/v1", "replicasets"),
+    ("/apis/apps/v1", "daemonsets"),
+    ("/apis/apps/v1", "statefulsets"),
+    ("/apis/batch/v1", "jobs"),
+)
 
 
 @dataclass
@@ -149,6 +156,7 @@ class Cluster:
         self.lives.clear()
         deadline = time.monotonic() + within_s
         while self.leftovers() and time.monotonic() < deadline:
+            self._end_pods()
             for path in CLEARED:
                 for item in self.kube.items(path):
                     self._remove(f"{path}/{item['metadata']['name']}", item)
@@ -156,10 +164,20 @@ class Cluster:
                 for item in self.kube.items(f"{RBAC}/{kind}"):
                     if not is_built_in_role(item["metadata"]["name"]):
                         self.kube.delete(f"{RBAC}/{kind}/{item['metadata']['name']}")
-            for pod in self.kube.items("/api/v1/pods"):
-                if pod["metadata"]["namespace"] not in BUILT_IN:
-                    self.kube.delete(path_of(pod, "pods"), {"gracePeriodSeconds": 0})
             time.sleep(0.3)
+
+    def _end_pods(self) -> None:
+        """End what makes pods, and the pods: a namespace waits for half of the longest grace it sees."""
+        for group, plural in MAKES_PODS:
+            for item in self.kube.items(f"{group}/{plural}"):
+                if item["metadata"]["namespace"] not in BUILT_IN:
+                    self.kube.delete(path_of(item, plural, group), {"propagationPolicy": "Background"})
+        for pod in self.kube.items("/api/v1/pods"):
+            if pod["metadata"]["namespace"] in BUILT_IN:
+                continue
+            if pod["metadata"].get("finalizers"):
+                self.kube.patch(path_of(pod, "pods"), {"metadata": {"finalizers": None}})
+            self.kube.delete(path_of(pod, "pods"), {"gracePeriodSeconds": 0})
 
     def _remove(self, path: str, item: Object) -> None:
         metadata = item["metadata"]
