@@ -8,10 +8,12 @@ import pytest
 from experiments.cli import main
 from experiments.fuzz.drive import judged
 from experiments.fuzz.judge import figures_of
+from experiments.fuzz.measure import simulate
+from tests.experiments.fuzz.agreement import factors, ordered
 
 pytestmark = pytest.mark.twin
 
-SEED = 3
+SEED = 4
 ARMS = ("alone", "none", "drcio", "iomax-10")
 
 
@@ -34,6 +36,10 @@ def test_seed_on_a_twin_from_the_mix_to_the_verdict(
     assert figures["drcio"].p95_ratio < figures["none"].p95_ratio / 2
     assert figures["iomax-10"].p95_ratio < figures["none"].p95_ratio / 2
     assert 0.05 < figures["iomax-10"].share < 0.2
+    simulated = simulate(SEED, ARMS, 5.0)
+    assert all(0.4 < factor < 2.5 for factor in factors(simulated, record).values()), "the law on both"
+    apart, agreed = ordered(simulated, record)
+    assert apart == agreed >= 3
     assert record["arms"]["drcio"]["states"], "the shipped agent was there and answered"
     assert {path.name for path in (tmp_path / "raw").iterdir()} == {f"{SEED}-{arm}.json.gz" for arm in ARMS}
 
