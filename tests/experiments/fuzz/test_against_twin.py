@@ -22,10 +22,13 @@ from experiments.jsonfields import JsonObject
 from tests.experiments.fuzz.agreement import factors, ordered
 
 RECORDED: Final = sorted((Path(__file__).parent / "recorded").glob("*.json"))
-FACTOR: Final = {NONE: 1.3, "iomax": 3.0, "iocost": 25.0}
-"""By how much an arm's p95 may be off. Uncontrolled it is a queue over a rate. io.max's is a tail of bursts.
-iocost's is a tail as well, and on seed 4 twenty times too much: at a period of three ticks the simulator's
-low priority gets a fifth more than the kernel's, and the volume is full."""
+NONE_FACTOR: Final = 1.3
+"""By how much p95 may be off uncontrolled, where it is a queue over a rate."""
+FACTOR: Final = 3.0
+"""And under a fixed knob, where it is a tail of bursts: in all but one of a seed's arms."""
+VERGE_FACTOR: Final = 25.0
+"""In that one: where the volume is just full in one place and just not in the other (seed 2 at iomax-75: 6;
+seed 4 at iocost-100: 20, as the simulator's low priority gets a fifth more there), p95 is a queue or none."""
 SHARE_APART: Final = {"iomax": 0.03, "iocost": 0.2}
 
 
@@ -44,9 +47,10 @@ def test_there_are_recorded_seeds_of_several_kinds() -> None:
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_p95_of_each_arm_is_within_a_factor(path: Path) -> None:
-    for arm, factor in factors(*pair(path)).items():
-        most = FACTOR[arm.partition("-")[0]]
-        assert 1 / most <= factor <= most, arm
+    off = {arm: max(factor, 1 / factor) for arm, factor in factors(*pair(path)).items()}
+    assert off.pop(NONE) <= NONE_FACTOR
+    assert sum(factor > FACTOR for factor in off.values()) <= 1, off
+    assert max(off.values()) <= VERGE_FACTOR, off
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
