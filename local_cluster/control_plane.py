@@ -15,10 +15,9 @@ from typing import Final
 
 from local_cluster.errors import PlaneError
 from local_cluster.kube import Kube
-from local_cluster.processes import Process, free_port
+from local_cluster.processes import PATIENCE_S, Process, free_port
 from local_cluster.programs import Programs
 
-READY_S: Final = 60.0
 _NEVER: Final = "24h"
 
 
@@ -159,13 +158,13 @@ class ControlPlane:
         process.start()
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             self.check()
             if self.authority.exists() and self.kube.ready():
                 return
             time.sleep(0.1)
-        raise PlaneError(f"the API server is not ready after {READY_S:.0f} s\n{self.logs()}")
+        raise PlaneError(f"the API server is not ready after {PATIENCE_S:.0f} s\n{self.logs()}")
 
     def _etcd_process(self) -> Process:
         clients, peers = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{self._peers}"

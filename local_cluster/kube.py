@@ -31,7 +31,7 @@ class Kube:
             base_url=address,
             headers={"Authorization": f"Bearer {token}"},
             verify=context,
-            timeout=httpx.Timeout(10.0, read=30.0),
+            timeout=httpx.Timeout(30.0, read=60.0),
             limits=httpx.Limits(max_connections=32),
         )
 
@@ -164,7 +164,9 @@ class Kube:
             "timeoutSeconds": "60",
             "allowWatchBookmarks": "false",
         }
-        with self._client.stream("GET", path, params=query, timeout=httpx.Timeout(10.0, read=90.0)) as stream:
+        with self._client.stream(
+            "GET", path, params=query, timeout=httpx.Timeout(30.0, read=120.0)
+        ) as stream:
             for line in stream.iter_lines():
                 if stop.is_set():
                     return

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
+
+PATIENCE_S: Final = 180.0
+"""How long what must happen is waited for; it takes seconds on a quiet machine."""
+_PORTS: Final = range(20_000, 32_000)
+"""Below those of outgoing connections (Linux's ip_local_port_range begins at 32768), which could take the
+port of a server that is about to start, or is away for a while."""
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of loopback that nobody uses now, and that this process has not had before."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - a port, not a secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+def wait_until(done: Callable[[], bool], within_s: float = PATIENCE_S, every_s: float = 0.2) -> bool:
+    """Wait for what must come about, and return whether it did."""
+    return not wait_until_none(lambda: [] if done() else ["not yet"], within_s, every_s)
+
+
+def wait_until_none(
+    look: Callable[[], list[str]], within_s: float = PATIENCE_S, every_s: float = 0.2
+) -> list[str]:
+    """Look until nothing is found, and return what still was when the time was up."""
+    deadline = time.monotonic() + within_s
+    while (found := look()) and time.monotonic() < deadline:
+        time.sleep(every_s)
+    return found
 
 
 class Process:

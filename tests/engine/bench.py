@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from local_cluster.processes import wait_until_none
 from local_cluster.programs import Programs
 from stacks import settings
 from tests.engine.charts import ChartRepository
@@ -79,7 +79,7 @@ class Bench:
         patches = {
             "stacks.workloads.CHART_REPOSITORY": self.charts.address,
             # Half an hour is for real nodes and disks; here all that will come has come in seconds.
-            "components.experiment.SLACK_S": 20,
+            "components.experiment.SLACK_S": 30,
         }
         arguments = {"source": source} if source else {}
         return Workspace(self.programs, self.folder / name, variables, patches, **arguments)
@@ -106,17 +106,12 @@ class Bench:
             assert self.existing
         return self.workspace.stack(name, like, config)
 
-    def leftovers(self, within_s: float = 30.0) -> list[str]:
+    def leftovers(self) -> list[str]:
         """Return everything that is there and should not be, once all stacks are destroyed.
 
         Volumes and pods take a moment to go, which nobody waits for.
         """
-        deadline = time.monotonic() + within_s
-        while found := self._leftovers():
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
-        return found
+        return wait_until_none(self._leftovers)
 
     def _leftovers(self) -> list[str]:
         found = [*self.account.leftovers(), *(f"on EKS: {it}" for it in self.clusters.leaked)]

@@ -16,6 +16,7 @@ from components.volumes_gone import SETTLE_S, given_up
 from experiment_runner.manifest import APP as EXPERIMENT
 from local_cluster.control_plane import ControlPlane
 from local_cluster.kube import BUILT_IN, Kube, Object, is_built_in_role, label, path_of
+from local_cluster.processes import PATIENCE_S, wait_until_none
 from local_cluster.programs import Programs
 from lp_batch.manifest import APP as BATCH
 from tests.engine.charts import Operator
@@ -108,24 +109,22 @@ class Cluster:
             and name not in (f"StorageClass /{DEFAULT_CLASS}", f"CSIDriver /{DRIVER}")
         )
 
-    def settle(self, within_s: float = 60.0) -> list[str]:
+    def settle(self) -> list[str]:
         """Wait until no pod is about to start or to go, which an update need not have waited for.
 
         Returns:
             Those that still are when the time is up.
         """
-        deadline = time.monotonic() + within_s
-        while True:
-            moving = [
-                f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                for pod in self.kube.items("/api/v1/pods")
-                if pod["metadata"]["namespace"] not in BUILT_IN
-                and (pod["status"]["phase"] == "Pending" or "deletionTimestamp" in pod["metadata"])
-            ]
-            moving += self.operator.behind() + self._rolling_out()
-            if not moving or time.monotonic() > deadline:
-                return moving
-            time.sleep(0.1)
+        return wait_until_none(self._moving)
+
+    def _moving(self) -> list[str]:
+        pods = [
+            f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            for pod in self.kube.items("/api/v1/pods")
+            if pod["metadata"]["namespace"] not in BUILT_IN
+            and (pod["status"]["phase"] == "Pending" or "deletionTimestamp" in pod["metadata"])
+        ]
+        return pods + self.operator.behind() + self._rolling_out()
 
     def troubles(self) -> str:
         """Return what the scheduler and the controllers have to say of what does not run."""
@@ -151,7 +150,7 @@ class Cluster:
             or wanted["status"].get("updateRevision") != wanted["status"].get("currentRevision")
         ]
 
-    def clear(self, within_s: float = 30.0) -> None:
+    def clear(self, within_s: float = PATIENCE_S) -> None:
         """Remove what a failed test left, and return when it is gone."""
         self.lives.clear()
         deadline = time.monotonic() + within_s

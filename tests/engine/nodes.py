@@ -21,6 +21,7 @@ from typing import Any, Final
 import httpx
 
 from local_cluster.kube import STRATEGIC, Kube, Object, label, path_of
+from local_cluster.processes import PATIENCE_S, wait_until
 
 START_S: Final = 0.15
 """From being scheduled to running."""
@@ -126,7 +127,8 @@ class Nodes:
         status = {"capacity": CAPACITY, "allocatable": CAPACITY, "conditions": [ready]}
         self.kube.patch(f"/api/v1/nodes/{name}/status", {"status": status}, STRATEGIC)
         # The real controller manager taints a node until it has seen it ready.
-        self._until(lambda: not self._not_ready(name))
+        if not wait_until(lambda: not self._not_ready(name), every_s=0.05):
+            raise PlaneError(f"node {name} still has the taint of one that is not ready")
 
     def change(self, name: str, *, labels: Mapping[str, str], taints: list[Object]) -> None:
         """Set a node's own labels and taints, as EKS does in place."""
@@ -134,7 +136,7 @@ class Nodes:
             f"/api/v1/nodes/{name}", {"metadata": {"labels": dict(labels)}, "spec": {"taints": taints}}
         )
 
-    def remove(self, name: str, drain_s: float = 30.0) -> None:
+    def remove(self, name: str, drain_s: float = PATIENCE_S) -> None:
         """Drain a node and take it away, as a managed node group does.
 
         Source: EKS user guide, "Understand each phase of node updates": pods are evicted, DaemonSets' stay.
@@ -172,12 +174,6 @@ class Nodes:
     def _not_ready(self, name: str) -> bool:
         node = self.kube.get(f"/api/v1/nodes/{name}") or {"spec": {}}
         return any(it["key"].startswith("node.kubernetes.io/") for it in node["spec"].get("taints", ()))
-
-    @staticmethod
-    def _until(done: Callable[[], bool], timeout_s: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not done() and time.monotonic() < deadline:
-            time.sleep(0.05)
 
     def _at(self, delay_s: float, act: Callable[[], None]) -> None:
         with self._wake:

@@ -34,7 +34,7 @@ PROJECT: Final = "drcio-eks"
 OWN_PACKAGES: Final = ("stacks", "components")
 FOUND_ON_PATH: Final = "from $PATH at"
 """The engine's warning about a plugin that is not its own installation's; here it is meant."""
-HUNG_S: Final = 150.0
+HUNG_S: Final = 300.0
 """After this long an operation on the bench waits for what will not come; its engine is then killed."""
 UNCHANGED: Final = ("same", "read", "refresh")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 
+from local_cluster.processes import wait_until
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.stack import Outcome, Stack, kill_engine
 
@@ -26,12 +27,10 @@ class Update(threading.Thread):
         self.outcome = self._stack.up(fails=None)
 
 
-def wait_for_pod(bench: Bench, app: str, within_s: float = 60.0) -> None:
+def wait_for_pod(bench: Bench, app: str) -> None:
     """Return as soon as a pod of an app exists."""
-    deadline = time.monotonic() + within_s
-    while not bench.existing.kube.items(f"/api/v1/pods?labelSelector=app%3D{app}"):
-        assert time.monotonic() < deadline, f"no pod of {app} after {within_s:.0f} s"
-        time.sleep(0.05)
+    kube, path = bench.existing.kube, f"/api/v1/pods?labelSelector=app%3D{app}"
+    assert wait_until(lambda: bool(kube.items(path)), every_s=0.05), f"no pod of {app}"
 
 
 def test_an_update_survives_an_api_server_that_is_away_for_half_a_minute(bench: Bench) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 
 import pytest
+from tests.engine.kube import label
 
 from hp_service.manifest import NAME as SERVICE
+from local_cluster.processes import wait_until
 from lp_batch.manifest import APP as BATCH
 from tests.engine.bench import GIVEN_IMAGES, Bench
-from tests.engine.kube import label
 from tests.engine.running import Running
 
 CONFIG = {
@@ -33,10 +33,8 @@ def running(bench: Bench) -> Iterator[Running]:
 
 def comes_back(running: Running, expected: Mapping[str, int]) -> None:
     """Wait for so many running pods of each app on the volume; those of the batch job were no failures."""
-    deadline = time.monotonic() + BACK_S
-    while not _running(running).items() >= expected.items() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert _running(running).items() >= expected.items(), running.cluster.troubles()
+    back = wait_until(lambda: _running(running).items() >= expected.items(), BACK_S)
+    assert back, running.cluster.troubles()
     for job in running.cluster.kube.items("/apis/batch/v1/namespaces/drcio/jobs"):
         assert job["status"].get("failed", 0) == 0
 
