@@ -71,6 +71,8 @@ class _Service:
 
     ids: int
     read_path: str | None
+    io_cost: bool
+    """Whether the kernel's iocost is on at its disk."""
 
 
 def measure(
@@ -129,6 +131,7 @@ class _Job:
         service = self._wait_for_service()
         self._wait_for_batch_job(observer)
         self._wait_until_alone()
+        self._wait_until_unsteered()
         self._wait_for_controller(observer)
         self.peers.start_together()
         started_unix_s, began_s = time.time(), time.monotonic()
@@ -172,13 +175,15 @@ class _Job:
         return generate(plan, on_progress=_told_now_and_then(self._say), stop=self._stop)
 
     def _wait_for_service(self) -> _Service:
-        url = f"{self._wanted.service_url}/readyz"
+        what = f"the service at {self._readiness_url} to be ready"
+        return self._wait(self._ask_service, self._wanted.ready_timeout_s, what)
 
-        return self._wait(
-            lambda: _service(self._web.get(url)),
-            self._wanted.ready_timeout_s,
-            f"the service at {url} to be ready",
-        )
+    @property
+    def _readiness_url(self) -> str:
+        return f"{self._wanted.service_url}/readyz"
+
+    def _ask_service(self) -> _Service:
+        return _service(self._web.get(self._readiness_url))
 
     def _wait_for_batch_job(self, observer: Observer) -> None:
         if not self._planned.scenario.with_lp:
@@ -207,6 +212,22 @@ class _Job:
             return True
 
         self._wait(alone, self._wanted.alone_timeout_s, "what is no part of the scenario to be gone")
+
+    def _wait_until_unsteered(self) -> None:
+        """Wait until no knob is on that an agent left on the node, where the scenario has none.
+
+        What it wrote into other pods' cgroups goes with those pods; weights say nothing without iocost.
+        """
+        if self._planned.scenario.policy != NO_POLICY:
+            return
+
+        def unsteered() -> bool:
+            if self._ask_service().io_cost:
+                raise NotYet("iocost is on; an agent that was killed leaves it so until one runs there again")
+            return True
+
+        what = "the service's disk to be without control, as the scenario is"
+        self._wait(unsteered, self._wanted.alone_timeout_s, what)
 
     def _wait_for_controller(self, observer: Observer) -> None:
         """Wait until the controller knows the workloads, and runs on the configuration that is measured.
@@ -291,6 +312,7 @@ def _service(page: str) -> _Service:
     return _Service(
         ids=ids if isinstance(ids, int) and not isinstance(ids, bool) and ids > 0 else Plan.ids_max,
         read_path=path if isinstance(path, str) else None,
+        io_cost=told.get("io_cost") is True,
     )
 
 

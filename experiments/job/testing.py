@@ -24,6 +24,7 @@ class FakeNode:
     """What the three of them say; may be changed while they serve."""
 
     ready: bool = True
+    io_cost: bool | None = False
     rows_per_request: int = 24
     score_delay_s: float = 0.002
     fetch_ms: float = 1.5
@@ -49,7 +50,8 @@ class FakeNode:
 
     def readyz(self) -> tuple[int, str, Mapping[str, str]]:
         status = HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return status, json.dumps({"status": "ready", "read_path": "aio", "reviews": 500}), {}
+        said = {"status": "ready", "read_path": "aio", "reviews": 500, "io_cost": self.io_cost}
+        return status, json.dumps(said), {}
 
     def score(self) -> tuple[int, str, Mapping[str, str]]:
         time.sleep(self.score_delay_s)

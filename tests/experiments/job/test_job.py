@@ -230,6 +230,31 @@ def test_leftovers_that_stay_make_it_invalid_and_are_named() -> None:
     assert "no part of the scenario to be gone: drcio/lp-batch-left" in document["reasons"][0]
 
 
+def test_a_node_that_a_killed_agent_left_steered_is_waited_out() -> None:
+    node = FakeNode(lp_answers=False, io_cost=True)
+    timer = threading.Timer(2.0, lambda: setattr(node, "io_cost", False))
+    timer.start()
+    _, record = run("baseline", node, "--alone-timeout=20")
+    assert timer.finished.is_set()
+    assert record.load.sent > 0
+
+
+@pytest.mark.parametrize("scenario", ["baseline", "contention"])
+def test_a_node_that_stays_steered_makes_a_scenario_without_a_controller_invalid(scenario: str) -> None:
+    with serving(FakeNode(io_cost=True)) as served, api() as server:
+        assert cli.main(arguments(spec_of(scenario), served, server, "--alone-timeout=0"), {}) == 0
+        document = results(server)
+    assert document["verdict"] == "invalid"
+    assert (
+        "the service's disk to be without control, as the scenario is: iocost is on" in document["reasons"][0]
+    )
+
+
+@pytest.mark.parametrize("says", [None, False])
+def test_a_service_that_sees_no_iocost_is_measured(says: bool | None) -> None:
+    assert run("baseline", FakeNode(lp_answers=False, io_cost=says))[1].load.sent > 0
+
+
 def test_measures_once_the_controller_runs_on_the_configuration_that_is_to_be_measured() -> None:
     node = FakeNode(config_digest="older")
     timer = threading.Timer(2.0, lambda: setattr(node, "config_digest", "wanted"))

@@ -123,7 +123,9 @@ def test_slow_disk_does_not_block_other_requests(scorer: FakeScorer) -> None:
             await asyncio.to_thread(scorer.waiting.acquire, timeout=5)
         started = time.monotonic()
         assert (await client.get("/healthz")).json() == {"status": "ok"}
-        assert (await client.get("/readyz")).json()["in_flight"] == 8
+        ready = (await client.get("/readyz")).json()
+        assert ready["in_flight"] == 8
+        assert ready["io_cost"] in (True, False, None)
         assert time.monotonic() - started < 1
         scorer.gate.set()
         assert {response.status_code for response in await asyncio.gather(*slow)} == {200}

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hp_service.cgroup import io_cost
 from hp_service.errors import HpServiceError, RequestError
 from hp_service.metrics import Metrics
 from hp_service.openapi import openapi_document
@@ -84,7 +85,7 @@ def create_app(
         return _json(200, {"status": "ok"})
 
     async def readyz(_request: Request) -> Response:
-        return _json(200, {"status": "ready", "in_flight": in_flight, **readiness})
+        return _json(200, {"status": "ready", "in_flight": in_flight, "io_cost": io_cost(), **readiness})
 
     async def show_metrics(_request: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
