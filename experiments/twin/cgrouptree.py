@@ -15,7 +15,7 @@ KNOBS: Final = (
     *("cpu.weight", "cpu.max", "cpu.idle", "cpuset.cpus"),
     *("memory.min", "memory.low", "memory.high", "memory.max", "memory.swap.max", "memory.oom.group"),
     *("io.weight", "io.max", "io.latency", "io.bfq.weight"),
-    *("pids.max", "cgroup.subtree_control"),
+    *("pids.max",),
 )
 
 

@@ -19,7 +19,7 @@ from tests.twin.conftest import spec_of
 
 @pytest.fixture(scope="session")
 def standin(tmp_path_factory: pytest.TempPathFactory) -> Observations:
-    """What a twin shows; it is gone before the cluster comes up, so that the two need not share a CPU."""
+    """What a twin shows; asked for before the cluster, it is gone when that comes up."""
     options = TwinOptions(output=tmp_path_factory.mktemp("standin"), cache=cluster.CACHE)
     with running(bare_twin(spec_of(volume=parse_volume("gp3")), options), tell=print) as twin:
         node = StandIn(twin)
@@ -33,13 +33,18 @@ def images() -> Prepared:
 
 
 @pytest.fixture(scope="session")
-def up(images: Prepared, standin: Observations) -> Iterator[Cluster]:
+def up(images: Prepared) -> Iterator[Cluster]:
     with cluster.running(cluster.ClusterOptions(store=images.disk), tell=print) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def real(up: Cluster, images: Prepared) -> Observations:
+def real_node(up: Cluster, images: Prepared) -> Real:
     node = Real(up, images.references["lp-batch"])
     node.prepare()
-    return observe(node)
+    return node
+
+
+@pytest.fixture(scope="session")
+def real(standin: Observations, real_node: Real) -> Observations:
+    return observe(real_node)

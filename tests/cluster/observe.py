@@ -110,7 +110,8 @@ def _look(node: Node, name: str, tree: Tree) -> Seen:
     below = {path: knobs for path, knobs in tree.items() if folder and path.startswith(f"{folder}/")}
     return Seen(
         facts=_facts(pod),
-        log=tuple(node.log(name).splitlines()) if len(ids) == 1 else (),
+        # A container that never ran has none, and of several the API wants to know which.
+        log=tuple(node.log(name).splitlines()) if len(ids) == 1 and all(ids.values()) else (),
         pod_knobs=tree.get(folder, {}) if folder else {},
         container_knobs={
             container: next((knobs for path, knobs in below.items() if identity in path), {})

@@ -104,15 +104,15 @@ RUNNING: Final[dict[str, Object]] = {
         pod("volumes", container("main", _LOOK + STAY, volumeMounts=_MOUNTS), volumes=_VOLUMES),
         pod(
             "not-ready",
-            container("main", STAY, readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1}),
+            container("main", STAY, readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 10}),
         ),
         pod(
             "probed",
             container(
                 "main",
                 STAY,
-                startupProbe={"exec": {"command": ["true"]}, "periodSeconds": 1},
-                readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1},
+                startupProbe={"exec": {"command": ["true"]}, "periodSeconds": 10},
+                readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 10},
             ),
         ),
     )

@@ -32,8 +32,9 @@ class Knobs:
     cpu_weight: int
     cpu_quota_us: int | None = None
     memory_max_bytes: int | None = None
-    kill_as_one: bool = False
-    """memory.oom.group: containers are killed whole since Kubernetes 1.28."""
+    of_container: bool = False
+    """Containers alone are killed whole (memory.oom.group, since Kubernetes 1.28), and may not swap
+    (memory.swap.max, the kubelet's NoSwap)."""
 
     def files(self) -> dict[str, str]:
         """Return file names and what to write to them."""
@@ -42,8 +43,8 @@ class Knobs:
             files["cpu.max"] = f"{self.cpu_quota_us} {_CPU_PERIOD_US}"
         if self.memory_max_bytes is not None:
             files["memory.max"] = str(self.memory_max_bytes)
-        if self.kill_as_one:
-            files["memory.oom.group"] = "1"
+        if self.of_container:
+            files |= {"memory.oom.group": "1", "memory.swap.max": "0"}
         return files
 
 
@@ -82,7 +83,7 @@ def container_knobs(resources: Resources) -> Knobs:
         cpu_weight=cpu_weight(cpu_shares(resources.cpu_request_milli or 0)),
         cpu_quota_us=_quota_us(resources.cpu_limit_milli or None),
         memory_max_bytes=resources.memory_limit_bytes or None,
-        kill_as_one=True,
+        of_container=True,
     )
 
 

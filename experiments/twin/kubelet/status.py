@@ -86,11 +86,12 @@ def pod_status(
 ) -> JsonObject:
     """Return the pod's `status`."""
     current = phase(manifest.restart_policy, init, main, stopping=stopping)
-    initialized = all(isinstance(each.state, Terminated) and each.state.exit_code == 0 for each in init)
+    initialized = all(_succeeded(record) for record in init)
     ready = current == "Running" and all(record.ready for record in main)
     conditions: list[Json] = [
         {"type": kind, "status": "True" if holds else "False"}
         for kind, holds in (
+            ("PodReadyToStartContainers", current in ("Pending", "Running")),
             ("PodScheduled", True),
             ("Initialized", initialized),
             ("ContainersReady", ready),
@@ -105,9 +106,15 @@ def pod_status(
         "podIPs": [{"ip": node_ip}],
         "startTime": timestamp(start_time_s),
         "conditions": conditions,
-        "initContainerStatuses": [_container_status(record) for record in init],
+        "initContainerStatuses": [
+            {**_container_status(record), "ready": _succeeded(record)} for record in init
+        ],
         "containerStatuses": [_container_status(record) for record in main],
     }
+
+
+def _succeeded(record: ContainerRecord) -> bool:
+    return isinstance(record.state, Terminated) and record.state.exit_code == 0
 
 
 def timestamp(unix_s: float) -> str:

@@ -56,6 +56,7 @@ def test_container_gets_its_own_limits() -> None:
         "cpu.max": "50000 100000",
         "memory.max": "1048576",
         "memory.oom.group": "1",
+        "memory.swap.max": "0",
     }
 
 
