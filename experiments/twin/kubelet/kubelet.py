@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 
-from drcio_controller.kube.jsontypes import JsonObject, object_at, text_at
+from drcio_controller.kube.jsontypes import JsonObject, object_at, objects_at, text_at
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.store import PodStore, Resource, StoreError
 
@@ -76,8 +76,12 @@ class Kubelet:
             self._tree.remove(qos_slice(QosClass.GUARANTEED))
 
     def read_log(self, namespace: str, pod: str, container: str, tail_lines: int | None) -> bytes:
-        """Return a container's current log, for the API's log route."""
-        found = sorted(self._config.log_dir.glob(f"{namespace}_{pod}_*/{container or '*'}"))
+        """Return a container's current log, for the API's log route.
+
+        Without a name it is that of the pod's one container, whatever init containers there were.
+        """
+        wanted = container or self._only_container(namespace, pod) or "*"
+        found = sorted(self._config.log_dir.glob(f"{namespace}_{pod}_*/{wanted}"))
         if not found:
             raise StoreError(HTTPStatus.NOT_FOUND, "NotFound", f"pod {pod!r} has no log of {container!r}")
         if len({path.name for path in found}) > 1:
@@ -89,6 +93,13 @@ class Kubelet:
         if tail_lines is None:
             return text
         return b"".join(text.splitlines(keepends=True)[-tail_lines:]) if tail_lines else b""
+
+    def _only_container(self, namespace: str, pod: str) -> str:
+        try:
+            containers = objects_at(self._store.get(Resource.PODS, namespace, pod), "spec", "containers")
+        except StoreError:
+            return ""
+        return text_at(containers[0], "name") if len(containers) == 1 else ""
 
     def _notify(self) -> None:
         loop, wake = self._loop, self._wake

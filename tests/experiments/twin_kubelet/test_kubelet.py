@@ -159,6 +159,17 @@ def test_log_is_the_newest_of_the_container(node: Node) -> None:
         node.kubelet.read_log("shop", "b", "", None)
 
 
+def test_log_without_a_name_is_the_one_containers_and_no_init_containers(node: Node) -> None:
+    document = pod(container("main"), initContainers=[container("first")])
+    node.store.create(PODS, "shop", document)
+    name = document["metadata"]["name"]
+    for each in ("first", "main"):
+        folder = node.log / f"shop_{name}_uid" / each
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "0.log").write_text(f"{each}\n")
+    assert node.kubelet.read_log("shop", name, "", None) == b"main\n"
+
+
 def test_requests_reach_the_slices_weight(node: Node) -> None:
     weight = node.cgroups / "kubepods.slice/kubepods-burstable.slice/cpu.weight"
     weight.touch()
