@@ -48,7 +48,7 @@ tour: setup-dev  ## the whole of it on such a cluster: pulumi up for each scenar
 images: setup-dev  ## build the five images, and the disk from which the local cluster's node has them
 	$(BIN)/python -m local_cluster images
 
-engine:  ## fetch the programs that test-engine needs: pulumi, its Kubernetes provider, a control plane
+engine:  ## fetch what test-engine and cluster need: pulumi, its provider, a control plane, a node's programs
 	tools/fetch-engine .cache/engine
 
 bench-service: setup-dev  ## a request's own cost: against the same reads by fio plus the model alone
