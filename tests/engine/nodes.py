@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import httpx
 
+from local_cluster.errors import PlaneError
 from local_cluster.kube import STRATEGIC, Kube, Object, label, path_of
 from local_cluster.processes import PATIENCE_S, wait_until
 
