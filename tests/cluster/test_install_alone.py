@@ -21,6 +21,9 @@ from local_cluster.node.settings import VOLUME_PATH
 from local_cluster.programs import ROOT, find
 from tests.pages import Command, commands
 
+# A whole page on an emulated node; beside other work that is a quarter of an hour.
+pytestmark = pytest.mark.timeout(3600)
+
 PAGE: Final = "docs/how-to/install-alone.md"
 SYSTEM: Final = "drcio-system"
 PATIENCE_S: Final = 900.0
