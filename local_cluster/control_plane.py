@@ -36,6 +36,7 @@ class PlaneOptions:
 
     context: str = "bench"
     """Of its kubeconfig."""
+    admin: User = field(default_factory=lambda: User(name="admin", groups=("system:masters",)))
     users: tuple[User, ...] = ()
     """Beside the administrator."""
     advertised_address: str | None = None
@@ -51,7 +52,7 @@ class ControlPlane:
         self.folder = folder
         self.options = options or PlaneOptions()
         self.port = free_port()
-        self._admin = User(name="admin", groups=("system:masters",))
+        self._admin = self.options.admin
         self._etcd, self._peers = free_port(), free_port()
         self._programs = programs
         self.kubeconfig_path = folder / "kubeconfig"

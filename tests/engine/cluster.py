@@ -14,13 +14,14 @@ from typing import Final
 from components.volume_guard import APP as GUARD
 from components.volumes_gone import SETTLE_S, given_up
 from experiment_runner.manifest import APP as EXPERIMENT
-from local_cluster.control_plane import ControlPlane
+from local_cluster.control_plane import ControlPlane, PlaneOptions, User
 from local_cluster.kube import BUILT_IN, Kube, Object, is_built_in_role, label, path_of
 from local_cluster.processes import PATIENCE_S, wait_until_none
 from local_cluster.programs import Programs
 from lp_batch.manifest import APP as BATCH
 from tests.engine.charts import Operator
 from tests.engine.cloud.account import Account, Held, Properties
+from tests.engine.cloud.component import TOKEN
 from tests.engine.nodes import End, Life, Nodes
 from tests.engine.runner import Runner
 from tests.engine.volumes import DRIVER, Volumes
@@ -256,7 +257,9 @@ class Clusters:
         if self.idle:
             return self.idle.pop()
         self._count += 1
-        plane = ControlPlane(self.programs, self.folder / f"cluster-{self._count}")
+        # The kubeconfig that the stand-in for eks gives out has this token.
+        admin = User(name="admin", groups=("system:masters",), token=TOKEN)
+        plane = ControlPlane(self.programs, self.folder / f"cluster-{self._count}", PlaneOptions(admin=admin))
         plane.start()
         cluster = Cluster(plane, self.account)
         cluster.start()

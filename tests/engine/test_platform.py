@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
-from tests.engine.kube import label
 
 from hp_service.manifest import NAME as SERVICE
+from local_cluster.kube import label
 from local_cluster.processes import wait_until
 from lp_batch.manifest import APP as BATCH
 from tests.engine.bench import GIVEN_IMAGES, Bench

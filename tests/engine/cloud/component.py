@@ -16,7 +16,7 @@ from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 from tests.engine.cloud.account import Properties
 from tests.engine.cloud.wire import UNKNOWN, plain, secret, struct_of
 
-TOKEN: Final = "admin-token"  # noqa: S105  # the bench's API server takes it; see control_plane.py
+TOKEN: Final = "admin-token"  # noqa: S105  # the bench's API server takes it; see cluster.py
 AWS_VERSION: Final = "7.51.1"
 
 
