@@ -16,7 +16,9 @@ SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
 
 ONCE_STARTED: Final = {"pulumi.com/waitFor": "jsonpath={.status.startTime}"}
 """For a Job that must run while other things happen: made once it has started, and gone once its pods
-are; `skipAwait` would not wait for the deletion either (pulumi-kubernetes, metadata/overrides.go)."""
+are; `skipAwait` would not wait for the deletion either (pulumi-kubernetes, metadata/overrides.go). A refresh
+does not look at it: it says of a running Job that it failed to initialize, and the next update applies it as
+it is."""
 
 ONCE_ENDED: Final = {
     "pulumi.com/waitFor": "jsonpath={.status.conditions[0].type}",
