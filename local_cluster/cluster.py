@@ -22,6 +22,7 @@ from local_cluster import objects
 from local_cluster.control_plane import ControlPlane, PlaneOptions
 from local_cluster.errors import ClusterError, NodeError
 from local_cluster.node import boot
+from local_cluster.node.control import NodeControl
 from local_cluster.node.settings import HOST_ADDRESS
 from local_cluster.programs import ROOT, find
 
@@ -109,19 +110,27 @@ def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
             repository=ROOT,
         )
         node = stack.enter_context(boot.node(config, plane, tell=tell))
-        stack.enter_context(_cared_for(plane))
+        stack.enter_context(_cared_for(plane, node.control))
         yield Cluster(plane=plane, node=node, folder=FOLDER)
 
 
 @contextlib.contextmanager
-def _cared_for(plane: ControlPlane) -> Iterator[None]:
-    """Do, as long as the block lasts, what a cloud's controllers and a volume provisioner would do."""
+def _cared_for(plane: ControlPlane, control: NodeControl) -> Iterator[None]:
+    """Do, as long as the block lasts, what a cloud's controllers and a volume provisioner would do.
+
+    And while an experiment runs, have the node's idle time executed: who wakes up is then not late by what the
+    host takes (experiments/twin/idle.py).
+    """
     stop = threading.Event()
 
     def care() -> None:
+        exact = False
         while not stop.wait(_LOOK_EVERY_S):
-            # The API server may be away for a while, by a test's will or a user's.
-            with contextlib.suppress(httpx.HTTPError):
+            # The API server may be away for a while, by a test's will or a user's; the node may have ended.
+            with contextlib.suppress(httpx.HTTPError, NodeError):
+                if (wanted := objects.measures(plane.kube)) != exact:
+                    control.exact(on=wanted)
+                    exact = wanted
                 objects.reach_node(plane.kube)
                 objects.free_volume(plane.kube)
 

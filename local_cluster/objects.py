@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from experiment_runner.manifest import APP as EXPERIMENT
 from local_cluster.kube import Kube, Object
 from local_cluster.node.settings import NODE, VOLUME_PATH
 
@@ -71,6 +72,12 @@ def free_volume(kube: Kube) -> None:
     found = kube.get(f"{_VOLUMES}/{VOLUME}")
     if found and found["status"].get("phase") == "Released":
         kube.patch(f"{_VOLUMES}/{VOLUME}", {"spec": {"claimRef": None}})
+
+
+def measures(kube: Kube) -> bool:
+    """Say whether an experiment runs on the node."""
+    query = f"labelSelector=app%3D{EXPERIMENT}&fieldSelector=status.phase%3DRunning"
+    return bool(kube.items(f"/api/v1/pods?{query}"))
 
 
 def reach_node(kube: Kube) -> None:

@@ -101,6 +101,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
                 volume_server=str(server),
                 volume=image.guest_option(),
                 store_serial=disk_serial(0),
+                virtual_time=not kvm,
             ),
         )
         guest_config = GuestConfig(

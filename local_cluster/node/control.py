@@ -31,6 +31,10 @@ class NodeControl:
         """Kill a program of the node and start it again: kubelet, containerd, kube-proxy or coredns."""
         self._ask("POST", "/restart", {"program": program})
 
+    def exact(self, *, on: bool) -> None:
+        """Have an emulated node's clock count instructions alone, idle or not, until told otherwise."""
+        self._ask("POST", "/exact", {"on": on})
+
     def change_volume(self, command: str) -> str:
         """Send the volume's server a command and return its answer."""
         return cast(str, self._ask("POST", "/volume", {"command": command})["answer"])

@@ -22,6 +22,7 @@ from experiments.jsonfields import JsonObject
 from experiments.twin import blockdevice
 from experiments.twin.cgrouptree import knobs_of_pods
 from experiments.twin.control import ControlServer
+from experiments.twin.window import IdleTime
 from local_cluster.node import files
 from local_cluster.node.settings import (
     HOST_ADDRESS,
@@ -57,6 +58,8 @@ _SYSCTLS: Final = {
     "kernel/panic": "10",
     "kernel/panic_on_oops": "1",
 }
+_SYSTEM_WEIGHT: Final = "25"
+"""To kubepods' 39, the kubelet's for one CPU, as systemd's 100 are to its 157 for four: an m6i.xlarge's."""
 _OPEN_FILES: Final = 1 << 20
 _LOOK_EVERY_S: Final = 1.0
 _CONTAINERD_WITHIN_S: Final = 300.0
@@ -74,6 +77,7 @@ def main() -> int:
     bring_up_network()
     volumes = mount_disks(settings)
     write_files(settings)
+    idle = IdleTime(virtual=settings.virtual_time)
     move_to_system()
     programs = Programs(settings)
     stop = threading.Event()
@@ -83,6 +87,7 @@ def main() -> int:
         {
             "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
             "GET /cgroups": lambda _: knobs_of_pods(CGROUP_ROOT),
+            "POST /exact": lambda asked: _execute(idle, on=asked["on"] is True),
             "POST /restart": lambda asked: programs.restart(str(asked["program"])),
             "POST /volume": lambda asked: {"answer": volumes.ask(str(asked["command"]))},
         },
@@ -95,6 +100,11 @@ def main() -> int:
             log.error("event=ended program=%s", ended)
             return 1
     return 0
+
+
+def _execute(idle: IdleTime, *, on: bool) -> JsonObject:
+    idle.execute(on=on)
+    return {}
 
 
 def prepare_kernel() -> None:
@@ -154,6 +164,7 @@ def move_to_system() -> None:
     """
     (CGROUP_ROOT / "cgroup.subtree_control").write_text("+cpu +memory +io +pids +cpuset")
     SYSTEM.mkdir(exist_ok=True)
+    (SYSTEM / "cpu.weight").write_text(_SYSTEM_WEIGHT)
     (SYSTEM / "cgroup.procs").write_text("0")
 
 

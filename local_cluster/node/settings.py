@@ -43,6 +43,8 @@ class NodeSettings:
     volume: str
     """As `experiments.twin.blockdevice.parse_guest_volume` reads it."""
     store_serial: str
+    virtual_time: bool
+    """Its clock counts instructions."""
 
     def write(self, folder: Path) -> None:
         (folder / SETTINGS).write_text(json.dumps(asdict(self)), encoding="utf-8")

@@ -105,6 +105,7 @@ def test_guest_reads_what_the_host_wrote(tmp_path: Path) -> None:
         volume_server="/server",
         volume="shared=vol1@10:size_mib=1",
         store_serial="disk0",
+        virtual_time=True,
     )
     settings.write(tmp_path)
     assert NodeSettings.read(tmp_path) == settings
