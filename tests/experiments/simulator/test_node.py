@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drcio_controller.config import VolumeProfile
-from drcio_controller.engines.iocost import CostModel
+from drcio_controller.engines.iocost import PAGE_BYTES, CostModel
 from experiments.simulator.node import Job, Node
 
 MIB = 1 << 20
@@ -92,7 +92,7 @@ def test_iocost_alone_on_the_device_lets_in_its_budget() -> None:
         node.set_volume(100_000, 4e9, 0.05)
         node.set_base(0.0006, 0.0006, 0.1)
         group = node.add_group(node.root)
-        model = CostModel.of(GP3)
+        model = CostModel(io_s=0.0, page_s=PAGE_BYTES / GP3.bytes_per_s)
         node.set_iocost(
             enable=True, period_s=0.012, per_io_s=(model.io_s,) * 2, per_page_s=(model.page_s,) * 2
         )

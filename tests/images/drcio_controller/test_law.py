@@ -16,6 +16,7 @@ from drcio_controller.policies.law import (
     Outcome,
     Signals,
     State,
+    Use,
     initial,
     limit_s,
     margin,
@@ -35,7 +36,8 @@ CALM = Signals(
     read_s=READ_S,
     protected_active=True,
     yielding_active=True,
-    mix_ratio=1.0,
+    yielding=Use(units=0.15, bytes=0.75),
+    protected=Use(units=0.01, bytes=0.05),
 )
 QUEUE = replace(CALM, latency_s=0.3, delivered=0.7, queued_s=0.25)
 
@@ -128,11 +130,15 @@ def test_idle_protected_pods_leave_the_whole_device_and_no_more() -> None:
     outcome = step(holding(), replace(CALM, protected_active=False), LAW)
 
     assert outcome.state.mode is Mode.OPEN
-    assert outcome.budget_ratio == pytest.approx(1.0)
+    assert outcome.budget_ratio == pytest.approx(1.0, rel=LAW.rewrite)
 
 
 def test_protected_pods_alone_are_never_held_back() -> None:
-    outcome = looks(holding(), replace(CALM, yielding_active=False, protected_work=0.9, mix_ratio=None), 60)
+    outcome = looks(
+        holding(),
+        replace(CALM, yielding_active=False, protected_work=0.9, yielding=Use(), protected=Use(units=0.9)),
+        60,
+    )
 
     assert outcome.state.mode is Mode.IDLE
     assert outcome.budget_ratio >= 4
@@ -164,14 +170,73 @@ def test_probes_that_hurt_become_rare() -> None:
     assert state.capacity == pytest.approx(1.0, abs=0.05)
 
 
-def test_dearest_mix_of_the_last_seconds_counts() -> None:
-    state = looks(initial(LAW, known=True), replace(CALM, mix_ratio=1.8), 10).state
-    dear = step(state, replace(CALM, now_s=106.0, mix_ratio=1.0), LAW)
-    soon = step(dear.state, replace(CALM, now_s=110.0, mix_ratio=1.8), LAW)
-    late = step(soon.state, replace(CALM, now_s=106.5 + LAW.mix_memory_s, mix_ratio=1.8), LAW)
+SMALL, LARGE = CALM.smallest, CALM.largest
+FRACTIONS = st.floats(0.0, 1.0)
 
-    assert dear.budget_ratio == soon.budget_ratio < 1
-    assert late.budget_ratio > 1.2
+
+def test_price_of_a_mix_that_nobody_has_seen_is_exact_for_the_smallest_and_the_largest_io() -> None:
+    price = step(initial(LAW, known=True), replace(CALM, yielding_active=False, yielding=Use()), LAW).price
+
+    assert SMALL.at(price) == pytest.approx(LARGE.at(price))
+
+
+def test_what_fills_one_bucket_is_not_charged_for_the_other() -> None:
+    beside = replace(CALM, yielding=LARGE.times(0.8), protected=SMALL.times(0.2))
+
+    price = looks(initial(LAW, known=True), beside, 40).price
+
+    assert LARGE.at(price) >= 0.9
+    assert SMALL.at(price) <= 0.85 * LARGE.at(price)
+
+
+def test_mix_that_was_seen_is_charged_what_it_costs_until_it_is_forgotten() -> None:
+    beside = replace(CALM, yielding=LARGE.times(0.8), protected=SMALL.times(0.2))
+    state = looks(initial(LAW, known=True), beside, 40).state
+    small = step(state, replace(beside, now_s=121.0, yielding=SMALL.times(0.5)), LAW)
+    soon = step(small.state, replace(beside, now_s=125.0), LAW)
+    late = looks(soon.state, replace(beside, now_s=126.0 + LAW.mix_memory_s), 120)
+
+    assert SMALL.at(small.price) >= 1 - LAW.rewrite / 3
+    assert soon.price == small.price
+    assert SMALL.at(late.price) < SMALL.at(small.price)
+
+
+def test_little_is_gained_by_a_new_price_at_once_and_more_after_a_while() -> None:
+    between = Use(units=0.8, bytes=0.8)
+    state = looks(initial(LAW, known=True), replace(CALM, yielding=LARGE.times(0.8)), 4).state
+    prices = {
+        step(state, replace(CALM, now_s=110.0 + index / 2, yielding=between), LAW).price for index in range(4)
+    }
+
+    assert len(prices) <= 2
+
+
+@given(st.lists(st.tuples(FRACTIONS, FRACTIONS), min_size=1, max_size=8))
+def test_nothing_that_was_seen_is_charged_much_less_than_it_costs(parts: list[tuple[float, float]]) -> None:
+    state = initial(LAW, known=True)
+    for index, (small, large) in enumerate(parts):
+        done = SMALL.times(small).plus(LARGE.times(large))
+        outcome = step(state, replace(CALM, now_s=100 + index / 2, yielding=done), LAW)
+        state = outcome.state
+        if done.cost > 0.05:
+            assert done.at(outcome.price) >= done.cost * (1 - LAW.rewrite / 3) / LAW.margin_apart
+        assert SMALL.at(outcome.price) >= LAW.unseen * (1 - LAW.rewrite / 3) / LAW.margin_apart
+        assert LARGE.at(outcome.price) >= LAW.unseen * (1 - LAW.rewrite / 3) / LAW.margin_apart
+
+
+def test_less_is_let_in_where_the_protected_fill_the_same_bucket() -> None:
+    same = replace(CALM, protected=LARGE.times(0.1), protected_work=0.1)
+    other = replace(CALM, protected=SMALL.times(0.1), protected_work=0.1)
+
+    assert looks(initial(LAW, known=True), same, 20).budget_ratio < 0.9
+    assert looks(initial(LAW, known=True), other, 20).budget_ratio > 0.9
+
+
+def test_bursts_that_empty_the_bucket_leave_less_for_everybody_else() -> None:
+    small, big = State(demand=0.1, burst_s=0.005, shared=1.0), State(demand=0.1, burst_s=0.045, shared=1.0)
+
+    assert margin(small, LAW) == LAW.margin
+    assert margin(big, LAW) == LAW.margin_min
 
 
 def test_uneven_demand_lengthens_the_period_and_even_demand_does_not() -> None:
@@ -195,7 +260,7 @@ def test_share_covers_what_the_protected_use() -> None:
 def test_missed_target_takes_the_lower_margin() -> None:
     outcome = step(holding(), replace(CALM, missed_target=True), LAW)
 
-    assert outcome.let_in == pytest.approx(LAW.margin_min, rel=0.06)
+    assert outcome.budget_ratio == pytest.approx(LAW.margin_min, rel=0.06)
 
 
 @settings(max_examples=200, deadline=None)
@@ -212,7 +277,8 @@ def test_missed_target_takes_the_lower_margin() -> None:
             read_s=st.just(READ_S),
             protected_active=st.booleans(),
             yielding_active=st.booleans(),
-            mix_ratio=st.none() | st.floats(1, 2),
+            yielding=st.builds(Use, st.floats(0, 10), st.floats(0, 10)),
+            protected=st.builds(Use, st.floats(0, 10), st.floats(0, 10)),
             missed_target=st.booleans(),
         ),
         max_size=40,

@@ -39,18 +39,6 @@ class CostModel:
     page_s: float
 
     @classmethod
-    def of(cls, profile: VolumeProfile) -> CostModel:
-        """Return the model that is exact for I/O of one page and of one unit.
-
-        A volume's two limits are two buckets, and an I/O costs the larger of the two; the model adds.
-        In between it is therefore too dear, by as much as 1.8 at gp3's baseline (see `cost_s`).
-        """
-        page_s = max(1 / profile.iops, PAGE_BYTES / profile.bytes_per_s)
-        unit_s = max(1 / profile.iops, UNIT_BYTES / profile.bytes_per_s)
-        each_s = (unit_s - page_s) / (UNIT_BYTES // PAGE_BYTES - 1)
-        return cls(io_s=page_s - each_s, page_s=each_s)
-
-    @classmethod
     def stated(cls, profile: VolumeProfile) -> CostModel:
         """Return the model of the volume's two figures as they are; the kernel adds the two costs."""
         page_s = PAGE_BYTES / profile.bytes_per_s
@@ -61,10 +49,6 @@ class CostModel:
         """Return the model of twice the volume's IOPS."""
         page_s = PAGE_BYTES / profile.bytes_per_s
         return cls(io_s=max(0.0, 1 / (profile.iops * IOPS_HEADROOM) - page_s), page_s=page_s)
-
-    def cost_s(self, ios: float, total_bytes: float) -> float:
-        """Return what the model charges for that."""
-        return ios * self.io_s + total_bytes / PAGE_BYTES * self.page_s
 
     def faster(self, ratio: float) -> CostModel:
         """Return the model of a device that does `ratio` times as much."""

@@ -15,7 +15,7 @@ from drcio_controller.config import (
     Engine,
     VolumeProfile,
 )
-from drcio_controller.engines.iocost import TICK_US, UNIT_BYTES, CostModel
+from drcio_controller.engines.iocost import PAGE_BYTES, TICK_US, UNIT_BYTES, CostModel
 from drcio_controller.policies import law as laws
 from drcio_controller.policies.decision import Decision, View
 from drcio_controller.policies.roles import split
@@ -83,7 +83,6 @@ class DrcioPolicy:
             # Nobody lighter among the pods, but outside of them: who asked for more than they have is above.
             protected, yielding = _heavy(window.flows)
         self._note_activity(window, protected, yielding, outside=outside)
-        model = CostModel.of(profile)
         outcome = laws.step(
             self._state,
             laws.Signals(
@@ -96,15 +95,17 @@ class DrcioPolicy:
                 read_s=1 / profile.iops,
                 protected_active=window.end_s - self._protected_at_s <= self._idle_after_s,
                 yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
-                mix_ratio=_charged(profile, model, yielding),
-                together_ratio=_together(profile, model, protected, yielding),
+                yielding=_use(profile, yielding),
+                protected=_use(profile, protected),
+                smallest=used(profile, 1, PAGE_BYTES),
+                largest=used(profile, 1, UNIT_BYTES),
                 floor=self._config.floor_percent / 100,
                 missed_target=_missed_target(view, protected),
             ),
             self._law,
         )
         self._state = outcome.state
-        return _decision(view, outcome, model, protected, yielding)
+        return _decision(view, outcome, protected, yielding)
 
     def _within_the_instance(self, view: View) -> View:
         """Return the view with the profile that the instance's own limit leaves the volume.
@@ -148,14 +149,17 @@ def _near(reach: VolumeProfile, held: VolumeProfile) -> bool:
 
 def work(profile: VolumeProfile, ios: float, total_bytes: float) -> float:
     """Return how long a volume is busy with that: it has two buckets, and one of them is the shorter."""
-    units = max(ios, total_bytes / UNIT_BYTES)
-    return max(units / profile.iops, total_bytes / profile.bytes_per_s)
+    return used(profile, ios, total_bytes).cost
+
+
+def used(profile: VolumeProfile, ios: float, total_bytes: float) -> laws.Use:
+    """Return what that is of each of the volume's buckets."""
+    return laws.Use(max(ios, total_bytes / UNIT_BYTES) / profile.iops, total_bytes / profile.bytes_per_s)
 
 
 def _decision(
     view: View,
     outcome: laws.Outcome,
-    model: CostModel,
     protected: Sequence[Flow],
     yielding: Sequence[Flow],
 ) -> Decision:
@@ -167,8 +171,11 @@ def _decision(
         state=state.mode.value,
         reason=outcome.reason + short_of_cpu,
         withdrawn=outcome.reason if state.mode in WITHDRAWN else "",
-        budget_ratio=outcome.let_in,
-        model=model.faster(outcome.budget_ratio),
+        budget_ratio=outcome.budget_ratio,
+        model=CostModel(
+            io_s=outcome.price.units / view.profile.iops,
+            page_s=outcome.price.bytes * PAGE_BYTES / view.profile.bytes_per_s,
+        ),
         period_us=TICK_US * max(1, round(outcome.period_s * 1e6 / TICK_US)),
         device_weights=(
             _device_weights(protected, yielding, outcome.protected_share)
@@ -182,7 +189,11 @@ def _decision(
 
 
 def _work_of(profile: VolumeProfile, flows: Sequence[Flow]) -> float:
-    return work(profile, sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows))
+    return _use(profile, flows).cost
+
+
+def _use(profile: VolumeProfile, flows: Sequence[Flow]) -> laws.Use:
+    return used(profile, sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows))
 
 
 def _heavy(flows: Sequence[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
@@ -191,34 +202,13 @@ def _heavy(flows: Sequence[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
     return heavy, tuple(flow for flow in flows if flow not in heavy)
 
 
-def _charged(profile: VolumeProfile, model: CostModel, flows: Sequence[Flow]) -> float | None:
-    """Return what the linear model charges for these pods' I/O, over what it costs the volume."""
-    ios, size = sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows)
-    cost = work(profile, ios, size)
-    return max(1.0, model.cost_s(ios, size) / cost) if cost > 5 * NOISE else None
-
-
-def _together(
-    profile: VolumeProfile, model: CostModel, protected: Sequence[Flow], yielding: Sequence[Flow]
-) -> float | None:
-    """Return the same for all of them, where both sides do I/O.
-
-    Each pod is charged by itself: the model knows requests, and no averages over both sides.
-    """
-    flows = [flow for flow in (*protected, *yielding) if flow.ios_per_s]
-    if not _work_of(profile, protected) or _work_of(profile, yielding) <= 5 * NOISE:
-        return None
-    charged = sum(model.cost_s(flow.ios_per_s, flow.bytes_per_s) for flow in flows)
-    return max(1.0, charged / _work_of(profile, flows))
-
-
 def _device_weights(protected: Sequence[Flow], yielding: Sequence[Flow], share: float) -> Mapping[str, int]:
     """Return what the protected weigh on this device, so that they have their share and no more of it."""
     own = sum(flow.pod.weight or 0 for flow in protected)
+    # Those who pause find the weights that they left, or all that they then miss comes at once.
     others = sum(
         KERNEL_DEFAULT_WEIGHT if flow.pod.weight is None else flow.pod.weight
-        for flow in yielding
-        if flow.active
+        for flow in [flow for flow in yielding if flow.active] or yielding
     )
     if not own or not others:
         return {}

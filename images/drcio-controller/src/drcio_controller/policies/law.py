@@ -9,7 +9,9 @@ downwards by the evidence of a queue, upwards by rare probes.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -21,13 +23,47 @@ READS_EXPECTED: Final = 16.0
 """Of a protected pod of which nothing is known yet: small reads that it does at once."""
 LOOKS_EXPECTED: Final = 8.0
 """How many looks that expectation counts for."""
+NOISE: Final = 0.05
+"""Of the profile: a mix of less says nothing about what comes next."""
+ROUNDING: Final = 1e-9
+SHARED_MEMORY_S: Final = 5.0
+BUCKET_LEAST: Final = 0.02
+"""Of the volume's bucket, what is reckoned with beside a burst that takes all of it."""
 MOST_SHARE: Final = 0.95
 LEAST_CAPACITY: Final = 0.05
 """Of the profile: a device that does less has stopped, which says nothing about what it can do."""
 
 
-Ratios = tuple[tuple[float, float], ...]
-"""When which ratio of charged to real cost was seen; only those that a later one did not undercut."""
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Of a volume's two buckets, what is used, or what that is charged; each in multiples of the profile."""
+
+    units: float = 0.0
+    bytes: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """Return what of the volume that is: the fuller bucket is the one that binds."""
+        return max(self.units, self.bytes)
+
+    @property
+    def size(self) -> float:
+        """Return how large its I/Os are, between 0 and 1; only the order counts."""
+        return self.bytes / (self.units + self.bytes)
+
+    def times(self, factor: float) -> Use:
+        return Use(self.units * factor, self.bytes * factor)
+
+    def plus(self, other: Use) -> Use:
+        return Use(self.units + other.units, self.bytes + other.bytes)
+
+    def at(self, price: Use) -> float:
+        """Return what this is charged: iocost's model is linear, it adds up both."""
+        return self.units * price.units + self.bytes * price.bytes
+
+
+Seen = tuple[tuple[float, Use], ...]
+"""When which mix was seen, in a measure of 1; only the extreme ones, of those that still count."""
 
 
 class Mode(StrEnum):
@@ -55,10 +91,16 @@ class Law:
 
     margin: float = 0.85
     """Of the capacity, what is let in while the protected do I/O."""
-    margin_min: float = 0.7
+    margin_min: float = 0.6
     """The same where the protected come in bursts that need the volume's own bucket."""
-    margin_together: float = 0.92
-    """The most of it where the protected fill the other bucket of the volume than everybody else."""
+    margin_apart: float = 1.08
+    """The same where the protected use none of the bucket that everybody else fills: of that iocost lets
+    in 5% less than it is told to. Only where the capacity is known, and not learned."""
+    unseen: float = 0.75
+    """Of what it costs, what I/O is charged at least of a size that nobody has done of late."""
+    burst_tail: float = 1.5
+    """So many times what the protected use of a bucket it is refilled by, for a burst that takes half of it:
+    after ln(20) = 3 times the mean of what is missing in a queue of equal bursts at random, 5% are left."""
     bucket_s: float = 0.05
     """What the volume's burst bucket is trusted to hold, as time at its rate; EBS publishes no figure."""
     protected_share: float = 0.75
@@ -74,11 +116,13 @@ class Law:
     burst_memory_s: float = 20.0
     """Over so long the protected's demand and its unevenness are averaged; the largest burst is
     remembered three times as long."""
-    mix_memory_s: float = 20.0
-    """The dearest of the yielding pods' mixes of so long counts."""
-    rewrite: float = 0.15
-    """A budget that is higher by this, or lower by a third of it, is written; a period that is half as
-    long again. Each such write freezes the queue until it is empty."""
+    mix_memory_s: float = 40.0
+    """What the yielding pods did within so long is not charged less than it costs."""
+    rewrite: float = 0.3
+    rewrite_s: float = 10.0
+    """A price that is too low by a third of this is mended, one that is too high by all of it, or after
+    so long by less and less; a period that is half as long again. Each such write freezes the queue
+    until it is empty."""
     queue_factor: float = 2.5
     queue_slack_s: float = 0.003
     """A mean time in the device of more than base * factor + slack may be a queue."""
@@ -121,11 +165,12 @@ class Signals:
     """Work of one small read."""
     protected_active: bool
     yielding_active: bool
-    mix_ratio: float | None
-    """What iocost's linear model charges for the yielding pods' I/O, over what it costs; None without any."""
-    together_ratio: float | None = None
-    """The same for all I/O: a volume has two buckets, and what fills one leaves room in the other, where
-    the model adds up. None while one side does none."""
+    yielding: Use = Use()
+    """Per second, what the yielding pods did."""
+    protected: Use = Use()
+    smallest: Use = Use(1.0, 0.1)
+    largest: Use = Use(0.2, 1.0)
+    """The mixes of the smallest and of the largest I/O that the device takes."""
     floor: float = 0.1
     """Of the capacity: the least that is ever let in."""
     missed_target: bool = False
@@ -150,10 +195,9 @@ class State:
     """Work of the largest burst of the protected that is remembered."""
     looks: int = 0
     """At the protected while they were active."""
-    mixes: Ratios = ()
-    """Of the yielding pods' mix."""
-    together: Ratios = ()
-    """Of all I/O."""
+    small: Seen = ()
+    large: Seen = ()
+    """The mixes of the smallest and of the largest I/O of the yielding pods, and of all together."""
     queue_looks: int = 0
     drain_looks: int = 0
     capacity_before: float | None = None
@@ -164,7 +208,13 @@ class State:
     """When the last probe began, or ended, or a queue was seen."""
     probe_wait_s: float = 0.0
     let_go_until_s: float = -math.inf
-    written_ratio: float = 1.0
+    price: Use | None = None
+    """In force."""
+    priced_at_s: float = -math.inf
+    charged: float = 1.2
+    """What a second of the device costs the protected, in seconds of iocost's budget."""
+    shared: float | None = None
+    """Of what the protected use, what is of the bucket that the yielding pods fill."""
     period_s: float = 0.0
 
 
@@ -174,10 +224,10 @@ class Outcome:
 
     state: State
     reason: str
+    price: Use
+    """Of what fills a bucket of the profile in a second: seconds of iocost's budget."""
     budget_ratio: float
-    """Of which device iocost's exact model is given, in multiples of the profile."""
-    let_in: float
-    """The same for what the yielding pods do: how much of the profile they and the protected may use."""
+    """Of the profile, what the yielding pods may use if nobody else does I/O."""
     bound: bool
     """False: nobody is held back."""
     period_s: float
@@ -227,7 +277,9 @@ def protected_share(state: State, law: Law) -> float:
 
 def wanted_period_s(state: State, law: Law) -> float:
     """Return iocost's period in which the protected's credit, half of it, holds their bursts."""
-    wanted_s = law.burst_factor * state.burst_s / (protected_share(state, law) * law.margin)
+    # Beyond this a low margin would lengthen the period, and the longer period lower the margin.
+    charged = min(state.charged, 1 / law.margin)
+    wanted_s = law.burst_factor * state.burst_s * charged / protected_share(state, law)
     return min(law.period_max_s, max(law.period_min_s, wanted_s))
 
 
@@ -236,10 +288,19 @@ def margin(state: State, law: Law) -> float:
 
     What the protected leave of their share, iocost gives back in the next period, at up to the budget
     times 1 + share. What that is over the capacity has to fit into the volume's bucket, beside a burst.
+    And what a burst takes out of the bucket has to be there again before the next one.
     """
     room_s = max(0.0, law.bucket_s - state.burst_s)
     fits = (1 + room_s / max(state.period_s, law.period_min_s)) / (1 + protected_share(state, law))
-    return max(law.margin_min, min(law.margin, fits))
+    shared = 1.0 if state.shared is None else state.shared
+    burst_s, demand = state.burst_s * shared, state.demand * shared
+    refilled = 1 - law.burst_tail * demand * burst_s / max(
+        law.bucket_s - burst_s, BUCKET_LEAST * law.bucket_s
+    )
+    most = law.margin
+    if state.capacity == state.ceiling:
+        most += (law.margin_apart - law.margin) * (1 - shared) ** 2
+    return max(law.margin_min, min(most, fits, refilled))
 
 
 def _demand(state: State, seen: Signals, law: Law) -> State:
@@ -248,13 +309,16 @@ def _demand(state: State, seen: Signals, law: Law) -> State:
     Where bursts of equal work come at random, that work is the variance over the mean (the index of
     dispersion), whatever the length of a look.
     """
-    if not state.looks:
+    if state.looks < 2:
+        # They began somewhere within the first look.
         demand = seen.protected_work
         burst_s = seen.read_s * READS_EXPECTED
-        return replace(state, demand=demand, unevenness=demand * burst_s, burst_s=burst_s, looks=1)
-    weight = max(min(1.0, seen.span_s / law.burst_memory_s), 1 / (state.looks + LOOKS_EXPECTED))
+        unevenness = demand * burst_s
+        return replace(state, demand=demand, unevenness=unevenness, burst_s=burst_s, looks=state.looks + 1)
+    least = min(1.0, seen.span_s / law.burst_memory_s)
     deviation_s = (seen.protected_work - state.demand) * seen.span_s
-    demand = state.demand + weight * (seen.protected_work - state.demand)
+    demand = state.demand + max(least, 1 / state.looks) * (seen.protected_work - state.demand)
+    weight = max(least, 1 / (state.looks + LOOKS_EXPECTED))
     unevenness = state.unevenness + weight * (deviation_s**2 / seen.span_s - state.unevenness)
     faded_s = state.burst_s * (1 - min(1.0, seen.span_s / (3 * law.burst_memory_s)))
     burst_s = max(faded_s, unevenness / demand if demand > 0 else 0.0)
@@ -262,21 +326,76 @@ def _demand(state: State, seen: Signals, law: Law) -> State:
 
 
 def _mix(state: State, seen: Signals, law: Law) -> State:
-    # Nobody yields for now: whoever comes back is likely to be as before.
-    mixes = _remembered(state.mixes, seen.mix_ratio, seen.now_s, law) or state.mixes[-1:]
-    together = _remembered(state.together, seen.together_ratio, seen.now_s, law)
-    return replace(state, mixes=mixes, together=together)
+    """Remember which mixes the yielding pods do, and which come of it beside the protected's."""
+    own, others = seen.protected, seen.yielding
+    if others.cost <= NOISE:
+        return state
+    if not state.small:
+        # The price in force was made without knowing whom it is for.
+        state = replace(state, price=None)
+    small, large = state.small, state.large
+    for mix in (others, others.plus(own)):
+        unit = mix.times(1 / mix.cost)
+        small = _remembered(small, unit, seen.now_s, law, lambda one: one.size)
+        large = _remembered(large, unit, seen.now_s, law, lambda one: -one.size)
+    return replace(state, small=small, large=large, shared=_shared(state, seen))
 
 
-def _remembered(ratios: Ratios, newest: float | None, now_s: float, law: Law) -> Ratios:
-    kept = tuple(entry for entry in ratios if entry[0] > now_s - law.mix_memory_s)
-    if newest is None:
-        return kept
-    return (*(entry for entry in kept if entry[1] < newest), (now_s, newest))
+def _shared(state: State, seen: Signals) -> float | None:
+    """Return what of the protected's use is of the bucket that the yielding pods fill."""
+    own, others = seen.protected, seen.yielding
+    if own.cost <= 0:
+        return state.shared
+    part = (own.bytes if others.bytes >= others.units else own.units) / own.cost
+    if state.shared is None:
+        return part
+    return state.shared + (part - state.shared) * min(1.0, seen.span_s / SHARED_MEMORY_S)
 
 
-def _dearest(ratios: Ratios) -> float:
-    return min((ratio for _, ratio in ratios), default=1.0)
+def _remembered(mixes: Seen, newest: Use, now_s: float, law: Law, order: Callable[[Use], float]) -> Seen:
+    """Return the mixes of which no later one is more extreme; the first is the most extreme.
+
+    Where all are old nobody has yielded since, and whoever comes back is likely to be as before.
+    """
+    kept = tuple(
+        (at_s, mix) for at_s, mix in mixes if at_s > now_s - law.mix_memory_s and order(mix) < order(newest)
+    )
+    return (*kept, (now_s, newest))
+
+
+def _wanted_price(state: State, seen: Signals, law: Law) -> Use:
+    """Return the price at which what is done now is cheapest, but nothing that was seen below its cost.
+
+    The volume has two buckets side by side, and iocost's model adds up what is taken from both. So a model
+    that is right for all sizes at once charges too much for most of them. This one is right for what is
+    there, and no more than `unseen` below what comes as a surprise.
+    """
+    extremes = [mix.times(1 / mix.cost) for mix in (seen.smallest, seen.largest)]
+    bounds = [(mixes[0][1], 1.0) for mixes in (state.small, state.large) if mixes]
+    least = law.unseen if bounds else 1.0
+    bounds += [(mix, least) for mix in extremes]
+    now = seen.yielding.plus(seen.protected)
+    if now.cost <= NOISE:
+        now = bounds[-1][0]
+    prices = [
+        price
+        for one, other in itertools.combinations([*bounds, *((mix, 1.0) for mix in extremes)], 2)
+        if (price := _price(one, other)) is not None
+        and all(mix.at(price) >= charge * (1 - ROUNDING) for mix, charge in bounds)
+        and all(mix.at(price) <= 1 + ROUNDING for mix in extremes)
+    ]
+    return min(prices, key=now.at, default=Use(1.0, 1.0))
+
+
+def _price(one: tuple[Use, float], other: tuple[Use, float]) -> Use | None:
+    """Return the price at which two mixes are charged so much; None where there is none."""
+    (a, a_charge), (b, b_charge) = one, other
+    determinant = a.units * b.bytes - a.bytes * b.units
+    if abs(determinant) < ROUNDING:
+        return None
+    units = (a_charge * b.bytes - b_charge * a.bytes) / determinant
+    size = (b_charge * a.units - a_charge * b.units) / determinant
+    return Use(units, size) if units >= 0 and size >= 0 else None
 
 
 def _queueing(state: State, seen: Signals, law: Law) -> bool:
@@ -394,22 +513,22 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
     wanted_s, period_s = wanted_period_s(state, law), state.period_s
     if not period_s or not 1 / 1.5 <= wanted_s / period_s <= 1.5:
         period_s = wanted_s
-    mix = _dearest(state.mixes)
-    # The protected may pause at any time, and the yielding pods then have all of it.
-    both = max(1.0, _dearest(state.together) / mix)
-    ratio = (
-        UNBOUND_RATIO
-        if level is None
-        else max(level, min(law.margin_together, level * both)) * (state.capacity or 1.0) * mix
-    )
-    if 1 - law.rewrite / 3 <= ratio / state.written_ratio <= 1 + law.rewrite:
-        ratio = state.written_ratio
-    state = replace(state, written_ratio=ratio, period_s=period_s, let_in=ratio / mix)
+    ratio = UNBOUND_RATIO if level is None else level * (state.capacity or 1.0)
+    wanted = _wanted_price(state, seen, law).times(1 / ratio)
+    price = state.price
+    if price is None or not _good_enough(price, wanted, state, seen, law):
+        price = wanted
+        state = replace(state, priced_at_s=seen.now_s)
+    mix = state.large[0][1] if state.large else seen.largest
+    let_in = mix.cost / mix.at(price)
+    if seen.protected.cost > 0 and level is not None:
+        state = replace(state, charged=seen.protected.at(price) / seen.protected.cost)
+    state = replace(state, price=price, period_s=period_s, let_in=let_in)
     return Outcome(
         state=state,
         reason=reason,
-        budget_ratio=ratio,
-        let_in=state.let_in,
+        price=price,
+        budget_ratio=let_in,
         bound=level is not None and state.mode is not Mode.LET_GO,
         period_s=period_s,
         protected_share=protected_share(state, law),
@@ -422,7 +541,18 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
             "capacity": state.capacity or 0.0,
             "demand": state.demand,
             "burst_ms": 1000 * state.burst_s,
-            "mix": mix,
-            "both": both,
+            "units_price": price.units,
+            "bytes_price": price.bytes,
         },
     )
+
+
+def _good_enough(price: Use, wanted: Use, state: State, seen: Signals, law: Law) -> bool:
+    """Say whether the price in force is near enough to what is wanted: each write freezes the queue."""
+    mixes = [mixes[0][1] for mixes in (state.small, state.large) if mixes] or [seen.smallest, seen.largest]
+    if any(mix.at(price) < (1 - law.rewrite / 3) * mix.at(wanted) for mix in mixes):
+        return False
+    now = seen.yielding.plus(seen.protected)
+    since_s = seen.now_s - state.priced_at_s
+    most = 1 + law.rewrite * min(1.0, law.rewrite_s / max(since_s, ROUNDING))
+    return all(mix.at(price) <= most * mix.at(wanted) for mix in ([now] if now.cost > NOISE else mixes))
