@@ -113,7 +113,9 @@ def test_control_that_is_taken_up_again_is_said_as_well(
     eventually(lambda: (keep_io(rig), events(rig, "IOControlResumed"))[1] == {"pod-high-1"}, "resumed")
 
     assert [record for record in caplog.records if "control_resumed" in record.getMessage()]
-    assert "WITHDRAWN" not in render(json.loads(rig.get("/status")[1]))
+    eventually(
+        lambda: "WITHDRAWN" not in render(json.loads(rig.get("/status")[1])), "the status says so, too"
+    )
 
 
 def flow(uid: str, weight: int) -> Flow:
