@@ -136,6 +136,19 @@ def test_batch_job_that_changes_its_mix_every_ten_seconds() -> None:
     assert moved >= 0.5 * free
 
 
+def test_bursts_with_nobody_beside_them_are_as_without_the_agent() -> None:
+    service = High(
+        kind=HighKind.BURSTY, qos=QosClass.BURSTABLE, block_bytes=16 * KIB, read_percent=100,
+        threads=1, burst=37, think_s=0.3, load_ratio=0.1,
+    )  # fmt: skip
+    what = mix(high=service, iops=800, mib_s=125)
+
+    without, _, _ = run(what, control=False, from_s=1.0)
+    under, _, _ = run(what, from_s=1.0)
+
+    assert under <= 1.1 * without
+
+
 def test_burst_of_a_hundred_reads() -> None:
     service = High(
         kind=HighKind.BURSTY, qos=QosClass.GUARANTEED, block_bytes=4 * KIB, read_percent=100,
@@ -145,7 +158,7 @@ def test_burst_of_a_hundred_reads() -> None:
     law, _, share = ratios(mix(low(), high=service), from_s=10.0)
 
     assert law <= 2.5
-    assert share >= 0.6
+    assert share >= 0.5  # a burst takes 33 ms of a bucket that holds 50
 
 
 @pytest.mark.parametrize(("iops", "mib_s"), [(6000, 250), (1500, 60)])

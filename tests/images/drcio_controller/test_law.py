@@ -174,6 +174,22 @@ SMALL, LARGE = CALM.smallest, CALM.largest
 FRACTIONS = st.floats(0.0, 1.0)
 
 
+def test_nobody_is_held_back_before_anybody_has_yielded() -> None:
+    outcome = looks(initial(LAW, known=True), replace(CALM, yielding_active=False, yielding=Use()), 10)
+
+    assert outcome.state.mode is Mode.IDLE
+    assert not outcome.bound
+    assert outcome.budget_ratio >= UNBOUND_RATIO / 2
+
+
+def test_first_burst_finds_a_period_that_holds_it() -> None:
+    nobody = replace(CALM, protected_active=False, protected=Use(), protected_work=0.0)
+
+    outcome = step(initial(LAW, known=True), nobody, LAW)
+
+    assert outcome.period_s >= 2 * 16 * READ_S
+
+
 def test_price_of_a_mix_that_nobody_has_seen_is_exact_for_the_smallest_and_the_largest_io() -> None:
     price = step(initial(LAW, known=True), replace(CALM, yielding_active=False, yielding=Use()), LAW).price
 

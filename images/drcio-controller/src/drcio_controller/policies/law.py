@@ -91,7 +91,7 @@ class Law:
 
     margin: float = 0.85
     """Of the capacity, what is let in while the protected do I/O."""
-    margin_min: float = 0.6
+    margin_min: float = 0.65
     """The same where the protected come in bursts that need the volume's own bucket."""
     margin_apart: float = 1.08
     """The same where the protected use none of the bucket that everybody else fills: of that iocost lets
@@ -244,6 +244,8 @@ def initial(law: Law, *, known: bool) -> State:
 
 def step(state: State, seen: Signals, law: Law) -> Outcome:
     """Return what must hold until the next look: the whole law."""
+    if not state.looks:
+        state = replace(state, burst_s=seen.read_s * READS_EXPECTED)
     if seen.protected_active:
         state = _demand(state, seen, law)
     state = _mix(state, seen, law)
@@ -449,7 +451,7 @@ def _decide(state: State, seen: Signals, law: Law, *, confirmed: bool) -> tuple[
 
 def _alone(state: State, law: Law) -> tuple[State, str, float | None]:
     state = replace(state, mode=Mode.IDLE, drain_looks=0)
-    if state.capacity is None:
+    if state.capacity is None or not state.small:
         return state, "nobody has to yield", None
     if state.demand * law.demand_headroom > law.margin * state.capacity:
         return state, "the protected pods need the device for themselves", law.alone_lift
