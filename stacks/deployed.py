@@ -7,6 +7,7 @@ where that is known: before anything is touched, in a preview as well, and after
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -19,6 +20,10 @@ _GIB: Final = {None: 1 / 2**30, "Ki": 1 / 2**20, "Mi": 1 / 2**10, "Gi": 1.0, "Ti
 _CLUSTER: Final = "aws:eks/cluster:Cluster"
 _NODE_GROUP: Final = "aws:eks/nodeGroup:NodeGroup"
 _PROVIDER: Final = "pulumi:providers:kubernetes"
+
+_HALF_WRITTEN: Final = "failed to load checkpoint"
+_ATTEMPTS: Final = 10
+_PAUSE_S: Final = 0.3
 
 Tree = Mapping[str, object]
 
@@ -61,16 +66,33 @@ class Deployed:
 
 def read_deployed(stack: str) -> Deployed:
     """Ask the engine for the running stack's own state."""
-    answer = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": _full_name(stack)})
-    value = _tree(answer.value) if hasattr(answer, "value") else _tree(answer)
+    value = _ask("pulumi:pulumi:readStackResourceOutputs", {"stackName": _full_name(stack)})
     return deployed_of(cast(Mapping[str, Tree], _tree(value.get("outputs"))))
 
 
 def platform_is_watched(platform_stack: str) -> bool:
     """Ask the engine whether another stack has the monitoring chart: it then says how to reach Grafana."""
-    answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": platform_stack})
-    value = _tree(answer.value) if hasattr(answer, "value") else _tree(answer)
+    value = _ask("pulumi:pulumi:readStackOutputs", {"name": platform_stack})
     return "outputs" not in value or "grafanaCommand" in _tree(value["outputs"])
+
+
+def _ask(function: str, arguments: Mapping[str, str]) -> Tree:
+    """Call one of the engine's own functions on a state.
+
+    A state in files is written while it is read: the engine writes the stack's own as an update begins. A
+    reader who comes in between finds a file that ends too early, and a moment later the whole one.
+    """
+    attempts = _ATTEMPTS
+    while True:
+        try:
+            answer = pulumi.runtime.invoke(function, arguments)
+        except Exception as error:
+            attempts -= 1
+            if _HALF_WRITTEN not in str(error) or not attempts:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return _tree(answer.value) if hasattr(answer, "value") else _tree(answer)
 
 
 def _full_name(stack: str) -> str:

@@ -18,7 +18,8 @@ from tests.pages import commands
 APPLIED = ("apply", "delete")
 """Of a rendering: tests/engine/test_alone.py runs these on one."""
 ASKS_THE_KUBELET = ("logs", "exec")
-NO_KUBELET = "dial tcp"
+NO_KUBELET = "no preferred addresses found"
+"""What the API server says of a node that has none: it is where the kubelet would be asked."""
 TEMPLATE = {
     "metadata": {"labels": {"app": "shop"}},
     "spec": {"containers": [{"name": "main", "image": "registry.example/shop:1"}]},

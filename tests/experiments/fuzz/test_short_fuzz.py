@@ -10,7 +10,9 @@ from experiments.fuzz.drive import Asked, run_seeds, simulated, summarise
 SEEDS = tuple(range(201, 241))
 MISSED_MOST = 3
 """Seeds beyond what is wanted of every one. Of two thousand 53 were, each with a fixed knob that keeps it
-(ADR 2, "The frontier")."""
+(ADR 4, "The frontier")."""
+BY_CHANCE = 2
+"""Seeds of forty by which a part of nine tenths of thousands may be missed: one standard deviation."""
 
 
 def test_law_keeps_its_bounds_on_forty_mixes(tmp_path: Path) -> None:
@@ -24,4 +26,7 @@ def test_law_keeps_its_bounds_on_forty_mixes(tmp_path: Path) -> None:
     for name in everywhere:
         missed = checks.pop(name).seeds
         assert len(missed) <= MISSED_MOST, (name, missed)
+    for name in ("p95 within 1.5 times alone", "p99 within 3 times alone"):
+        missed = checks.pop(name).seeds
+        assert len(missed) <= len(SEEDS) // 10 + BY_CHANCE, (name, missed)
     assert all(check.met for check in checks.values()), checks

@@ -247,8 +247,10 @@ def test_agent_with_a_stopped_volume_steers_the_other_answers_and_ends(rig: Rig,
         "metrics",
     )
     assert rig.get("/healthz")[0] == 200
-    status = json.loads(rig.get("/status")[1])
-    assert any("it has stopped" in problem for problem in status["problems"])
+    eventually(
+        lambda: any("it has stopped" in one for one in json.loads(rig.get("/status")[1])["problems"]),
+        "status",
+    )
     assert time.monotonic() - began_s < STOPS_WITHIN_S
 
     began_s = time.monotonic()
