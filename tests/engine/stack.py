@@ -135,8 +135,7 @@ class Workspace:
         """Run the program as `pulumi up` would; another checkout's in modules of its own."""
         # The engine's process starts the program, which so has its environment.
         environment = mock.patch.dict(os.environ, self.variables)
-        with environment, _program_of(self.source), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with environment, warnings.catch_warnings(action="ignore"), _program_of(self.source):
             for name, value in self.patches.items():
                 module, _, attribute = name.rpartition(".")
                 owner = importlib.import_module(module)
@@ -151,6 +150,8 @@ def _program_of(source: Path) -> Iterator[None]:
     if source == ROOT:
         yield
         return
+    # The SDK looks annotations up in the modules by name, some of them after the program has ended.
+    importlib.import_module("stacks.stack")
     ours = {name: it for name, it in sys.modules.items() if name.split(".")[0] in OWN_PACKAGES}
     for name in ours:
         del sys.modules[name]
