@@ -153,9 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_single_options(look)
     _add_run_options(look)
-    look.set_defaults(
-        command=_look, repeats=1, more_repeats=0, duration=8.0, output=Path("results/look"), workloads=None
-    )
+    look.set_defaults(command=_look, repeats=1, more_repeats=0, duration=8.0, output=Path("results/look"))
 
     compare = commands.add_parser(
         "compare",

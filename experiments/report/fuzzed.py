@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 
 from experiments.fuzz.arms import FIXED, LAW, NONE
 from experiments.fuzz.drive import SUMMARY_FILE
-from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN
+from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN, Check
 from experiments.fuzz.measure import SCHEMA
 from experiments.jsonfields import read_document
 from experiments.report.canvas import Picture, bare
@@ -30,18 +30,6 @@ _SHOWN: Final = (
     ("uncontrolled", (NONE,), CONTENTION),
     ("DRC-IO", (LAW,), DRCIO),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One bound over all seeds."""
-
-    name: str
-    found: float
-    wanted: str
-    met: bool
-    seeds: tuple[int, ...]
-    """Those that miss it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

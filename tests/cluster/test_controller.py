@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,19 @@ import pytest
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared
 from local_cluster.kube import Object
-from local_cluster.programs import find
 from lp_batch.manifest import pod_template
 from stacks.manifests import manifests
 from stacks.testing import render
 from tests.cluster.nodes import Real
 from tests.cluster.observe import is_of
 from tests.cluster.pods import CLAIM
+from tests.cluster.waits import eventually
+from tests.kubectl import kubectl
 
 SYSTEM = "drcio-system"
 AGENT = "drcio-controller"
 WEIGHTS = {"urgent": "default 1000", "backup": "default 10"}
 AS_FOUND = dict.fromkeys(WEIGHTS, "default 100")
-PATIENCE_S = 900.0
-"""Of the host's time: an agent takes ten seconds of the node's to start."""
 
 
 class Scene:
@@ -33,17 +31,9 @@ class Scene:
 
     def __init__(self, up: Cluster, images: Prepared, node: Real) -> None:
         self.up, self.images, self.node = up, images, node
-        self.kubectl = find(("kubectl",))["kubectl"]
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(
-            [self.kubectl, f"--kubeconfig={self.up.kubeconfig}", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return kubectl(self.up.kubeconfig, *words)
 
     def create(self, name: str, priority: str) -> None:
         template = pod_template(
@@ -103,13 +93,6 @@ class Scene:
         for manifest in manifests(render("drcio", settings)):
             (folder / manifest.file_name).write_text(manifest.as_yaml())
         self.run("apply", f"--filename={folder}")
-
-
-def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(1)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
@@ -18,7 +17,9 @@ import pytest
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared
 from local_cluster.node.settings import VOLUME_PATH
-from local_cluster.programs import ROOT, find
+from local_cluster.programs import ROOT
+from tests.cluster.waits import eventually
+from tests.kubectl import kubectl, words_of
 from tests.pages import Command, commands
 
 # A whole page on an emulated node; beside other work that is a quarter of an hour.
@@ -26,8 +27,6 @@ pytestmark = pytest.mark.timeout(3600)
 
 PAGE: Final = "docs/how-to/install-alone.md"
 SYSTEM: Final = "drcio-system"
-PATIENCE_S: Final = 900.0
-"""Of the host's time: an agent takes ten seconds of the node's to start."""
 KNOBS: Final = (
     *("io.weight", "io.bfq.weight", "io.max", "io.latency", "io.prio.class"),
     *("io.cost.qos", "io.cost.model", "cgroup.subtree_control"),
@@ -47,22 +46,13 @@ class Site:
 
     def __init__(self, up: Cluster, image: str) -> None:
         self.up, self.image = up, image
-        self._kubectl = find(("kubectl",))["kubectl"]
 
     def kubectl(self, *words: str, given: str | None = None) -> str:
-        done = subprocess.run(
-            [self._kubectl, f"--kubeconfig={self.up.kubeconfig}", *words],
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        return done.stdout
+        return kubectl(self.up.kubeconfig, *words, given=given)
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [self._kubectl, f"--kubeconfig={self.up.kubeconfig}", *words],
+            words_of(self.up.kubeconfig, *words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -129,13 +119,6 @@ def workload(image: str, command: str, **spec: object) -> Object:
     }
     volumes = [{"name": "data", "hostPath": {"path": str(VOLUME_PATH)}}]
     return {"terminationGracePeriodSeconds": 1, "containers": [container], "volumes": volumes, **spec}
-
-
-def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(1)
 
 
 @pytest.fixture(scope="module")

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from drcio_controller.manifest import APP_LABEL
-from local_cluster.errors import ToolMissing
-from local_cluster.programs import VARIABLE
 from stacks.render import main
 from tests.engine.bench import Bench
 from tests.infra.test_alone import ALONE
+from tests.kubectl import kubectl
 
 # The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 DAEMON_SETS = "/apis/apps/v1/namespaces/drcio-system/daemonsets"
-
-
-def kubectl() -> str:
-    found = shutil.which("kubectl", path=os.environ.get(VARIABLE) or None)
-    if found is None:
-        raise ToolMissing("kubectl is not found", hint=f"set {VARIABLE}, or install it")
-    return found
 
 
 @pytest.fixture
@@ -39,15 +28,7 @@ def base(tmp_path: Path) -> Path:
 
 def run(bench: Bench, *command: str) -> str:
     assert bench.existing
-    done = subprocess.run(
-        [kubectl(), f"--kubeconfig={bench.kubeconfig}", *command],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return kubectl(bench.kubeconfig, *command, timeout_s=120)
 
 
 def test_base_is_applied_and_deleted_whole(bench: Bench, base: Path) -> None:

@@ -6,13 +6,12 @@ then runs in the agent's container, tests/images/drcio_controller/test_runbooks.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from tests.engine.bench import EXISTING, Bench
-from tests.engine.test_alone import kubectl
+from tests.kubectl import call
 from tests.pages import commands
 
 APPLIED = ("apply", "delete")
@@ -68,7 +67,7 @@ def test_a_pages_command_is_taken_by_a_real_api_server(busy: Bench, words: tuple
         "spec.nodeName=NODE": f"spec.nodeName={agent['spec']['nodeName']}",
     }
 
-    done = _run(busy, [names.get(word, word) for word in words[1:]])
+    done = call(busy.kubeconfig, *(names.get(word, word) for word in words[1:]), timeout_s=60)
 
     if set(words) & set(ASKS_THE_KUBELET):
         assert NO_KUBELET in done.stderr, done.stderr
@@ -76,13 +75,3 @@ def test_a_pages_command_is_taken_by_a_real_api_server(busy: Bench, words: tuple
         assert done.returncode == 0, done.stderr
         assert done.stdout
         assert "No resources found" not in done.stderr
-
-
-def _run(bench: Bench, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [kubectl(), f"--kubeconfig={bench.kubeconfig}", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )

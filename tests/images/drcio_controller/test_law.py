@@ -32,7 +32,6 @@ CALM = Signals(
     latency_s=0.001,
     delivered=0.8,
     queued_s=0.001,
-    protected_work=0.05,
     read_s=READ_S,
     protected_active=True,
     yielding_active=True,
@@ -136,7 +135,7 @@ def test_idle_protected_pods_leave_the_whole_device_and_no_more() -> None:
 def test_protected_pods_alone_are_never_held_back() -> None:
     outcome = looks(
         holding(),
-        replace(CALM, yielding_active=False, protected_work=0.9, yielding=Use(), protected=Use(units=0.9)),
+        replace(CALM, yielding_active=False, yielding=Use(), protected=Use(units=0.9)),
         60,
     )
 
@@ -183,7 +182,7 @@ def test_nobody_is_held_back_before_anybody_has_yielded() -> None:
 
 
 def test_first_burst_finds_a_period_that_holds_it() -> None:
-    nobody = replace(CALM, protected_active=False, protected=Use(), protected_work=0.0)
+    nobody = replace(CALM, protected_active=False, protected=Use())
 
     outcome = step(initial(LAW, known=True), nobody, LAW)
 
@@ -241,8 +240,8 @@ def test_nothing_that_was_seen_is_charged_much_less_than_it_costs(parts: list[tu
 
 
 def test_less_is_let_in_where_the_protected_fill_the_same_bucket() -> None:
-    same = replace(CALM, protected=LARGE.times(0.1), protected_work=0.1)
-    other = replace(CALM, protected=SMALL.times(0.1), protected_work=0.1)
+    same = replace(CALM, protected=LARGE.times(0.1))
+    other = replace(CALM, protected=SMALL.times(0.1))
 
     assert looks(initial(LAW, known=True), same, 20).budget_ratio < 0.9
     assert looks(initial(LAW, known=True), other, 20).budget_ratio > 0.9
@@ -260,7 +259,7 @@ def test_uneven_demand_lengthens_the_period_and_even_demand_does_not() -> None:
     for index in range(200):
         now_s = 100 + index / 2
         even = step(even, replace(CALM, now_s=now_s), LAW).state
-        burst = replace(CALM, now_s=now_s, protected_work=0.2 if index % 4 == 0 else 0.0)
+        burst = replace(CALM, now_s=now_s, protected=CALM.protected.times(4 if index % 4 == 0 else 0))
         uneven = step(uneven, burst, LAW).state
 
     assert uneven.burst_s == pytest.approx(0.1 * 0.75, rel=0.3)
@@ -289,7 +288,6 @@ def test_missed_target_takes_the_lower_margin() -> None:
             latency_s=st.none() | st.floats(0, 10),
             delivered=st.floats(0, 10),
             queued_s=st.floats(0, 10),
-            protected_work=st.floats(0, 10),
             read_s=st.just(READ_S),
             protected_active=st.booleans(),
             yielding_active=st.booleans(),

@@ -91,7 +91,6 @@ class DrcioPolicy:
                 latency_s=None if window.latency_ms is None else window.latency_ms / 1000,
                 delivered=work(profile, window.ios_per_s, window.bytes_per_s),
                 queued_s=work(profile, window.in_flight, window.in_flight * window.request_bytes),
-                protected_work=_work_of(profile, protected),
                 read_s=1 / profile.iops,
                 protected_active=window.end_s - self._protected_at_s <= self._idle_after_s,
                 yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,

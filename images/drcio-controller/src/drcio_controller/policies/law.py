@@ -159,8 +159,6 @@ class Signals:
     """Work that was completed, per second."""
     queued_s: float
     """Work in flight at the end."""
-    protected_work: float
-    """Per second."""
     read_s: float
     """Work of one small read."""
     protected_active: bool
@@ -313,13 +311,13 @@ def _demand(state: State, seen: Signals, law: Law) -> State:
     """
     if state.looks < 2:
         # They began somewhere within the first look.
-        demand = seen.protected_work
+        demand = seen.protected.cost
         burst_s = seen.read_s * READS_EXPECTED
         unevenness = demand * burst_s
         return replace(state, demand=demand, unevenness=unevenness, burst_s=burst_s, looks=state.looks + 1)
     least = min(1.0, seen.span_s / law.burst_memory_s)
-    deviation_s = (seen.protected_work - state.demand) * seen.span_s
-    demand = state.demand + max(least, 1 / state.looks) * (seen.protected_work - state.demand)
+    deviation_s = (seen.protected.cost - state.demand) * seen.span_s
+    demand = state.demand + max(least, 1 / state.looks) * (seen.protected.cost - state.demand)
     weight = max(least, 1 / (state.looks + LOOKS_EXPECTED))
     unevenness = state.unevenness + weight * (deviation_s**2 / seen.span_s - state.unevenness)
     faded_s = state.burst_s * (1 - min(1.0, seen.span_s / (3 * law.burst_memory_s)))
