@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
 
+from drcio_controller.ebs import Volume
 from experiments import account, series
 from experiments.figures import Engine, Health, LpFigures
 from experiments.kernelfiles import device_fields
 from experiments.record import RunRecord, Sample
-from experiments.spec import Volume
 
 
 def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigures) -> Health:

@@ -6,8 +6,11 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from drcio_controller import ebs
+from drcio_controller.ebs import Volume, VolumeType
+from drcio_controller.errors import NoSuchVolume
 from experiments.errors import SpecError
 from experiments.jsonfields import Field, JsonObject
 
@@ -33,78 +36,23 @@ LP_PATTERNS: Final = (
 ARRIVALS: Final = ("poisson", "constant")
 LOAD_LEVELS: Final = ("low", "medium", "high")
 
-VolumeType = Literal["gp3", "io2"]
-
-# EBS user guide, "Provisioned IOPS and throughput": gp3 has 3000 IOPS and 125 MiB/s to begin with.
-GP3_BASE_IOPS: Final = 3000
-GP3_BASE_MIB_S: Final = 125
-GP3_MAX_IOPS: Final = 80_000
-GP3_MAX_MIB_S: Final = 2_000
-GP3_MIB_S_PER_IOPS: Final = 0.25
-IO2_MIN_IOPS: Final = 100
-IO2_MAX_IOPS: Final = 256_000
-IO2_MAX_MIB_S: Final = 4_000
-# io2 Block Express gives 0.256 MB/s for each provisioned IOPS, that is 256 kB I/Os at the full rate.
-IO2_MIB_S_PER_IOPS: Final = 0.25
-
-_VOLUME_FORMS = "gp3, gp3:IOPS:MIBPS or io2:IOPS"
 _VOLUME_HINT = "for example --volume gp3, --volume gp3:6000:250, --volume io2:10000"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
-    """A volume's two limits, each a bucket of its own as on EBS."""
-
-    type: VolumeType
-    iops: int
-    mib_s: int
-
-    def __post_init__(self) -> None:
-        _check_positive("volume's IOPS", self.iops)
-        _check_positive("volume's MiB/s", self.mib_s)
-
-    @property
-    def is_experimental(self) -> bool:
-        """Say whether EBS does not sell this volume (a twin can have it all the same)."""
-        return self.type == "gp3" and (self.iops < GP3_BASE_IOPS or self.mib_s < GP3_BASE_MIB_S)
-
-    def __str__(self) -> str:
-        if self.type == "io2":
-            return f"io2:{self.iops}"
-        if (self.iops, self.mib_s) == (GP3_BASE_IOPS, GP3_BASE_MIB_S):
-            return "gp3"
-        return f"gp3:{self.iops}:{self.mib_s}"
-
-
 def parse_volume(text: str) -> Volume:
-    """Parse `gp3`, `gp3:IOPS:MIBPS` or `io2:IOPS`.
+    """Parse what `--volume` asks for; raises SpecError with the form or the limit that was missed."""
+    try:
+        return ebs.parse_volume(text)
+    except NoSuchVolume as error:
+        raise SpecError(str(error), hint=_VOLUME_HINT) from None
 
-    gp3 figures below what EBS sells are allowed, to try a slower device; above it they are refused.
-    Raises SpecError with the form or the limit that was missed.
-    """
-    kind, *figures = text.strip().split(":")
-    if not all(re.fullmatch(r"[0-9]{1,9}", figure) for figure in figures):
-        raise _bad_volume(text, f"expected {_VOLUME_FORMS} with whole numbers")
-    numbers = [int(figure) for figure in figures]
-    if kind == "gp3" and not numbers:
-        return Volume(type="gp3", iops=GP3_BASE_IOPS, mib_s=GP3_BASE_MIB_S)
-    if kind == "gp3" and len(numbers) == 2:
-        iops, mib_s = numbers
-        _check_range(text, "IOPS", iops, 1, GP3_MAX_IOPS)
-        _check_range(text, "MiB/s", mib_s, 1, GP3_MAX_MIB_S)
-        volume = Volume(type="gp3", iops=iops, mib_s=mib_s)
-        if not volume.is_experimental and mib_s > iops * GP3_MIB_S_PER_IOPS:
-            raise _bad_volume(
-                text,
-                f"{mib_s} MiB/s needs at least {int(mib_s / GP3_MIB_S_PER_IOPS)} IOPS "
-                f"(gp3 gives {GP3_MIB_S_PER_IOPS} MiB/s for each)",
-            )
-        return volume
-    if kind == "io2" and len(numbers) == 1:
-        (iops,) = numbers
-        _check_range(text, "IOPS", iops, IO2_MIN_IOPS, IO2_MAX_IOPS)
-        return Volume(type="io2", iops=iops, mib_s=min(int(iops * IO2_MIB_S_PER_IOPS), IO2_MAX_MIB_S))
-    raise _bad_volume(text, f"expected {_VOLUME_FORMS}")
+
+def checked_volume(kind: VolumeType, iops: int, mib_s: int) -> Volume:
+    """Return a volume by its figures; raises SpecError where one of them is no limit."""
+    try:
+        return Volume(type=kind, iops=iops, mib_s=mib_s)
+    except NoSuchVolume as error:
+        raise SpecError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,10 +171,7 @@ def load_spec(document: Field) -> Spec:
 
     Raises RecordError for a field of the wrong kind, SpecError for a value that cannot be run.
     """
-    volume, more_repeats = document.get("volume"), document.find("more_repeats")
-    volume_type = volume.get("type").text()
-    if volume_type not in ("gp3", "io2"):
-        raise volume.get("type").refuse("gp3 or io2")
+    more_repeats = document.find("more_repeats")
     return Spec(
         target=document.get("target").text(),
         scenarios=tuple(
@@ -243,16 +188,21 @@ def load_spec(document: Field) -> Spec:
         warmup_s=document.get("warmup_s").number(),
         repeats=document.get("repeats").count(),
         more_repeats=0 if more_repeats is None else more_repeats.count(),
-        volume=Volume(
-            type="gp3" if volume_type == "gp3" else "io2",
-            iops=volume.get("iops").count(),
-            mib_s=volume.get("mib_s").count(),
-        ),
+        volume=_load_volume(document.get("volume")),
         lp_pattern=document.get("lp_pattern").text(),
         lp_block_bytes=document.get("lp_block_bytes").count(),
         lp_workers=document.get("lp_workers").count(),
         seed=document.get("seed").integer(),
         arrivals=arrivals.text() if (arrivals := document.find("arrivals")) is not None else "poisson",
+    )
+
+
+def _load_volume(document: Field) -> Volume:
+    kind = document.get("type").text()
+    if kind not in ("gp3", "io2"):
+        raise document.get("type").refuse("gp3 or io2")
+    return checked_volume(
+        "gp3" if kind == "gp3" else "io2", document.get("iops").count(), document.get("mib_s").count()
     )
 
 
@@ -321,15 +271,6 @@ def command_line(spec: Spec, *, output: str = "DIR") -> str:
         f"--output {output}",
     )
     return f"python -m experiments {verb} {' '.join(options)}"
-
-
-def _bad_volume(text: str, problem: str) -> SpecError:
-    return SpecError(f"volume is {text!r}; {problem}", hint=_VOLUME_HINT)
-
-
-def _check_range(text: str, name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise _bad_volume(text, f"{value} {name} is out of range; expected {low} to {high}")
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
+from drcio_controller.ebs import Volume
 from experiments import series
 from experiments.cpu import cpu_of
 from experiments.figures import (
@@ -31,7 +32,7 @@ from experiments.health import health_of
 from experiments.jsonfields import JsonValue
 from experiments.protection import FETCH, Protection, protection
 from experiments.record import RunRecord
-from experiments.spec import BASELINE, CONTENTION, DRCIO, Spec, Volume
+from experiments.spec import BASELINE, CONTENTION, DRCIO, Spec
 
 
 def study(records: Sequence[RunRecord], spec: Spec) -> Study:

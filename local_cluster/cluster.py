@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx
 
-from experiments.spec import Volume
+from drcio_controller.ebs import Volume, parse_volume
 from local_cluster import objects
 from local_cluster.control_plane import ControlPlane, PlaneOptions
 from local_cluster.errors import ClusterError, NodeError
@@ -35,7 +35,7 @@ PROGRAMS: Final = (
 CACHE: Final = ROOT / ".cache"
 FOLDER: Final = CACHE / "cluster" / "run"
 LOCK: Final = CACHE / "cluster" / "lock"
-VOLUME: Final = Volume(type="gp3", iops=3000, mib_s=125)
+VOLUME: Final = parse_volume("gp3")
 VOLUME_BYTES: Final = 8 << 30
 _LOOK_EVERY_S: Final = 1.0
 _ENDS_WITHIN_S: Final = 30.0

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast, get_type_hints
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from drcio_controller.ebs import GP3_BASE_IOPS, GP3_IOPS_PER_GIB, GP3_IOPS_PER_MIB_S
 from stacks import checks
 from stacks.errors import ConfigError
 from stacks.keys import NAMESPACE, Key, Value, camel, keys_of
@@ -233,18 +234,19 @@ def _check_together(settings: Settings) -> None:
         )
     _check_alone(settings)
     storage = settings.storage
-    # EBS user guide, gp3: at most 500 IOPS per GiB and 0.25 MiB/s per provisioned IOPS.
-    if storage.iops > 3000 and storage.iops > 500 * storage.size_gib:
+    if storage.iops > GP3_BASE_IOPS and storage.iops > GP3_IOPS_PER_GIB * storage.size_gib:
         raise ConfigError(
             f"drcio:storage.iops is {storage.iops} on {storage.size_gib} GiB; "
-            f"expected at most {500 * storage.size_gib} (500 per GiB)",
-            hint=f"pulumi config set --path 'drcio:storage.sizeGib' {-(-storage.iops // 500)}",
+            f"expected at most {GP3_IOPS_PER_GIB * storage.size_gib} ({GP3_IOPS_PER_GIB} per GiB)",
+            hint=f"pulumi config set --path 'drcio:storage.sizeGib' {-(-storage.iops // GP3_IOPS_PER_GIB)}",
         )
-    if storage.throughput_mib_s > storage.iops // 4:
+    throughput_max_mib_s = storage.iops // GP3_IOPS_PER_MIB_S
+    if storage.throughput_mib_s > throughput_max_mib_s:
+        iops_needed = GP3_IOPS_PER_MIB_S * storage.throughput_mib_s
         raise ConfigError(
             f"drcio:storage.throughputMibps is {storage.throughput_mib_s} with {storage.iops} IOPS; "
-            f"expected at most {storage.iops // 4} (0.25 MiB/s per IOPS)",
-            hint=f"pulumi config set --path 'drcio:storage.iops' {4 * storage.throughput_mib_s}",
+            f"expected at most {throughput_max_mib_s} ({1 / GP3_IOPS_PER_MIB_S} MiB/s per IOPS)",
+            hint=f"pulumi config set --path 'drcio:storage.iops' {iops_needed}",
         )
     files_gib = -(-_mib(settings.batch.file_size) * settings.batch.parallelism // 1024)
     if parts_of(settings).batch_job and files_gib + SERVICE_DATA_GIB > storage.size_gib:

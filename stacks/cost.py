@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from components.aws_facts import INTERFACE_SERVICES
+from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S
 from stacks import prices
 from stacks.settings import EKS, Settings
 
-INCLUDED_IOPS: Final = 3000
-INCLUDED_MIB_S: Final = 125
 DEPLOY_AND_DESTROY_S: Final = 40 * 60
 """Around one experiment on a cluster of its own: about 25 minutes up, 15 down."""
 
@@ -144,8 +143,8 @@ def _node_lines(settings: Settings) -> Iterator[CostLine]:
 
 def _volume_lines(settings: Settings) -> Iterator[CostLine]:
     storage = settings.storage
-    extra_iops = max(0, storage.iops - INCLUDED_IOPS)
-    extra_mib_s = max(0, storage.throughput_mib_s - INCLUDED_MIB_S)
+    extra_iops = max(0, storage.iops - GP3_BASE_IOPS)
+    extra_mib_s = max(0, storage.throughput_mib_s - GP3_BASE_MIB_S)
     yield CostLine(
         item="shared volume (gp3)",
         quantity=f"{storage.size_gib} GiB, {storage.iops} IOPS, {storage.throughput_mib_s} MiB/s",

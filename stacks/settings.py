@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
+from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, GP3_MAX_IOPS, GP3_MAX_MIB_S
 from stacks import checks
 from stacks.keys import key
 from stacks.names import slug
@@ -126,9 +127,13 @@ class Storage:
     """The volume that the two workloads share."""
 
     size_gib: int = key(50, "Size of the shared volume, GiB.", minimum=4, maximum=16_384)
-    iops: int = key(3000, "Provisioned IOPS (gp3).", minimum=3000, maximum=80_000)
+    iops: int = key(GP3_BASE_IOPS, "Provisioned IOPS (gp3).", minimum=GP3_BASE_IOPS, maximum=GP3_MAX_IOPS)
     throughput_mib_s: int = key(
-        125, "Provisioned throughput (gp3), MiB/s.", name="throughputMibps", minimum=125, maximum=2_000
+        GP3_BASE_MIB_S,
+        "Provisioned throughput (gp3), MiB/s.",
+        name="throughputMibps",
+        minimum=GP3_BASE_MIB_S,
+        maximum=GP3_MAX_MIB_S,
     )
     class_name: str = key(
         "",

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import yaml
 
+from drcio_controller.ebs import Volume
 from experiments.errors import ExperimentError
 from experiments.job.publish import RECORD_KEY, RESULTS_KEY, unpack
 from experiments.jsonfields import JsonObject, JsonValue, parse_document
 from experiments.record import RunRecord
 from experiments.results import RESULTS_SCHEMA
-from experiments.spec import BASELINE, SCENARIOS, PlannedRun, Spec, Volume
+from experiments.spec import BASELINE, SCENARIOS, PlannedRun, Spec, checked_volume
 from experiments.targets import Progress
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def volume_of(stack: Stack, program: Path) -> Volume:
         found = storage.get(name, declared[f"{NAMESPACE}:storage.{name}"]["value"])
         return int(cast("str | int", found))
 
-    return Volume(type="gp3", iops=value("iops"), mib_s=value("throughputMibps"))
+    return checked_volume("gp3", value("iops"), value("throughputMibps"))
 
 
 def laid_over(settings: JsonObject, overrides: Overrides) -> dict[str, JsonValue]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
+from drcio_controller.ebs import Volume
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
 from experiments import workloads
-from experiments.spec import NO_POLICY, Volume
+from experiments.spec import NO_POLICY
 from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
 from experiments.twin.session import Twin
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
+from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, parse_volume
 from experiments.jsonfields import JsonObject
-from experiments.spec import GP3_BASE_IOPS, GP3_BASE_MIB_S, parse_volume
 from experiments.twin.errors import BootError, TwinError
 from experiments.twin.kernel import DEFAULT_KERNEL, ensure_kernel, require_tools
 from experiments.twin.vm import Guest, GuestConfig, booted

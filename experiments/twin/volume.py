@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.spec import Volume
+from drcio_controller.ebs import Volume
 from experiments.twin.errors import VolumeError
 from experiments.twin.kernel import find_tool, require_tools
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.spec import Volume
+from drcio_controller.ebs import Volume
 from experiments.twin.errors import BootError, TwinError
 from experiments.twin.kernel import DEFAULT_KERNEL, ensure_kernel
 from experiments.twin.session import CPUS_WITH_KVM, kvm_works

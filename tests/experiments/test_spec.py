@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drcio_controller.ebs import Volume
 from experiments.errors import SpecError
 from experiments.jsonfields import Field
 from experiments.spec import (
     Scenario,
     Spec,
-    Volume,
     command_line,
     load_spec,
     parse_volume,

@@ -10,12 +10,13 @@ from typing import Final
 from drcio_controller.cgroupfs.files import read_text
 from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import VolumeProfile
+from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S
 from drcio_controller.errors import KernelFileError
 
 _NODE_MOUNTS: Final = frozenset(("/", "/etc/hosts", "/etc/hostname", "/dev/termination-log"))
 
 EBS_MODEL: Final = "Amazon Elastic Block Store"
-GP3_BASELINE: Final = VolumeProfile(iops=3000, mib_s=125)
+GP3_BASELINE: Final = VolumeProfile(iops=GP3_BASE_IOPS, mib_s=GP3_BASE_MIB_S)
 """What every gp3 volume has at least (EBS user guide); also the unit in which an unknown device is
 measured. It bounds nobody: that a device can do no more, only a queue in it says."""
 

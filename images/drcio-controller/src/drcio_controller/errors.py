@@ -8,6 +8,7 @@ ControllerError
 │   ├── Busy             the kernel refuses for now, because somebody is in the cgroup: try again
 │   ├── NotSupported     the kernel, the device or the mount refuses this knob for good
 │   └── ReadBackMismatch a write succeeded and did not take
+├── NoSuchVolume         a volume is described that cannot be
 └── NodeError            this node cannot be managed at all (no cgroup v2, no such folder)
 """
 
@@ -48,6 +49,10 @@ class NotSupported(KernelFileError):
 
 class ReadBackMismatch(KernelFileError):
     """Say that a knob reads differently from what was just written."""
+
+
+class NoSuchVolume(ControllerError):
+    """Refuse the description of a volume that EBS does not sell."""
 
 
 class NodeError(ControllerError):
