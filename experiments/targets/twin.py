@@ -18,13 +18,13 @@ import httpx
 
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiments import workloads
-from experiments.cpustat import HostWatch
 from experiments.jsonfields import Field, JsonObject, JsonValue
-from experiments.record import RunRecord, dump_cpu, load_run
+from experiments.record import RunRecord, load_run
 from experiments.scraped import keep_pages
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
+from experiments.twin.cpustat import HostWatch
 from experiments.twin.errors import TwinError
 from experiments.twin.kernel import DEFAULT_KERNEL
 from experiments.twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
@@ -278,8 +278,8 @@ class TwinTarget:
             "environment": self._environment,
             "clock": self.twin.clock,
             "host": [
-                {"t_s": round(seen.t_s - started_s - self._spec.warmup_s, 3), **dump_cpu(seen)}
-                for seen in (watch.seen if self.twin.clock == "real" else ())
+                {"t_s": round(t_s - started_s - self._spec.warmup_s, 3), **cpu}
+                for t_s, cpu in (watch.seen if self.twin.clock == "real" else ())
             ],
             "devices": {"hp": [devices[workloads.DATA_CLAIM]], "lp": [devices[lp_claim]]},
             "pods": pods,

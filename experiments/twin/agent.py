@@ -31,10 +31,10 @@ from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import PodStore, Resource
-from experiments.jsonfields import JsonObject, JsonValue
 from experiments.twin import blockdevice
 from experiments.twin.cgrouptree import knobs_of_pods
 from experiments.twin.control import ControlServer, Handler
+from experiments.twin.jsontypes import JsonObject, JsonValue
 from experiments.twin.kubelet import Kubelet, KubeletConfig, admission
 from experiments.twin.kubelet import running as kubelet_running
 from experiments.twin.kubelet.cgroups import pod_slice

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from experiments.jsonfields import JsonValue
+from experiments.twin.jsontypes import JsonValue
 
 PODS: Final = "kubepods*"
 KNOBS: Final = (

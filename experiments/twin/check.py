@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final, cast
 
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, parse_volume
-from experiments.jsonfields import JsonObject
 from experiments.twin.errors import BootError, TwinError
+from experiments.twin.jsontypes import JsonObject
 from experiments.twin.kernel import DEFAULT_KERNEL, ensure_kernel, require_tools
 from experiments.twin.vm import Guest, GuestConfig, booted
 from experiments.twin.volume import VolumeRequest, attached, build_server

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from experiments.jsonfields import JsonObject, JsonValue
 from experiments.twin import blockdevice
 from experiments.twin.blockdevice import BlockDevices
+from experiments.twin.jsontypes import JsonObject, JsonValue
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _SETTLE_S: Final = 1

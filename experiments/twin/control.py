@@ -28,7 +28,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from experiments.jsonfields import JsonObject
+from experiments.twin.jsontypes import JsonObject
 
 Handler = Callable[[JsonObject], JsonObject]
 """Takes a GET's query or a POST's JSON body."""

@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping
 from typing import TypeAlias, cast
 
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.twin.jsontypes import JsonObject, JsonValue
 from load_generator.client import Client
 from load_generator.errors import LoadGeneratorError
 from load_generator.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from experiments.jsonfields import JsonObject
+from experiments.twin.jsontypes import JsonObject
 
 ENDED: Final = ("Succeeded", "Failed")
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from experiments.cpustat import read_cpu
-from experiments.jsonfields import JsonObject, JsonValue
-from experiments.record import dump_cpu
+from experiments.twin.cpustat import read_cpu
+from experiments.twin.jsontypes import JsonObject, JsonValue
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ class Sampler:
             "model": _text(root / "io.cost.model").strip(),
             "io_max": limits,
             "controller": self._controller(),
-            "cpu": dump_cpu(read_cpu(0.0)),
+            "cpu": read_cpu(),
         }
 
 

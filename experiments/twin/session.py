@@ -24,8 +24,8 @@ from typing import Literal, cast
 
 import httpx
 
-from experiments.jsonfields import JsonObject
 from experiments.twin.errors import BootError, GuestDied, TwinError
+from experiments.twin.jsontypes import JsonObject
 from experiments.twin.kernel import DEFAULT_KERNEL, Kernel, ensure_kernel
 from experiments.twin.layout import API_PORT, CONTROL_PORT, NAMESPACE, PODS_FOLDER, RESULTS_MOUNT
 from experiments.twin.podstatus import is_ready, phase_of, start_error

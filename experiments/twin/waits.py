@@ -11,7 +11,7 @@ from typing import Final
 
 from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.testing.store import PodStore, Resource
-from experiments.jsonfields import JsonObject
+from experiments.twin.jsontypes import JsonObject
 from experiments.twin.podstatus import has_ended, is_ready, start_error
 from experiments.twin.sampler import moved_bytes
 

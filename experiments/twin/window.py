@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TextIO, cast
 
-from experiments.jsonfields import JsonObject
+from experiments.twin.jsontypes import JsonObject
 from experiments.twin.sampler import CGROUP_ROOT, SYS_ROOT, Sampler
 
 CLIENT_SLICE: Final = "client.slice"

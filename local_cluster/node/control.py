@@ -6,7 +6,7 @@ from typing import cast
 
 import httpx
 
-from experiments.jsonfields import JsonObject
+from experiments.twin.jsontypes import JsonObject
 from local_cluster.errors import NodeError
 
 

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from experiments.jsonfields import JsonObject
 from experiments.twin import blockdevice
 from experiments.twin.cgrouptree import knobs_of_pods
 from experiments.twin.control import ControlServer
+from experiments.twin.jsontypes import JsonObject
 from experiments.twin.window import IdleTime
 from local_cluster.node import files
 from local_cluster.node.settings import (

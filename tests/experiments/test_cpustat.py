@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cpustat import HostWatch, read_cpu
+from experiments.twin.cpustat import HostWatch, read_cpu
 
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 STAT = """cpu  100 10 50 700 30 5 5 40 60 0
@@ -28,21 +28,24 @@ def proc(tmp_path: Path) -> Path:
 
 
 def test_cpus_times_are_told_apart(proc: Path) -> None:
-    seen = read_cpu(1.5, proc=proc)
-    assert (seen.t_s, seen.cpus) == (1.5, 2)
-    # Guest time (the ninth column) is in the user time already; waiting for a disk is idling.
-    assert seen.busy_us == 170 * TICK_US
-    assert seen.idle_us == 730 * TICK_US
-    assert seen.steal_us == 40 * TICK_US
-    assert (seen.own_us, seen.pressure_us, seen.load_1m) == (None, None, None)
+    assert read_cpu(proc=proc) == {
+        "cpus": 2,
+        # Guest time (the ninth column) is in the user time already; waiting for a disk is idling.
+        "busy_us": 170 * TICK_US,
+        "idle_us": 730 * TICK_US,
+        "steal_us": 40 * TICK_US,
+        "own_us": None,
+        "pressure_us": None,
+        "load_1m": None,
+    }
 
 
 def test_pressure_and_load_are_read_where_the_kernel_has_them(proc: Path) -> None:
     (proc / "pressure").mkdir()
     (proc / "pressure" / "cpu").write_text("some avg10=1.00 avg60=0.50 avg300=0.10 total=123456\n")
     (proc / "loadavg").write_text("1.25 0.50 0.10 2/300 4711\n")
-    seen = read_cpu(0, proc=proc)
-    assert (seen.pressure_us, seen.load_1m) == (123456, 1.25)
+    seen = read_cpu(proc=proc)
+    assert (seen["pressure_us"], seen["load_1m"]) == (123456, 1.25)
 
 
 def test_own_time_is_that_of_the_whole_tree_and_of_children_that_ended(proc: Path) -> None:
@@ -51,21 +54,21 @@ def test_own_time_is_that_of_the_whole_tree_and_of_children_that_ended(proc: Pat
     process(proc, 13, "worker", "7 0 0 0")
     process(proc, 99, "stranger", "5000 0 0 0")
     # 12 ended between the listing and the reading.
-    assert read_cpu(0, own_root=10, proc=proc).own_us == (154 + 1000 + 7) * TICK_US
+    assert read_cpu(own_root=10, proc=proc)["own_us"] == (154 + 1000 + 7) * TICK_US
 
 
 @pytest.mark.parametrize("text", ["", "cpu  1 2 3\n", "nothing known\n"])
 def test_malformed_stat_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "stat").write_text(text)
     with pytest.raises(ValueError, match="expected cpu and its times"):
-        read_cpu(0, proc=tmp_path)
+        read_cpu(proc=tmp_path)
 
 
 def test_watch_ends_with_a_last_look_and_keeps_time(proc: Path) -> None:
     with HostWatch(proc=proc, interval_s=0.01, clock=iter(range(10_000)).__next__) as watch:
         while len(watch.seen) < 3:
             time.sleep(0.005)
-    assert [seen.t_s for seen in watch.seen] == list(range(len(watch.seen)))
+    assert [t_s for t_s, _ in watch.seen] == list(range(len(watch.seen)))
 
 
 def test_watch_on_a_machine_without_proc_sees_nothing_and_ends(tmp_path: Path) -> None:
@@ -75,12 +78,10 @@ def test_watch_on_a_machine_without_proc_sees_nothing_and_ends(tmp_path: Path) -
 
 
 def test_this_machine_can_be_read() -> None:
-    before = read_cpu(0, own_root=os.getpid())
+    before = read_cpu(own_root=os.getpid())
     stop_s = time.process_time() + 0.2
     while time.process_time() < stop_s:
         pass
-    after = read_cpu(1, own_root=os.getpid())
-    assert before.own_us is not None
-    assert after.own_us is not None
-    assert after.own_us - before.own_us >= 0.15e6
-    assert after.busy_us > before.busy_us
+    after = read_cpu(own_root=os.getpid())
+    assert after["own_us"] - before["own_us"] >= 0.15e6
+    assert after["busy_us"] > before["busy_us"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from experiments.record import CpuSample
+from experiments.twin.jsontypes import JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,10 @@ _STEAL_COLUMN: Final = 7
 _LAST_COLUMN: Final = 8  # guest time comes after; it is part of the user time before
 
 
-def read_cpu(t_s: float, *, own_root: int | None = None, proc: Path = PROC_ROOT) -> CpuSample:
-    """Look at all CPUs once; `own_root` is the process whose tree counts as the experiment's own.
+def read_cpu(*, own_root: int | None = None, proc: Path = PROC_ROOT) -> JsonObject:
+    """Look at all CPUs once: `cpu` of a `drcio.run/1` sample, its times since boot and summed over the CPUs.
+
+    `own_root` is the process whose tree counts as the experiment's own.
 
     Raises OSError or ValueError where /proc/stat is not there or not as documented.
     """
@@ -36,16 +38,15 @@ def read_cpu(t_s: float, *, own_root: int | None = None, proc: Path = PROC_ROOT)
     ticks = [int(word) for word in first[1 : _LAST_COLUMN + 1]]
     idle, steal = sum(ticks[column] for column in _IDLE_COLUMNS), ticks[_STEAL_COLUMN]
     load = _text(proc / "loadavg").split()
-    return CpuSample(
-        t_s=t_s,
-        cpus=sum(line.startswith("cpu") for line in lines) - 1,
-        busy_us=(sum(ticks) - idle - steal) * _US_PER_TICK,
-        idle_us=idle * _US_PER_TICK,
-        steal_us=steal * _US_PER_TICK,
-        own_us=None if own_root is None else _tree_us(own_root, proc),
-        pressure_us=_pressure_us(_text(proc / "pressure" / "cpu")),
-        load_1m=float(load[0]) if load else None,
-    )
+    return {
+        "cpus": sum(line.startswith("cpu") for line in lines) - 1,
+        "busy_us": (sum(ticks) - idle - steal) * _US_PER_TICK,
+        "idle_us": idle * _US_PER_TICK,
+        "steal_us": steal * _US_PER_TICK,
+        "own_us": None if own_root is None else _tree_us(own_root, proc),
+        "pressure_us": _pressure_us(_text(proc / "pressure" / "cpu")),
+        "load_1m": float(load[0]) if load else None,
+    }
 
 
 class HostWatch:
@@ -57,7 +58,7 @@ class HostWatch:
         self._interval_s = interval_s
         self._clock = clock
         self._proc = proc
-        self._seen: list[CpuSample] = []
+        self._seen: list[tuple[float, JsonObject]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="host-watch", daemon=True)
 
@@ -70,14 +71,14 @@ class HostWatch:
         self._thread.join()
 
     @property
-    def seen(self) -> tuple[CpuSample, ...]:
-        """Return the looks so far, their times by the clock that was given."""
+    def seen(self) -> tuple[tuple[float, JsonObject], ...]:
+        """Return the looks so far, each with its time by the clock that was given."""
         return tuple(self._seen)
 
     def _run(self) -> None:
         while True:
             try:
-                self._seen.append(read_cpu(self._clock(), own_root=os.getpid(), proc=self._proc))
+                self._seen.append((self._clock(), read_cpu(own_root=os.getpid(), proc=self._proc)))
             except (OSError, ValueError) as error:
                 log.warning("event=host_look_failed reason=%r", str(error))
                 return  # it will not be there in a second either; the verdict counts it as unknown
