@@ -69,14 +69,14 @@ from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_targets
-from experiments.twin.errors import TwinError
-from experiments.twin.kernel import DEFAULT_KERNEL, SUITES
-from experiments.twin.layout import PODS_FOLDER
-from experiments.twin.session import running
 from experiments.verdict import EXIT_CODES
 from experiments.wholefile import write_json
 from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
+from node_twin.errors import TwinError
+from node_twin.host.kernel import DEFAULT_KERNEL, SUITES
+from node_twin.host.session import running
+from node_twin.layout import PODS_FOLDER
 
 ERROR_STATUS = 2
 CLUSTER_PROMETHEUS_URL = "http://127.0.0.1:9090"

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.twin.errors import TwinError
-from experiments.twin.kernel import Kernel, ensure_kernel
-from experiments.twin.vm import GuestConfig, kvm_boots
+from node_twin.errors import TwinError
+from node_twin.host.kernel import Kernel, ensure_kernel
+from node_twin.host.vm import GuestConfig, kvm_boots
 
 GIB: Final = 1 << 30
 GUEST_MEMORY_GIB: Final = GuestConfig.memory_mib // 1024

@@ -25,7 +25,7 @@ import lp_batch.manifest as lp_manifest
 from experiments import workloads
 from experiments.errors import ExportError
 from experiments.queries import QUERIES, Query
-from experiments.twin.layout import NAMESPACE, NODE_NAME
+from node_twin.layout import NAMESPACE, NODE_NAME
 
 FOLDER: Final = "prometheus"
 """In a results folder."""

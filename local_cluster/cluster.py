@@ -119,7 +119,7 @@ def _cared_for(plane: ControlPlane, control: NodeControl) -> Iterator[None]:
     """Do, as long as the block lasts, what a cloud's controllers and a volume provisioner would do.
 
     And while an experiment runs, have the node's idle time executed: who wakes up is then not late by what
-    the host takes (experiments/twin/idle.py).
+    the host takes (node_twin/guest/idle.py).
     """
     stop = threading.Event()
 

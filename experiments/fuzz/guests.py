@@ -20,8 +20,8 @@ from experiments.fuzz.todo import Todo
 from experiments.jsonfields import JsonObject
 from experiments.targets import Progress
 from experiments.targets.node import Node
-from experiments.twin.errors import TwinError
-from experiments.twin.session import KvmChoice, booting
+from node_twin.errors import TwinError
+from node_twin.host.session import KvmChoice, booting
 
 RAW_FOLDER: Final = "raw"
 _ENDS_WITHIN_S: Final = 10.0

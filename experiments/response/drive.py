@@ -21,15 +21,15 @@ from experiments.spec import Spec, scenario
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S
 from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
-from experiments.twin.errors import TwinError
-from experiments.twin.kubelet.cgroups import pod_slice
-from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
-from experiments.twin.load import Answered
-from experiments.twin.sampler import CGROUP_ROOT
-from experiments.twin.session import Twin
 from hp_service.manifest import PORT as HP_PORT
 from load_generator.plan import Plan
 from load_generator.schedule import Arrivals
+from node_twin.errors import TwinError
+from node_twin.guest.load import Answered
+from node_twin.guest.sampler import CGROUP_ROOT
+from node_twin.host.session import Twin
+from node_twin.kubelet.cgroups import pod_slice
+from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME
 
 RATE_RPS: Final = 20.0
 """Of the service's load: often enough to see a tenth of a second."""
@@ -401,7 +401,7 @@ def _helper(name: str, arguments: Sequence[str]) -> JsonObject:
             "containers": [
                 {
                     "name": name,
-                    "command": ["python", "-m", "experiments.twin.watcher", *arguments],
+                    "command": ["python", "-m", "node_twin.guest.watcher", *arguments],
                     "workingDir": _REPOSITORY,
                 }
             ],

@@ -10,8 +10,8 @@ from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
 from experiments import workloads
 from experiments.spec import NO_POLICY
-from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
-from experiments.twin.session import Twin
+from node_twin.host.session import Twin
+from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME
 
 READY_TIMEOUT_S: Final = 1800.0
 """Of any pod, by the host's clock; emulated on idle cores the service imports its framework in about a

@@ -23,11 +23,11 @@ from experiments.record import RUNS_FOLDER, Role
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from experiments.twin.kubelet.config import results_of
-from experiments.twin.layout import PODS_FOLDER
-from experiments.twin.podstatus import phase_of
-from experiments.twin.session import Twin
 from experiments.workloads import ROLE_ANNOTATION, Workload
+from node_twin.host.session import Twin
+from node_twin.kubelet.config import results_of
+from node_twin.layout import PODS_FOLDER
+from node_twin.podstatus import phase_of
 
 SCHEMA: Final = "drcio.own-run/1"
 _MIB: Final = 1 << 20

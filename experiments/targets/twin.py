@@ -24,17 +24,17 @@ from experiments.scraped import keep_pages
 from experiments.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from experiments.twin.cpustat import HostWatch
-from experiments.twin.errors import TwinError
-from experiments.twin.kernel import DEFAULT_KERNEL
-from experiments.twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
-from experiments.twin.podstatus import restarts_of
-from experiments.twin.session import INSTRUCTIONS_PER_S, KvmChoice, Twin, TwinConfig, booting
-from experiments.twin.volume import VolumeRequest
 from hp_service.manifest import PORT as HP_PORT
 from load_generator.plan import Plan
 from load_generator.schedule import Arrivals
 from lp_batch.manifest import METRICS_PORT as LP_PORT
+from node_twin.cpustat import HostWatch
+from node_twin.errors import TwinError
+from node_twin.host.kernel import DEFAULT_KERNEL
+from node_twin.host.session import INSTRUCTIONS_PER_S, KvmChoice, Twin, TwinConfig, booting
+from node_twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
+from node_twin.podstatus import restarts_of
+from node_twin.volume.image import VolumeRequest
 
 LP_FILE_SIZE: Final = "512MiB"
 _MIN_VOLUME_BYTES: Final = 2 << 30

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from experiments.twin.kernel import find_tool
 from local_cluster.errors import ImageError, ToolMissing
 from local_cluster.images.engine import Engine
+from node_twin.host.kernel import find_tool
 
 NAME: Final = "python:3.11-slim-bookworm"
 """The name under which the Dockerfiles ask for it."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.twin.kernel import find_tool
 from local_cluster.errors import ImageError, ToolMissing
+from node_twin.host.kernel import find_tool
 
 _START_S: Final = 60.0
 _STOP_S: Final = 60.0

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.twin.kernel import find_tool
 from local_cluster.errors import ImageError, ToolMissing
+from node_twin.host.kernel import find_tool
 
 NAMESPACE: Final = "k8s.io"
 """Where the kubelet's interface of containerd has its images."""

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from drcio_controller.ebs import Volume
-from experiments.twin.errors import BootError, TwinError
-from experiments.twin.kernel import DEFAULT_KERNEL, ensure_kernel
-from experiments.twin.session import CPUS_WITH_KVM, kvm_works
-from experiments.twin.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
-from experiments.twin.volume import VolumeRequest, attached, build_server
 from local_cluster.control_plane import ControlPlane, User
 from local_cluster.errors import NodeError, ToolMissing
 from local_cluster.kube import Kube
 from local_cluster.node.control import NodeControl
 from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_KUBECONFIG
 from local_cluster.node.settings import HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
+from node_twin.errors import BootError, TwinError
+from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel
+from node_twin.host.session import CPUS_WITH_KVM, kvm_works
+from node_twin.host.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
+from node_twin.volume.image import VolumeRequest, attached, build_server
 
 KUBELET: Final = User(name=f"system:node:{NODE}", groups=("system:nodes",))
 PROXY: Final = User(name="system:kube-proxy")
@@ -186,7 +186,7 @@ def stage_of(kube: Kube) -> str:
 
 def _compile(repository: Path) -> None:
     """Have byte code beside what the guest imports, which could not store what it compiles."""
-    folders = [repository / "experiments" / "twin", repository / "local_cluster"]
+    folders = [repository / "node_twin", repository / "local_cluster"]
     subprocess.run([sys.executable, "-m", "compileall", "-qq", *map(str, folders)], check=False)
 
 

@@ -6,8 +6,8 @@ from typing import cast
 
 import httpx
 
-from experiments.twin.jsontypes import JsonObject
 from local_cluster.errors import NodeError
+from node_twin.jsontypes import JsonObject
 
 
 class NodeControl:
@@ -21,7 +21,7 @@ class NodeControl:
         self._client.close()
 
     def cgroups(self) -> dict[str, dict[str, str]]:
-        """Return the knobs of every pod cgroup (`experiments.twin.cgrouptree`)."""
+        """Return the knobs of every pod cgroup (`node_twin.guest.cgrouptree`)."""
         return cast("dict[str, dict[str, str]]", self._ask("GET", "/cgroups"))
 
     def monotonic_s(self) -> float:

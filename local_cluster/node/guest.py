@@ -18,11 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from experiments.twin import blockdevice
-from experiments.twin.cgrouptree import knobs_of_pods
-from experiments.twin.control import ControlServer
-from experiments.twin.jsontypes import JsonObject
-from experiments.twin.window import IdleTime
 from local_cluster.node import files
 from local_cluster.node.settings import (
     HOST_ADDRESS,
@@ -36,6 +31,11 @@ from local_cluster.node.settings import (
     VOLUME_PATH,
     NodeSettings,
 )
+from node_twin.guest.cgrouptree import knobs_of_pods
+from node_twin.guest.control import ControlServer
+from node_twin.guest.window import IdleTime
+from node_twin.jsontypes import JsonObject
+from node_twin.volume import blockdevice
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 SYSTEM: Final = CGROUP_ROOT / "system.slice"

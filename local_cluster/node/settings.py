@@ -41,7 +41,7 @@ class NodeSettings:
     control_port: int
     volume_server: str
     volume: str
-    """As `experiments.twin.blockdevice.parse_guest_volume` reads it."""
+    """As `node_twin.volume.blockdevice.parse_guest_volume` reads it."""
     store_serial: str
     virtual_time: bool
     """Its clock counts instructions."""

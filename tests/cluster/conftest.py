@@ -8,10 +8,10 @@ import pytest
 
 from experiments.spec import parse_volume
 from experiments.targets.twin import TwinOptions, bare_twin
-from experiments.twin.session import running
 from local_cluster import cluster
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared, prepared
+from node_twin.host.session import running
 from tests.cluster.nodes import Real, StandIn
 from tests.cluster.observe import Observations, observe
 from tests.twin.conftest import spec_of

@@ -6,9 +6,9 @@ import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
-from experiments.twin.layout import NAMESPACE, NODE_NAME
-from experiments.twin.session import Twin
 from local_cluster.cluster import Cluster
+from node_twin.host.session import Twin
+from node_twin.layout import NAMESPACE, NODE_NAME
 from tests.cluster.observe import Tree
 from tests.cluster.pods import CLAIM, CONFIG, CONFIG_MAP
 

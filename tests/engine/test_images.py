@@ -92,6 +92,6 @@ def test_only_a_changed_source_is_built_and_pushed(
     for image in ("experiments/verdict.py", "images/experiment-runner/Dockerfile"):
         (first / image).write_text((first / image).read_text() + "\n# changed\n")
         assert built(stack.up()) == {"experiment"}
-    (first / "experiments" / "twin" / "vm.py").write_text("# in no image")
+    (first / "node_twin" / "host" / "vm.py").write_text("# in no image")
     (first / "README.md").write_text("nor this")
     assert stack.up().changed == []

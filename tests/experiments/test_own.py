@@ -13,8 +13,8 @@ from experiments.record import RUNS_FOLDER
 from experiments.spec import plan_runs
 from experiments.targets.own import keep_results, print_own_runs, read_workloads
 from experiments.testing import build_spec
-from experiments.twin.kubelet.config import results_of
-from experiments.twin.layout import PODS_FOLDER
+from node_twin.kubelet.config import results_of
+from node_twin.layout import PODS_FOLDER
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "own-workload"
 

@@ -31,9 +31,9 @@ from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.prometheus import ScrapeTarget
-from experiments.twin.vm import free_ports
 from hp_service import source
 from hp_service.prepare import PrepareOptions, prepare
+from node_twin.host.vm import free_ports
 from tests.images.hp_service.conftest import quiet, synthetic_reviews, write_wheel
 
 PATIENCE_S = 180.0

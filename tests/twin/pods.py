@@ -6,9 +6,9 @@ from typing import cast
 from experiments import workloads
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from experiments.twin.layout import NAMESPACE, NODE_NAME
-from experiments.twin.podstatus import restarts_of
-from experiments.twin.session import Twin
+from node_twin.host.session import Twin
+from node_twin.layout import NAMESPACE, NODE_NAME
+from node_twin.podstatus import restarts_of
 
 PAIR = ("urgent", "backup")
 """A high and a low priority pod, in two QoS classes."""

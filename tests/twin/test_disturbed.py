@@ -8,9 +8,9 @@ import pytest
 from experiments.jsonfields import JsonObject
 from experiments.response.drive import cgroup_of
 from experiments.targets.node import Node
-from experiments.twin.sampler import CGROUP_ROOT
-from experiments.twin.session import Twin
 from experiments.workloads import CONTROLLER_POD
+from node_twin.guest.sampler import CGROUP_ROOT
+from node_twin.host.session import Twin
 from tests.twin.pods import (
     PAIR,
     effects,

@@ -15,10 +15,10 @@ from experiments.results import results_json
 from experiments.spec import scenario
 from experiments.study import study
 from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
-from experiments.twin.layout import API_PORT, NAMESPACE, NODE_NAME
 from experiments.verdict import judge
 from hp_service.manifest import PORT as HP_PORT
 from lp_batch.manifest import METRICS_PORT as LP_PORT
+from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME
 from tests.twin.conftest import spec_of
 
 pytestmark = pytest.mark.twin

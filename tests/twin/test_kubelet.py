@@ -7,11 +7,11 @@ from typing import cast
 import pytest
 
 from drcio_controller.kube.jsontypes import Json, JsonObject, objects_at, text_at
-from experiments.twin.errors import TwinError
-from experiments.twin.layout import NODE_NAME
-from experiments.twin.podstatus import phase_of
-from experiments.twin.session import Twin
-from tests.experiments.twin_kubelet.manifests import resources
+from node_twin.errors import TwinError
+from node_twin.host.session import Twin
+from node_twin.layout import NODE_NAME
+from node_twin.podstatus import phase_of
+from tests.node_twin.kubelet.manifests import resources
 from tests.twin.pods import eventually
 
 pytestmark = pytest.mark.twin

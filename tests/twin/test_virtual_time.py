@@ -12,7 +12,7 @@ from experiments.run import run_all
 from experiments.spec import scenario
 from experiments.steady import busy_host
 from experiments.targets.twin import TwinTarget
-from experiments.twin.session import Twin
+from node_twin.host.session import Twin
 from tests.twin.conftest import Silent, spec_of
 
 pytestmark = pytest.mark.twin

@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from experiments.twin.session import Twin
 from experiments.workloads import DATA_CLAIM, OTHER_CLAIM
+from node_twin.host.session import Twin
 
 pytestmark = pytest.mark.twin
 

@@ -17,7 +17,7 @@ from experiments.fuzz.mix import Mix
 from experiments.fuzz.todo import Todo
 from experiments.jsonfields import JsonObject
 from experiments.targets import Progress
-from experiments.twin.errors import BootError, TwinError
+from node_twin.errors import BootError, TwinError
 
 
 class Silent:

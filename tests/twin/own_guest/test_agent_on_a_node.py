@@ -10,9 +10,9 @@ from drcio_controller.standby import Standby
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import TwinOptions, bare_twin
-from experiments.twin.layout import NODE_NAME
-from experiments.twin.session import phase_of, running
 from experiments.workloads import CONTROLLER_POD
+from node_twin.host.session import phase_of, running
+from node_twin.layout import NODE_NAME
 from tests.twin.conftest import CACHE, spec_of
 from tests.twin.pods import (
     TAKES_S,

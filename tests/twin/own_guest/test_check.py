@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.jsonfields import JsonObject
-from experiments.twin import check
+from node_twin.check import rows as check
 from tests.twin.conftest import CACHE
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(3600)]

@@ -9,8 +9,8 @@ import pytest
 from experiments import workloads
 from experiments.targets.node import Node
 from experiments.targets.twin import TwinOptions, bare_twin
-from experiments.twin.layout import NAMESPACE, NODE_NAME
-from experiments.twin.session import running
+from node_twin.host.session import running
+from node_twin.layout import NAMESPACE, NODE_NAME
 from tests.twin.conftest import CACHE, spec_of
 from tests.twin.pods import eventually, restarts
 

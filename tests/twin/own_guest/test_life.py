@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.twin.errors import BootError, GuestDied
-from experiments.twin.kernel import Kernel, ensure_kernel
-from experiments.twin.vm import GuestConfig, booted
+from node_twin.errors import BootError, GuestDied
+from node_twin.host.kernel import Kernel, ensure_kernel
+from node_twin.host.vm import GuestConfig, booted
 from tests.twin.conftest import CACHE
 
 pytestmark = pytest.mark.twin
@@ -23,9 +23,9 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by a shell's background jobs
 from experiments.spec import parse_volume
-from experiments.twin.kernel import ensure_kernel
-from experiments.twin.vm import GuestConfig, booted
-from experiments.twin.volume import VolumeRequest, attached
+from node_twin.host.kernel import ensure_kernel
+from node_twin.host.vm import GuestConfig, booted
+from node_twin.volume.image import VolumeRequest, attached
 cache, console = Path(sys.argv[1]), Path(sys.argv[2])
 request = VolumeRequest(claim="data", limits=parse_volume("gp3"), size_bytes=64 << 20)
 with attached([request], spill_dir=cache / "volumes") as images:

@@ -20,10 +20,10 @@ from experiments import workloads
 from experiments.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import TwinOptions, bare_twin
-from experiments.twin.layout import NAMESPACE, NODE_NAME
-from experiments.twin.session import Twin, running
-from experiments.twin.volume import VolumeRequest
 from experiments.workloads import CONTROLLER_POD, DATA_CLAIM, OTHER_CLAIM
+from node_twin.host.session import Twin, running
+from node_twin.layout import NAMESPACE, NODE_NAME
+from node_twin.volume.image import VolumeRequest
 from tests.twin.conftest import CACHE, spec_of
 from tests.twin.pods import TAKES_S, eventually, in_guest
 

@@ -1,0 +1,79 @@
+"""Variables, the downward API, command lines."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_twin.kubelet.environment import command_line, environment, expand, pod_field
+from node_twin.kubelet.errors import ManifestError
+from node_twin.kubelet.manifest import parse_manifest
+from tests.node_twin.kubelet.manifests import UID, container, pod
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [("$(A)/x", "1/x"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("$A", "$A"), ("$$$(A)", "$1"), ("", "")],
+)
+def test_expand(text: str, expanded: str) -> None:
+    assert expand(text, {"A": "1"}) == expanded
+
+
+@given(st.text())
+def test_text_without_a_dollar_stays_as_it_is(text: str) -> None:
+    assert expand(text.replace("$", ""), {"A": "1"}) == text.replace("$", "")
+
+
+def test_variables_see_those_before_them() -> None:
+    manifest = parse_manifest(
+        pod(
+            container(
+                env=[
+                    {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                    {"name": "URL", "value": "http://$(NODE)$(LATER)"},
+                    {"name": "LATER", "value": "x"},
+                    {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}},
+                ]
+            )
+        )
+    )
+    variables = environment(
+        manifest,
+        manifest.containers[0],
+        given={"PATH": "/bin"},
+        node_ip="127.0.0.1",
+        read_config_map=lambda _: {"k": "v"},
+    )
+    assert variables == {"PATH": "/bin", "NODE": "n1", "URL": "http://n1$(LATER)", "LATER": "x", "C": "v"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata.name", "api"),
+        ("metadata.uid", UID),
+        ("metadata.labels['app']", "api"),
+        ("metadata.labels['none']", ""),
+        ("status.hostIP", "10.0.2.15"),
+    ],
+)
+def test_downward_api(path: str, value: str) -> None:
+    assert pod_field(parse_manifest(pod()), path, "10.0.2.15") == value
+
+
+def test_unknown_field_is_refused_with_the_choices() -> None:
+    with pytest.raises(ManifestError, match=r"'spec\.color'; expected one of metadata\.name"):
+        pod_field(parse_manifest(pod()), "spec.color", "")
+
+
+@pytest.mark.parametrize(
+    "image", ["hp", "hp:1", "registry.test:5000/team/hp:1.2", "registry.test:5000/hp@sha256:00"]
+)
+def test_image_without_a_command_runs_its_entry_point(image: str) -> None:
+    (main,) = parse_manifest(pod({"name": "main", "image": image, "args": ["--port", "$(P)"]})).containers
+    assert command_line(main, {"hp": ("hp-service",)}, {"P": "80"}) == ["hp-service", "--port", "80"]
+
+
+def test_unknown_image_without_a_command_is_refused() -> None:
+    (main,) = parse_manifest(pod({"name": "main", "image": "what:1"})).containers
+    with pytest.raises(ManifestError, match="known images: hp"):
+        command_line(main, {"hp": ("hp-service",)}, {})
