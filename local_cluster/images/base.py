@@ -10,7 +10,7 @@ from typing import Final
 
 from local_cluster.errors import ImageError, ToolMissing
 from local_cluster.images.engine import Engine
-from node_twin.host.kernel import find_tool
+from node_twin.tools import find_tool
 
 NAME: Final = "python:3.11-slim-bookworm"
 """The name under which the Dockerfiles ask for it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from local_cluster.errors import ImageError, ToolMissing
-from node_twin.host.kernel import find_tool
+from node_twin.tools import find_tool
 
 _START_S: Final = 60.0
 _STOP_S: Final = 60.0

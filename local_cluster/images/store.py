@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from local_cluster.errors import ImageError, ToolMissing
-from node_twin.host.kernel import find_tool
+from node_twin.tools import find_tool
 
 NAMESPACE: Final = "k8s.io"
 """Where the kubelet's interface of containerd has its images."""

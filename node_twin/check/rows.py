@@ -19,9 +19,10 @@ from typing import Final, cast
 
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, parse_volume
 from node_twin.errors import BootError, TwinError
-from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel, require_tools
+from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel
 from node_twin.host.vm import Guest, GuestConfig, booted
 from node_twin.jsontypes import JsonObject
+from node_twin.tools import require_tools
 from node_twin.volume.image import VolumeRequest, attached, build_server
 
 _RESULTS: Final = Path("/run/check")

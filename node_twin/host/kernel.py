@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node_twin.errors import KernelError, MissingTool
+from node_twin.errors import KernelError
+from node_twin.tools import find_tool, require_tools
 
 META_PACKAGE: Final = "linux-image-amd64"
 """Generic, not `cloud`: only the generic build carries 9p, on which the guest's root stands."""
@@ -72,21 +73,6 @@ class Kernel:
             if path.is_file():
                 return path.read_text(encoding="utf-8", errors="replace")
         return None
-
-
-def require_tools(*names: str) -> None:
-    """Raise `MissingTool` naming every program of `names` that is not on PATH."""
-    missing = [name for name in names if find_tool(name) is None]
-    if missing:
-        raise MissingTool(
-            f"the node twin needs {', '.join(missing)}, not found on this machine",
-            hint="`make setup` installs what the twin needs (Debian and its derivatives)",
-        )
-
-
-def find_tool(name: str) -> str | None:
-    """Locate a program on PATH or in sbin, which a user's PATH leaves out on Debian."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
 
 
 def ensure_kernel(

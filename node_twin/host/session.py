@@ -536,7 +536,8 @@ def compile_programs(repository: Path) -> None:
 
     Half a second where it is there already. An error in a source that nobody imports is no error.
     """
-    places = [sysconfig.get_path("purelib"), repository / "experiments", *repository.glob("images/*/src")]
+    packages = [file.parent for file in repository.glob("*/__init__.py")]
+    places = [sysconfig.get_path("purelib"), *packages, *repository.glob("images/*/src")]
     subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "0", *map(str, places)], check=False)
 
 

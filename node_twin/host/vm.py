@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_twin.errors import BootError, GuestDied, TwinError
-from node_twin.host.kernel import Kernel, find_tool, require_tools
+from node_twin.host.kernel import Kernel
+from node_twin.tools import find_tool, require_tools
 from node_twin.volume.image import VolumeImage
 
 TAIL_LINES = 60

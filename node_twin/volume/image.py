@@ -17,7 +17,7 @@ from typing import Final
 
 from drcio_controller.ebs import Volume
 from node_twin.errors import VolumeError
-from node_twin.host.kernel import find_tool, require_tools
+from node_twin.tools import find_tool, require_tools
 
 _MEMORY_DIR: Final = Path("/dev/shm")  # noqa: S108 - the tmpfs itself is what is wanted, no name is made in it
 _DEVICE_SOURCES: Final = Path(__file__).parent / "device"
