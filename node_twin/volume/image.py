@@ -13,11 +13,13 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from drcio_controller.ebs import Volume
 from node_twin.errors import VolumeError
 from node_twin.tools import find_tool, require_tools
+
+if TYPE_CHECKING:  # whoever asks what this machine can do imports this before anything is installed
+    from drcio_controller.ebs import Volume
 
 _MEMORY_DIR: Final = Path("/dev/shm")  # noqa: S108 - the tmpfs itself is what is wanted, no name is made in it
 _DEVICE_SOURCES: Final = Path(__file__).parent / "device"
