@@ -38,16 +38,11 @@ from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
 from experiments.fuzz.picture import draw_fuzz
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
-from experiments.jsonfields import JsonObject
 from experiments.prometheus import explore, exploring
 from experiments.prometheus import twin_targets as scrape_targets
-from experiments.record import RUNS_FOLDER, read_runs
-from experiments.report import build_report, print_summary, write_spec
-from experiments.response.drive import respond, response_spec
-from experiments.response.table import print_response
-from experiments.run import plan_and_run, run_all, run_side_by_side
-from experiments.scraped import make_blocks
-from experiments.spec import (
+from experiments.records.jsonfields import JsonObject
+from experiments.records.record import RUNS_FOLDER, read_runs
+from experiments.records.spec import (
     ARRIVALS,
     CONTENTION,
     DRCIO,
@@ -63,6 +58,12 @@ from experiments.spec import (
     scenario,
     scenarios,
 )
+from experiments.records.wholefile import write_json
+from experiments.report import build_report, print_summary, write_spec
+from experiments.response.drive import respond, response_spec
+from experiments.response.table import print_response
+from experiments.run import plan_and_run, run_all, run_side_by_side
+from experiments.scraped import make_blocks
 from experiments.steady import print_steadiness, run_steady, same_runs, steadiness
 from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
@@ -70,7 +71,6 @@ from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_targets
 from experiments.verdict import EXIT_CODES
-from experiments.wholefile import write_json
 from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
 from node_twin.errors import TwinError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.figures import Paired, ScenarioResult, Study, fetch_p95_ms, lp_mib_s, p95_ms
-from experiments.jsonfields import JsonObject
-from experiments.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
+from experiments.records.jsonfields import JsonObject
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
 from experiments.study import pair_ratios, ratio_of
 
 TIE_TOLERANCE: Final = 0.05

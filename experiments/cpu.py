@@ -18,8 +18,8 @@ from experiments import series
 from experiments.figures import CpuFigures, RunResult, ScenarioResult, Study, lp_mib_s
 from experiments.protection import FETCH
 from experiments.reasons import Reason
-from experiments.record import CpuSample, RunRecord
-from experiments.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
+from experiments.records.record import CpuSample, RunRecord
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
 from experiments.thresholds import Thresholds
 
 FULL_IDLE_SHARE: Final = 0.10

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from experiments.reasons import Reason
-from experiments.record import Cost, RunRecord
-from experiments.spec import PlannedRun
+from experiments.records.record import Cost, RunRecord
+from experiments.records.spec import PlannedRun
 
 
 class Display:

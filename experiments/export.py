@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from experiments.errors import ExportError, RecordError
-from experiments.jsonfields import Field, JsonValue
+from experiments.records.jsonfields import Field, JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

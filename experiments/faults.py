@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from experiments.cpu import QUIET_REMEDY, cpu_faults, lost_share
 from experiments.figures import RunResult, ScenarioResult, Study
 from experiments.reasons import Badness, Reason
-from experiments.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS, plan_runs
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS, plan_runs
 from experiments.thresholds import Thresholds
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from experiments.jsonfields import JsonObject
 from experiments.protection import Protection
-from experiments.record import Clock
-from experiments.spec import Spec
+from experiments.records.jsonfields import JsonObject
+from experiments.records.record import Clock
+from experiments.records.spec import Spec
 
 MIB: Final = 1024 * 1024
 

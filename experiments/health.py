@@ -11,7 +11,7 @@ from drcio_controller.ebs import Volume
 from experiments import account, series
 from experiments.figures import Engine, Health, LpFigures
 from experiments.kernelfiles import device_fields
-from experiments.record import RunRecord, Sample
+from experiments.records.record import RunRecord, Sample
 
 
 def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFigures) -> Health:

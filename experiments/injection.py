@@ -21,9 +21,9 @@ from typing import Final, Literal
 
 from experiments.figures import MIB
 from experiments.reasons import Outcome
-from experiments.record import LatencySummary, LoadRecord, RunRecord
+from experiments.records.record import LatencySummary, LoadRecord, RunRecord
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO, PlannedRun, Spec, parse_volume
 from experiments.run import plan_and_run
-from experiments.spec import BASELINE, CONTENTION, DRCIO, PlannedRun, Spec, parse_volume
 from experiments.study import study
 from experiments.targets import Progress
 from experiments.testing import Behaviour, behaviour_of, build_run_around

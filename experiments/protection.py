@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from experiments import histogram
-from experiments.record import LoadInterval, LoadRecord
+from experiments.records import histogram
+from experiments.records.record import LoadInterval, LoadRecord
 
 REQUESTS_PER_WINDOW: Final = 50
 """resctl-bench samples once a second at hundreds of requests a second. At a few a second a single

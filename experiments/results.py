@@ -20,10 +20,10 @@ from experiments.figures import (
     Spread,
     Study,
 )
-from experiments.jsonfields import JsonObject, JsonValue
 from experiments.protection import Protection
+from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.wholefile import write_json
 from experiments.verdict import Verdict
-from experiments.wholefile import write_json
 
 RESULTS_SCHEMA: Final = "drcio.results/1"
 RESULTS_FILE: Final = "results.json"

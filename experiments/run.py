@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from experiments.reasons import Reason
-from experiments.record import RunRecord, write_run
-from experiments.spec import PlannedRun, Spec, plan_repeat, plan_runs
+from experiments.records.record import RunRecord, write_run
+from experiments.records.spec import PlannedRun, Spec, plan_repeat, plan_runs
 from experiments.study import study
 from experiments.targets import Progress, Target
 from experiments.verdict import judge, unsettled_by

@@ -18,9 +18,9 @@ from typing import Final, TypeAlias, cast
 from prometheus_client.parser import text_string_to_metric_families
 
 from experiments.errors import ExportError
-from experiments.jsonfields import JsonObject
 from experiments.prometheus import FOLDER, ScrapeTarget
-from experiments.wholefile import write_json
+from experiments.records.jsonfields import JsonObject
+from experiments.records.wholefile import write_json
 
 _PAGES: Final = "pages"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from experiments.record import PodSample, RunRecord, Sample
+from experiments.records.record import PodSample, RunRecord, Sample
 
 
 class Timed(Protocol):

@@ -29,10 +29,10 @@ from experiments.figures import (
     p95_ms,
 )
 from experiments.health import health_of
-from experiments.jsonfields import JsonValue
 from experiments.protection import FETCH, Protection, protection
-from experiments.record import RunRecord
-from experiments.spec import BASELINE, CONTENTION, DRCIO, Spec
+from experiments.records.jsonfields import JsonValue
+from experiments.records.record import RunRecord
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO, Spec
 
 
 def study(records: Sequence[RunRecord], spec: Spec) -> Study:

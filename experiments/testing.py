@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from experiments import histogram
 from experiments.figures import MIB
-from experiments.jsonfields import JsonObject
-from experiments.record import (
+from experiments.records import histogram
+from experiments.records.jsonfields import JsonObject
+from experiments.records.record import (
     Clock,
     CpuSample,
     Devices,
@@ -25,7 +25,7 @@ from experiments.record import (
     RunRecord,
     Sample,
 )
-from experiments.spec import (
+from experiments.records.spec import (
     BASELINE,
     DRCIO,
     PlannedRun,

@@ -18,7 +18,7 @@ from experiments.cpu import QUIET_REMEDY, without_cpu
 from experiments.faults import faults_of_runs, faults_of_study
 from experiments.figures import Study
 from experiments.reasons import Badness, Outcome, Reason
-from experiments.spec import CONTENTION, DRCIO, SCENARIOS
+from experiments.records.spec import CONTENTION, DRCIO, SCENARIOS
 from experiments.thresholds import Thresholds
 
 EXIT_CODES: Final[dict[Outcome, int]] = {"pass": 0, "fail": 1, "inconclusive": 3, "invalid": 4}

@@ -13,9 +13,9 @@ import drcio_controller.manifest as controller_manifest
 import hp_service.manifest as hp_manifest
 import lp_batch.manifest as lp_manifest
 from drcio_controller.config import PolicyName
-from experiments.jsonfields import JsonObject, JsonValue
-from experiments.record import Role
-from experiments.spec import Spec
+from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.record import Role
+from experiments.records.spec import Spec
 
 DATA_CLAIM: Final = "drcio-data"
 OTHER_CLAIM: Final = "drcio-other"

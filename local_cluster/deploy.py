@@ -17,7 +17,7 @@ from unittest import mock
 import pulumi.automation as auto
 import yaml
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from experiments.targets.cluster import Overrides, Written, laid_over, written_in
 from local_cluster.errors import ClusterError
 from local_cluster.programs import ROOT, Programs

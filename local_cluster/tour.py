@@ -14,9 +14,9 @@ from typing import Final
 from rich.console import Console
 
 from drcio_controller.ebs import Volume
-from experiments.record import write_run
+from experiments.records.record import write_run
+from experiments.records.spec import SCENARIOS, Spec, plan_runs, scenarios
 from experiments.report import build_report, print_summary, write_spec
-from experiments.spec import SCENARIOS, Spec, plan_runs, scenarios
 from experiments.targets.cluster import ClusterTarget, Overrides
 from load_generator.levels import level_rps
 from local_cluster.cluster import CACHE, Cluster

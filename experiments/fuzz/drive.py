@@ -28,8 +28,8 @@ from experiments.fuzz.judge import (
 from experiments.fuzz.measure import SCHEMA, simulate
 from experiments.fuzz.mix import draw
 from experiments.fuzz.todo import Todo
-from experiments.jsonfields import JsonObject
-from experiments.wholefile import write_json
+from experiments.records.jsonfields import JsonObject
+from experiments.records.wholefile import write_json
 
 SEEDS_FOLDER: Final = "seeds"
 SUMMARY_FILE: Final = "fuzz.json"

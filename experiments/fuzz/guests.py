@@ -17,7 +17,7 @@ from typing import Final, Protocol, cast
 from experiments.fuzz.mix import Mix, draw
 from experiments.fuzz.on_twin import OnTwin, fuzz_twin
 from experiments.fuzz.todo import Todo
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from experiments.targets import Progress
 from experiments.targets.node import Node
 from node_twin.errors import TwinError

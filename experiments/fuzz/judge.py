@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from experiments.fuzz.arms import ALONE, FIXED, LAW, NONE
 from experiments.fuzz.mix import MIB, UNIT_BYTES
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 P95_USUAL: Final = 1.5
 P95_WORST: Final = 2.5

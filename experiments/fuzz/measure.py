@@ -12,7 +12,7 @@ import numpy.typing as npt
 from experiments.fuzz.arms import ALONE, ARMS, policy_of
 from experiments.fuzz.mix import LOW_STARTS_S, MEASURED_FROM_S, MEASURED_S, draw
 from experiments.fuzz.simulated import Simulated
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 SCHEMA: Final = "drcio.fuzz/1"
 _STEP: Final = 1.05

@@ -24,7 +24,7 @@ from typing import Final, cast
 
 from drcio_controller.config import VolumeProfile
 from drcio_controller.kube.pod import QosClass
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20

@@ -22,8 +22,8 @@ from experiments.fuzz.arms import ALONE, agent_config
 from experiments.fuzz.measure import histogram, per_second, percentiles
 from experiments.fuzz.mix import MEASURED_FROM_S, Mix
 from experiments.fuzz.programs import FILE_BYTES, HIGH, LOG_PREFIX, high_pod, low_names, low_pods, memory_pod
-from experiments.jsonfields import JsonObject, JsonValue
-from experiments.spec import parse_volume
+from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.spec import parse_volume
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import checkout_commit

@@ -12,7 +12,7 @@ from typing import Final
 from drcio_controller.config import PRIORITY_LABEL
 from drcio_controller.kube.pod import QosClass
 from experiments.fuzz.mix import LOW_STARTS_S, MIB, Engine, High, HighKind, Low, Mix
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.workloads import DATA_CLAIM, pod
 from node_twin.layout import NAMESPACE, NODE_NAME
 

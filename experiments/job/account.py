@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 
 _DEVICE_FIELDS: Final = ("device", "name", "engine", "state", "budget_ratio")
 _ON_DEVICE_FIELDS: Final = ("device", "effect", "bytes_read", "bytes_written")

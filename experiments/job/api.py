@@ -12,7 +12,7 @@ import urllib3
 from drcio_controller.kube.endpoint import Endpoint
 from drcio_controller.kube.errors import EndpointError
 from experiments.job.errors import ApiRefused
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 30.0

@@ -30,8 +30,8 @@ from experiments.job.peers import Crew
 from experiments.job.publish import Published
 from experiments.job.recording import Place
 from experiments.job.scene import Scene
-from experiments.jsonfields import Field, JsonObject, JsonValue, parse_document
-from experiments.spec import NO_POLICY, SPEC_SCHEMA, Spec, load_spec, plan_runs
+from experiments.records.jsonfields import Field, JsonObject, JsonValue, parse_document
+from experiments.records.spec import NO_POLICY, SPEC_SCHEMA, Spec, load_spec, plan_runs
 
 NOT_PUBLISHED_STATUS: Final = 1
 USAGE_STATUS: Final = 2

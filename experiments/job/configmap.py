@@ -8,7 +8,7 @@ from typing import Final
 
 from experiments.job.api import Api
 from experiments.job.errors import ApiRefused, NotPublished
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 
 _HINT: Final = "the program makes the ConfigMap and a Role that allows get and patch of it before the Job"
 

@@ -21,9 +21,9 @@ from experiments.job.peers import Crew, Peers
 from experiments.job.publish import Published, publish_failure, publish_run
 from experiments.job.recording import Place, Restarts, run_record
 from experiments.job.scene import Scene, strangers, told
-from experiments.jsonfields import Field, JsonObject, JsonValue
-from experiments.record import load_load
-from experiments.spec import NO_POLICY, Spec, plan_runs
+from experiments.records.jsonfields import Field, JsonObject, JsonValue
+from experiments.records.record import load_load
+from experiments.records.spec import NO_POLICY, Spec, plan_runs
 from load_generator.errors import LoadGeneratorError
 from load_generator.plan import Plan
 from load_generator.record import LoadRecord

@@ -17,7 +17,7 @@ from experiments.job import account
 from experiments.job.counters import GrowingSum, Io
 from experiments.job.errors import ScrapeError
 from experiments.job.exposition import read
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 
 ROW_BYTES: Final = 4096
 """What the service reads for each feature row (hp_service.rows)."""

@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 from experiments.job.configmap import ConfigMap, Contents
 from experiments.job.errors import PeersMissing
 from experiments.job.publish import MAX_BYTES
-from experiments.jsonfields import JsonValue
+from experiments.records.jsonfields import JsonValue
 from load_generator.errors import RecordError as LoadRecordError
 from load_generator.record import LoadRecord, merge, parse_record
 

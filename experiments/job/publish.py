@@ -11,11 +11,11 @@ from typing import Final
 
 from experiments.errors import RecordError
 from experiments.job.configmap import ConfigMap
-from experiments.jsonfields import Field, JsonObject, JsonValue
 from experiments.reasons import Reason
-from experiments.record import RUN_SCHEMA, RunRecord, dump_run, load_run
+from experiments.records.jsonfields import Field, JsonObject, JsonValue
+from experiments.records.record import RUN_SCHEMA, RunRecord, dump_run, load_run
+from experiments.records.spec import Spec
 from experiments.results import results_json
-from experiments.spec import Spec
 from experiments.study import study
 from experiments.thresholds import Thresholds
 from experiments.verdict import Verdict, criteria_of, judge

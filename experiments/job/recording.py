@@ -9,9 +9,9 @@ from typing import Final
 from experiments.job import account
 from experiments.job.counters import Io
 from experiments.job.observer import Observation
-from experiments.jsonfields import JsonObject
-from experiments.record import Devices, IoCounters, LoadRecord, PodInfo, PodSample, RunRecord, Sample
-from experiments.spec import PlannedRun, Spec
+from experiments.records.jsonfields import JsonObject
+from experiments.records.record import Devices, IoCounters, LoadRecord, PodInfo, PodSample, RunRecord, Sample
+from experiments.records.spec import PlannedRun, Spec
 
 SECOND_HAND: Final = (
     "measured from inside the cluster: bytes are the workloads' own counts, weights and engine are the "

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from experiments.job.api import Api
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 
 JOB_UID_LABEL: Final = "batch.kubernetes.io/controller-uid"
 """Kubernetes puts it on a Job's pods (since 1.27)."""

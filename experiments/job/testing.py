@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 MIB = 1 << 20
 DEVICE = "259:1"

@@ -10,7 +10,7 @@ from typing import Final
 from experiments import account
 from experiments.figures import MIB
 from experiments.kernelfiles import device_fields
-from experiments.record import RunRecord, Sample
+from experiments.records.record import RunRecord, Sample
 
 NOTHING: Final = "not set"
 _OFF: Final = "off"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.figures import Paired, ScenarioResult, Study
-from experiments.jsonfields import JsonValue
-from experiments.record import RunRecord
+from experiments.records.jsonfields import JsonValue
+from experiments.records.record import RunRecord
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO
 from experiments.report.scales import DASH, milliseconds, ratio, span
-from experiments.spec import BASELINE, CONTENTION, DRCIO
 from experiments.verdict import Criterion, Verdict
 
 State = Literal["yes", "no", "open", "plain"]

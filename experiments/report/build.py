@@ -9,8 +9,10 @@ from typing import Final
 
 from experiments.compare import PolicyComparison, compare_policies, compares_policies
 from experiments.figures import Study
-from experiments.jsonfields import JsonObject, read_document
-from experiments.record import RUNS_FOLDER, read_runs
+from experiments.records.jsonfields import JsonObject, read_document
+from experiments.records.record import RUNS_FOLDER, read_runs
+from experiments.records.spec import SPEC_SCHEMA, Spec, load_spec
+from experiments.records.wholefile import write_json, write_text
 from experiments.report.archive import packed
 from experiments.report.canvas import Drawn, Picture
 from experiments.report.fuzzed import find_fuzzed, fuzz_picture
@@ -18,11 +20,9 @@ from experiments.report.page import page
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.results import results_json, write_results
-from experiments.spec import SPEC_SCHEMA, Spec, load_spec
 from experiments.study import study
 from experiments.thresholds import Thresholds
 from experiments.verdict import Verdict, judge
-from experiments.wholefile import write_json, write_text
 
 SPEC_FILE: Final = "spec.json"
 REPORT_FILE: Final = "report.html"

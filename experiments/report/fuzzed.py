@@ -15,11 +15,11 @@ from experiments.fuzz.arms import FIXED, LAW, NONE
 from experiments.fuzz.drive import SUMMARY_FILE
 from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN, Check
 from experiments.fuzz.measure import SCHEMA
-from experiments.jsonfields import read_document
+from experiments.records.jsonfields import read_document
+from experiments.records.spec import CONTENTION, DRCIO
 from experiments.report.canvas import Picture, bare
 from experiments.report.palette import Palette
 from experiments.report.scales import TIMES
-from experiments.spec import CONTENTION, DRCIO
 
 FOLDER: Final = "fuzz"
 _HINT: Final = "make it again with `python -m experiments fuzz --resume`, or remove it"

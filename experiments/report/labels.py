@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from experiments.spec import BASELINE, CONTENTION, DRCIO
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO
 
 _LABELS: Final = {BASELINE: "alone", CONTENTION: "no control", DRCIO: "DRC-IO"}
 

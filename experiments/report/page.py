@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from experiments.compare import PolicyComparison
 from experiments.figures import Figure, Paired, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
-from experiments.jsonfields import JsonValue
-from experiments.record import RunRecord
+from experiments.records.jsonfields import JsonValue
+from experiments.records.record import RunRecord
+from experiments.records.spec import BASELINE, NO_POLICY, SCENARIOS, command_line
 from experiments.report.actions import actions_of
 from experiments.report.answers import answers, utc
 from experiments.report.archive import ARCHIVE_FILE
@@ -23,7 +24,6 @@ from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
 from experiments.report.scales import DASH, milliseconds, ratio, span
 from experiments.report.timeline import middle_runs
-from experiments.spec import BASELINE, NO_POLICY, SCENARIOS, command_line
 from experiments.study import pair_ratios, ratio_of
 from experiments.verdict import Criterion, Verdict, headline
 

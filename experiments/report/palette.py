@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.spec import BASELINE, CONTENTION, DRCIO
+from experiments.records.spec import BASELINE, CONTENTION, DRCIO
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from experiments.compare import PolicyComparison, PolicyResult
 from experiments.figures import Paired
+from experiments.records.spec import CONTENTION, DRCIO, NO_POLICY
 from experiments.report.canvas import Picture, bare
 from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import TIMES
-from experiments.spec import CONTENTION, DRCIO, NO_POLICY
 
 _LABEL_STEP: Final = 0.055
 """Height of a label, as a fraction of the panel."""

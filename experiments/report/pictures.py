@@ -10,16 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments import histogram
 from experiments.figures import RunResult, ScenarioResult, Study
 from experiments.protection import FETCH
-from experiments.record import LatencySummary, RunRecord
+from experiments.records import histogram
+from experiments.records.record import LatencySummary, RunRecord
+from experiments.records.spec import BASELINE, CONTENTION, SCENARIOS
 from experiments.report.canvas import Picture, bare
 from experiments.report.labels import label_of
 from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import label_percentiles, log_latency, milliseconds, nines, ratio
 from experiments.report.timeline import timeline
-from experiments.spec import BASELINE, CONTENTION, SCENARIOS
 from experiments.verdict import Verdict, headline
 
 

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from experiments.compare import PolicyComparison
 from experiments.figures import Study, fetch_p95_ms, p95_ms
+from experiments.records.spec import BASELINE
 from experiments.report.scales import DASH, milliseconds, ratio
-from experiments.spec import BASELINE
 from experiments.study import ratio_of
 from experiments.verdict import Verdict, headline
 

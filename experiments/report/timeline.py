@@ -10,16 +10,17 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import histogram, series
+from experiments import series
 from experiments.figures import MIB, ScenarioResult, Study
 from experiments.kernelfiles import device_fields
-from experiments.record import RunRecord, Sample
+from experiments.records import histogram
+from experiments.records.record import RunRecord, Sample
+from experiments.records.spec import NO_POLICY, SCENARIOS
 from experiments.report.actions import Action, actions_of
 from experiments.report.canvas import Picture, bare
 from experiments.report.labels import label_of
 from experiments.report.palette import Palette
 from experiments.report.scales import log_latency
-from experiments.spec import NO_POLICY, SCENARIOS
 
 MAX_POINTS: Final = 1200
 """More make a page heavy and a cloud of points no clearer."""

@@ -14,10 +14,10 @@ from drcio_controller.config import DEFAULT_CLASSES
 from drcio_controller.ebs import Volume
 from drcio_controller.kube.pod import QosClass
 from experiments import workloads
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.spec import Spec, scenario
 from experiments.response import figures
 from experiments.response.figures import Look, Request, Targets
-from experiments.spec import Spec, scenario
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S
 from experiments.targets.twin import LP_FILE_SIZE, TwinTarget

@@ -8,7 +8,7 @@ from typing import Final, cast
 from rich.console import Console
 from rich.table import Table
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from experiments.response.figures import FETCH_FACTOR, REQUEST_FACTOR
 
 _NEVER: Final = "not seen"

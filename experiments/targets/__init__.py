@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from experiments.record import RunRecord
-from experiments.spec import PlannedRun
+from experiments.records.record import RunRecord
+from experiments.records.spec import PlannedRun
 
 
 class Progress(Protocol):

@@ -9,7 +9,7 @@ from drcio_controller.ebs import Volume
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
 from experiments import workloads
-from experiments.spec import NO_POLICY
+from experiments.records.spec import NO_POLICY
 from node_twin.host.session import Twin
 from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME
 

@@ -18,9 +18,9 @@ from rich.table import Table
 
 from drcio_controller.config import PRIORITY_LABEL
 from experiments.errors import SpecError
-from experiments.jsonfields import JsonObject, JsonValue
-from experiments.record import RUNS_FOLDER, Role
-from experiments.spec import PlannedRun, Spec
+from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.record import RUNS_FOLDER, Role
+from experiments.records.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.workloads import ROLE_ANNOTATION, Workload

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from experiments.spec import parse_volume
+from experiments.records.spec import parse_volume
 from experiments.targets.twin import TwinOptions, bare_twin
 from local_cluster import cluster
 from local_cluster.cluster import Cluster

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
 from experiments.account import INERT, device_engine, device_state, says_inert
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.testing import DEVICE, HP_POD, OTHER_DEVICE
 
 JSON: st.SearchStrategy[JsonValue] = st.recursive(

@@ -16,11 +16,11 @@ import yaml
 from experiments import cli
 from experiments.errors import RecordError
 from experiments.job.publish import pack
-from experiments.jsonfields import JsonObject
-from experiments.record import RunRecord
+from experiments.records.jsonfields import JsonObject
+from experiments.records.record import RunRecord
+from experiments.records.spec import Scenario, Spec, parse_volume, plan_runs
 from experiments.report import build_report, write_spec
 from experiments.run import run_all
-from experiments.spec import Scenario, Spec, parse_volume, plan_runs
 from experiments.targets.cluster import (
     ClusterError,
     ClusterOptions,

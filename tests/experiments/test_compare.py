@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from experiments.compare import PolicyComparison, compare_policies, comparison_json
+from experiments.records.spec import policy_scenarios
 from experiments.results import results_json
-from experiments.spec import policy_scenarios
 from experiments.study import study
 from experiments.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
 from experiments.verdict import judge

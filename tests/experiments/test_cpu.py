@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from experiments.cpu import cpu_of, without_cpu
-from experiments.jsonfields import Field
 from experiments.reasons import Reason
-from experiments.record import RunRecord, dump_run, load_run, read_runs
+from experiments.records.jsonfields import Field
+from experiments.records.record import RunRecord, dump_run, load_run, read_runs
+from experiments.records.spec import PlannedRun, plan_runs
 from experiments.run import run_all
-from experiments.spec import PlannedRun, plan_runs
 from experiments.study import study
 from experiments.targets import Progress
 from experiments.testing import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from experiments.errors import ExportError
 from experiments.export import CONTRACT_METRICS, base_name, export_metrics, shown_url, unit_of
-from experiments.jsonfields import JsonValue
+from experiments.records.jsonfields import JsonValue
 
 URL = "http://prometheus.test:9090"
 

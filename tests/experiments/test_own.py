@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from experiments.errors import SpecError
-from experiments.jsonfields import JsonObject
-from experiments.record import RUNS_FOLDER
-from experiments.spec import plan_runs
+from experiments.records.jsonfields import JsonObject
+from experiments.records.record import RUNS_FOLDER
+from experiments.records.spec import plan_runs
 from experiments.targets.own import keep_results, print_own_runs, read_workloads
 from experiments.testing import build_spec
 from node_twin.kubelet.config import results_of

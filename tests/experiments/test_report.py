@@ -13,14 +13,14 @@ from rich.console import Console
 
 from experiments.compare import compare_policies
 from experiments.errors import RecordError
-from experiments.record import RunRecord, write_run
+from experiments.records.record import RunRecord, write_run
+from experiments.records.spec import Spec, command_line, policy_scenarios, scenarios
 from experiments.report import Report, build_report, print_summary, write_spec
 from experiments.report.page import page
 from experiments.report.palette import LIGHT
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.report.scales import milliseconds, nines, ratio, span
-from experiments.spec import Spec, command_line, policy_scenarios, scenarios
 from experiments.study import study
 from experiments.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
 from experiments.verdict import Verdict, judge

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.record import RunRecord
+from experiments.records.record import RunRecord
 from experiments.report.page import page
 from experiments.report.pictures import pictures
 from experiments.study import study

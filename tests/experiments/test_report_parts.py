@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.record import RunRecord, write_run
+from experiments.records.record import RunRecord, write_run
+from experiments.records.spec import scenarios
 from experiments.report import archive as archives
 from experiments.report import build_report, read_spec, write_spec
 from experiments.report.actions import Action, Change, actions_of
@@ -19,7 +20,6 @@ from experiments.report.archive import packed
 from experiments.report.page import page
 from experiments.report.scales import TIMES
 from experiments.report.timeline import MAX_POINTS, requests_of
-from experiments.spec import scenarios
 from experiments.study import study
 from experiments.testing import (
     CONTENTION_BEHAVIOUR,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.record import RunRecord
-from experiments.spec import BASELINE, scenario
+from experiments.records.record import RunRecord
+from experiments.records.spec import BASELINE, scenario
 from experiments.steady import Steadiness, busy_host, same_runs, steadiness
 from experiments.testing import behaviour_of, build_run, build_spec
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from experiments import series
 from experiments.protection import protection, window_s
-from experiments.record import IoCounters, PodSample, Sample
+from experiments.records.record import IoCounters, PodSample, Sample
 from experiments.results import results_json
 from experiments.study import ratio_of, spread_of, study, study_run
 from experiments.testing import (

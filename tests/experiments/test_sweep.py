@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from experiments.errors import SpecError
-from experiments.record import RunRecord, read_runs
+from experiments.records.record import RunRecord, read_runs
+from experiments.records.spec import PlannedRun, Spec
 from experiments.report import read_spec
 from experiments.results import results_json, write_results
-from experiments.spec import PlannedRun, Spec
 from experiments.study import study
 from experiments.sweep import DEFAULT_BATCHES, Batch, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets import Progress

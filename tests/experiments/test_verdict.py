@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.record import RunRecord
-from experiments.spec import Spec, scenario, scenarios
+from experiments.records.record import RunRecord
+from experiments.records.spec import Spec, scenario, scenarios
 from experiments.study import study
 from experiments.testing import (
     BASELINE_BEHAVIOUR,

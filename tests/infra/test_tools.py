@@ -157,7 +157,7 @@ def test_picture_of_the_rooms_is_that_of_the_imports() -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("experiments/spec.py", "tests/experiments/test_spec.py"),
+        ("experiments/records/spec.py", "tests/experiments/records/test_spec.py"),
         ("images/drcio-controller/src/drcio_controller/mapping.py", "test_mapping.py"),
         ("tools/packages", "tests/infra/test_tools.py"),
         ("tests/infra/test_cost.py", "1 test files: tests/infra/test_cost.py"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.spec import Scenario, Spec, parse_volume, scenario
+from experiments.records.spec import Scenario, Spec, parse_volume, scenario
 from experiments.targets.node import Node
 from experiments.targets.twin import TwinOptions, TwinTarget, twin_target
 from node_twin.host.session import Twin

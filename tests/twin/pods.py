@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from experiments import workloads
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from node_twin.host.session import Twin
 from node_twin.layout import NAMESPACE, NODE_NAME

@@ -7,7 +7,7 @@ import pytest
 
 from drcio_controller.config import Config, Engine, PolicyName, dump
 from drcio_controller.manifest import APP_LABEL, CONFIG_FILE
-from experiments.jsonfields import JsonValue
+from experiments.records.jsonfields import JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.workloads import CONTROLLER_POD
 from tests.twin.pods import (

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from experiments.response.drive import cgroup_of
 from experiments.targets.node import Node
 from experiments.workloads import CONTROLLER_POD

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.records.spec import Spec, scenario
 from experiments.run import run_all
-from experiments.spec import Spec, scenario
 from experiments.study import study
 from experiments.targets.twin import TwinTarget
 from experiments.verdict import Verdict, judge

@@ -11,8 +11,8 @@ from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, RunnerOptions, pod_template
 from experiments import workloads
 from experiments.job.publish import unpack
+from experiments.records.spec import scenario
 from experiments.results import results_json
-from experiments.spec import scenario
 from experiments.study import study
 from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
 from experiments.verdict import judge

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from drcio_controller.kube.jsontypes import JsonObject
+from experiments.records.spec import scenario
 from experiments.run import run_all
-from experiments.spec import scenario
 from experiments.steady import busy_host
 from experiments.targets.twin import TwinTarget
 from node_twin.host.session import Twin

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Final, cast
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 CLEAR: Final = 1.5
 """Two arms whose p95 is less than so far apart on the twin have no order to agree on."""

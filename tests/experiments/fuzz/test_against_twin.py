@@ -18,7 +18,7 @@ import pytest
 from experiments.fuzz.arms import ALONE, LAW, NONE
 from experiments.fuzz.judge import figures_of, volume_used_ratio
 from experiments.fuzz.measure import simulate
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from tests.experiments.fuzz.agreement import factors, ordered
 
 RECORDED: Final = sorted((Path(__file__).parent / "recorded").glob("*.json"))

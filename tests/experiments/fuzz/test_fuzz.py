@@ -22,7 +22,7 @@ from experiments.fuzz.judge import (
     worse_than_none,
 )
 from experiments.fuzz.todo import Todo
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 
 def figures(arm: str, *, p95: float, share: float, p99: float = 1.0) -> Figures:

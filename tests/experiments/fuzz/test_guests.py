@@ -15,7 +15,7 @@ import pytest
 from experiments.fuzz.guests import RAW_FOLDER, Guests, Lane
 from experiments.fuzz.mix import Mix
 from experiments.fuzz.todo import Todo
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from experiments.targets import Progress
 from node_twin.errors import BootError, TwinError
 

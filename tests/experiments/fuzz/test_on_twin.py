@@ -6,7 +6,7 @@ import pytest
 
 from experiments.fuzz.mix import MEASURED_FROM_S
 from experiments.fuzz.on_twin import figures_of_raw
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 _BEGAN_S = 100.0
 

@@ -17,7 +17,7 @@ from drcio_controller.policies.registry import engine_of, make_policy
 from experiments.fuzz.arms import ARMS, FIXED, FixedCost, agent_config, policy_of
 from experiments.fuzz.mix import Engine, High, HighKind, Low, draw
 from experiments.fuzz.programs import HIGH, high_pod, high_words, low_pods, low_words
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 
 def fio(words: Sequence[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -22,9 +22,9 @@ from drcio_controller.testing.store import PodStore, Resource
 from experiments.job import cli, measure
 from experiments.job.publish import unpack
 from experiments.job.testing import DEVICE, FakeNode, Served, serving
-from experiments.record import RunRecord
+from experiments.records.record import RunRecord
+from experiments.records.spec import Spec, parse_volume, scenarios
 from experiments.results import results_json
-from experiments.spec import Spec, parse_volume, scenarios
 from experiments.study import study
 from experiments.verdict import judge
 

@@ -13,8 +13,8 @@ from experiments.job.observer import Observation, Observer, Sources
 from experiments.job.publish import pack, unpack
 from experiments.job.recording import Place, Restarts, run_record
 from experiments.job.testing import DEVICE, FakeNode
-from experiments.record import RunRecord, dump_run
-from experiments.spec import plan_runs, scenario
+from experiments.records.record import RunRecord, dump_run
+from experiments.records.spec import plan_runs, scenario
 from experiments.study import study
 from experiments.testing import BASELINE_BEHAVIOUR, build_load, build_spec
 from experiments.verdict import judge

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from experiments.response.table import print_response
 
 INSIDE: JsonObject = {"request": 0.0, "fetch": None}

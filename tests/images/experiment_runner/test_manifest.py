@@ -7,7 +7,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, PodTemplate, RunnerOptions, pod_template
 from experiments.job import cli, publish
-from experiments.spec import scenario
+from experiments.records.spec import scenario
 from experiments.testing import build_spec
 
 KUBERNETES = "1.35"

@@ -4,7 +4,7 @@ import http.client
 import time
 from pathlib import Path
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from node_twin.guest.sampler import Sampler
 
 

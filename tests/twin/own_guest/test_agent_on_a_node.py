@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from drcio_controller.standby import Standby
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import TwinOptions, bare_twin
 from experiments.workloads import CONTROLLER_POD

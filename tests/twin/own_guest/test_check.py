@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 from node_twin.check import rows as check
 from tests.twin.conftest import CACHE
 

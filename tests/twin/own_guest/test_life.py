@@ -22,7 +22,7 @@ _OWNER = """
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by a shell's background jobs
-from experiments.spec import parse_volume
+from experiments.records.spec import parse_volume
 from node_twin.host.kernel import ensure_kernel
 from node_twin.host.vm import GuestConfig, booted
 from node_twin.volume.image import VolumeRequest, attached

@@ -17,7 +17,7 @@ from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
 from drcio_controller.manifest import APP_LABEL, CONFIG_FILE
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiments import workloads
-from experiments.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import TwinOptions, bare_twin
 from experiments.workloads import CONTROLLER_POD, DATA_CLAIM, OTHER_CLAIM

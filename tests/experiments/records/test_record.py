@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import RecordError
-from experiments.jsonfields import Field, JsonObject, JsonValue
-from experiments.record import dump_run, load_run, read_run, read_runs, write_run
+from experiments.records.jsonfields import Field, JsonObject, JsonValue
+from experiments.records.record import dump_run, load_run, read_run, read_runs, write_run
 from experiments.study import study
 from experiments.testing import build_records, build_spec
 from experiments.verdict import judge

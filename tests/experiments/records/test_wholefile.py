@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.wholefile import write_json
+from experiments.records.wholefile import write_json
 
 
 @pytest.mark.parametrize("compact", [False, True])

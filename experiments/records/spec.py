@@ -12,7 +12,7 @@ from drcio_controller import ebs
 from drcio_controller.ebs import Volume, VolumeType
 from drcio_controller.errors import NoSuchVolume
 from experiments.errors import SpecError
-from experiments.jsonfields import Field, JsonObject
+from experiments.records.jsonfields import Field, JsonObject
 
 SPEC_SCHEMA: Final = "drcio.spec/1"
 

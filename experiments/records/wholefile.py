@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from experiments.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject
 
 
 def write_text(path: Path, text: str) -> Path:

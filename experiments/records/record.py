@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 from experiments.errors import RecordError
-from experiments.jsonfields import Field, JsonObject, JsonValue, read_document
-from experiments.wholefile import write_json
+from experiments.records.jsonfields import Field, JsonObject, JsonValue, read_document
+from experiments.records.wholefile import write_json
 
 RUN_SCHEMA: Final = "drcio.run/1"
 LOAD_SCHEMA: Final = "drcio.load/1"

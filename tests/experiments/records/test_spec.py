@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from drcio_controller.ebs import Volume
 from experiments.errors import SpecError
-from experiments.jsonfields import Field
-from experiments.spec import (
+from experiments.records.jsonfields import Field
+from experiments.records.spec import (
     Scenario,
     Spec,
     command_line,
