@@ -38,6 +38,7 @@ from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
 from experiments.fuzz.picture import draw_fuzz
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
+from experiments.judgement.verdict import EXIT_CODES
 from experiments.prometheus import explore, exploring
 from experiments.prometheus import twin_targets as scrape_targets
 from experiments.records.jsonfields import JsonObject
@@ -70,7 +71,6 @@ from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_targets
-from experiments.verdict import EXIT_CODES
 from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
 from node_twin.errors import TwinError

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from experiments.reasons import Reason
+from experiments.judgement.reasons import Reason
 from experiments.records.record import Cost, RunRecord
 from experiments.records.spec import PlannedRun
 

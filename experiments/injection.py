@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from experiments.figures import MIB
-from experiments.reasons import Outcome
+from experiments.judgement.figures import MIB
+from experiments.judgement.reasons import Outcome
+from experiments.judgement.study import study
+from experiments.judgement.testing import Behaviour, behaviour_of, build_run_around
+from experiments.judgement.verdict import judge
 from experiments.records.record import LatencySummary, LoadRecord, RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, PlannedRun, Spec, parse_volume
 from experiments.run import plan_and_run
-from experiments.study import study
 from experiments.targets import Progress
-from experiments.testing import Behaviour, behaviour_of, build_run_around
-from experiments.verdict import judge
 
 RUNS: Final = 50
 

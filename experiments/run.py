@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from experiments.reasons import Reason
+from experiments.judgement.reasons import Reason
+from experiments.judgement.study import study
+from experiments.judgement.verdict import judge, unsettled_by
 from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import PlannedRun, Spec, plan_repeat, plan_runs
-from experiments.study import study
 from experiments.targets import Progress, Target
-from experiments.verdict import judge, unsettled_by
 
 OnRun = Callable[[PlannedRun, RunRecord | None], None]
 OnMore = Callable[[Reason, int], None]

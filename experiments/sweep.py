@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.errors import SpecError
-from experiments.reasons import Outcome
+from experiments.judgement.reasons import Outcome
+from experiments.judgement.results import RESULTS_FILE
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import BASELINE, LP_PATTERNS, PlannedRun, Spec, plan_runs
 from experiments.report import write_spec
 from experiments.report.scales import ratio
-from experiments.results import RESULTS_FILE
 from experiments.targets import Progress, Target
 
 DEFAULT_BATCHES: Final = (

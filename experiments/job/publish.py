@@ -11,14 +11,14 @@ from typing import Final
 
 from experiments.errors import RecordError
 from experiments.job.configmap import ConfigMap
-from experiments.reasons import Reason
+from experiments.judgement.reasons import Reason
+from experiments.judgement.results import results_json
+from experiments.judgement.study import study
+from experiments.judgement.thresholds import Thresholds
+from experiments.judgement.verdict import Verdict, criteria_of, judge
 from experiments.records.jsonfields import Field, JsonObject, JsonValue
 from experiments.records.record import RUN_SCHEMA, RunRecord, dump_run, load_run
 from experiments.records.spec import Spec
-from experiments.results import results_json
-from experiments.study import study
-from experiments.thresholds import Thresholds
-from experiments.verdict import Verdict, criteria_of, judge
 
 RESULTS_KEY: Final = "results.json"
 RECORD_KEY: Final = "run.json.gz"

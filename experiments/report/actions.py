@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from experiments import account
-from experiments.figures import MIB
-from experiments.kernelfiles import device_fields
+from experiments.judgement import account
+from experiments.judgement.figures import MIB
+from experiments.judgement.kernelfiles import device_fields
 from experiments.records.record import RunRecord, Sample
 
 NOTHING: Final = "not set"

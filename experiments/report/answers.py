@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.figures import Paired, ScenarioResult, Study
+from experiments.judgement.figures import Paired, ScenarioResult, Study
+from experiments.judgement.verdict import Criterion, Verdict
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO
 from experiments.report.scales import DASH, milliseconds, ratio, span
-from experiments.verdict import Criterion, Verdict
 
 State = Literal["yes", "no", "open", "plain"]
 

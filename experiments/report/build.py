@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.compare import PolicyComparison, compare_policies, compares_policies
-from experiments.figures import Study
+from experiments.judgement.compare import PolicyComparison, compare_policies, compares_policies
+from experiments.judgement.figures import Study
+from experiments.judgement.results import results_json, write_results
+from experiments.judgement.study import study
+from experiments.judgement.thresholds import Thresholds
+from experiments.judgement.verdict import Verdict, judge
 from experiments.records.jsonfields import JsonObject, read_document
 from experiments.records.record import RUNS_FOLDER, read_runs
 from experiments.records.spec import SPEC_SCHEMA, Spec, load_spec
@@ -19,10 +23,6 @@ from experiments.report.fuzzed import find_fuzzed, fuzz_picture
 from experiments.report.page import page
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
-from experiments.results import results_json, write_results
-from experiments.study import study
-from experiments.thresholds import Thresholds
-from experiments.verdict import Verdict, judge
 
 SPEC_FILE: Final = "spec.json"
 REPORT_FILE: Final = "report.html"

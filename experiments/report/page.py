@@ -10,8 +10,10 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from experiments.compare import PolicyComparison
-from experiments.figures import Figure, Paired, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
+from experiments.judgement.compare import PolicyComparison
+from experiments.judgement.figures import Figure, Paired, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
+from experiments.judgement.study import pair_ratios, ratio_of
+from experiments.judgement.verdict import Criterion, Verdict, headline
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, NO_POLICY, SCENARIOS, command_line
@@ -24,8 +26,6 @@ from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
 from experiments.report.scales import DASH, milliseconds, ratio, span
 from experiments.report.timeline import middle_runs
-from experiments.study import pair_ratios, ratio_of
-from experiments.verdict import Criterion, Verdict, headline
 
 _LIGHT: Final = f"{css_variables(LIGHT)} --page: #f6f8fa; --good: #1a7f4b; --bad: #b3261e; --warn: #8a6100;"
 _DARK: Final = f"{css_variables(DARK)} --page: #0d1117; --good: #56c288; --bad: #ff7b72; --warn: #e3b341;"

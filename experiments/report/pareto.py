@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
-from experiments.compare import PolicyComparison, PolicyResult
-from experiments.figures import Paired
+from experiments.judgement.compare import PolicyComparison, PolicyResult
+from experiments.judgement.figures import Paired
 from experiments.records.spec import CONTENTION, DRCIO, NO_POLICY
 from experiments.report.canvas import Picture, bare
 from experiments.report.palette import Palette, marker_of

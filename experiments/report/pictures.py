@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.figures import RunResult, ScenarioResult, Study
-from experiments.protection import FETCH
+from experiments.judgement.figures import RunResult, ScenarioResult, Study
+from experiments.judgement.protection import FETCH
+from experiments.judgement.verdict import Verdict, headline
 from experiments.records import histogram
 from experiments.records.record import LatencySummary, RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, SCENARIOS
@@ -20,7 +21,6 @@ from experiments.report.labels import label_of
 from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import label_percentiles, log_latency, milliseconds, nines, ratio
 from experiments.report.timeline import timeline
-from experiments.verdict import Verdict, headline
 
 
 def pictures(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tuple[Picture, ...]:

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.compare import PolicyComparison
-from experiments.figures import Study, fetch_p95_ms, p95_ms
+from experiments.judgement.compare import PolicyComparison
+from experiments.judgement.figures import Study, fetch_p95_ms, p95_ms
+from experiments.judgement.study import ratio_of
+from experiments.judgement.verdict import Verdict, headline
 from experiments.records.spec import BASELINE
 from experiments.report.scales import DASH, milliseconds, ratio
-from experiments.study import ratio_of
-from experiments.verdict import Verdict, headline
 
 _STYLES: Final = {
     "pass": "bold green",

@@ -10,9 +10,9 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import series
-from experiments.figures import MIB, ScenarioResult, Study
-from experiments.kernelfiles import device_fields
+from experiments.judgement import series
+from experiments.judgement.figures import MIB, ScenarioResult, Study
+from experiments.judgement.kernelfiles import device_fields
 from experiments.records import histogram
 from experiments.records.record import RunRecord, Sample
 from experiments.records.spec import NO_POLICY, SCENARIOS

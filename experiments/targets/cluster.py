@@ -21,10 +21,10 @@ import yaml
 from drcio_controller.ebs import Volume
 from experiments.errors import ExperimentError
 from experiments.job.publish import RECORD_KEY, RESULTS_KEY, unpack
+from experiments.judgement.results import RESULTS_SCHEMA
 from experiments.records.jsonfields import JsonObject, JsonValue, parse_document
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, SCENARIOS, PlannedRun, Spec, checked_volume
-from experiments.results import RESULTS_SCHEMA
 from experiments.targets import Progress
 
 if TYPE_CHECKING:

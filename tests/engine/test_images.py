@@ -89,7 +89,7 @@ def test_only_a_changed_source_is_built_and_pushed(
     workspace.source = first
     monkeypatch.chdir(first)
     assert stack.up().changed == []
-    for image in ("experiments/verdict.py", "images/experiment-runner/Dockerfile"):
+    for image in ("experiments/judgement/verdict.py", "images/experiment-runner/Dockerfile"):
         (first / image).write_text((first / image).read_text() + "\n# changed\n")
         assert built(stack.up()) == {"experiment"}
     (first / "node_twin" / "host" / "vm.py").write_text("# in no image")

@@ -16,6 +16,7 @@ import yaml
 from experiments import cli
 from experiments.errors import RecordError
 from experiments.job.publish import pack
+from experiments.judgement.testing import behaviour_of, build_run, build_spec
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord
 from experiments.records.spec import Scenario, Spec, parse_volume, plan_runs
@@ -35,7 +36,6 @@ from experiments.targets.cluster import (
     volume_of,
     written_in,
 )
-from experiments.testing import behaviour_of, build_run, build_spec
 
 PROGRAM = Path(__file__).resolve().parents[2]
 SPEC = replace(build_spec(repeats=2), target="cluster")

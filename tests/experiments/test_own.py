@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from experiments.errors import SpecError
+from experiments.judgement.testing import build_spec
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RUNS_FOLDER
 from experiments.records.spec import plan_runs
 from experiments.targets.own import keep_results, print_own_runs, read_workloads
-from experiments.testing import build_spec
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
 

@@ -11,8 +11,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from experiments.compare import compare_policies
 from experiments.errors import RecordError
+from experiments.judgement.compare import compare_policies
+from experiments.judgement.study import study
+from experiments.judgement.testing import (
+    CONTENTION_BEHAVIOUR,
+    DRCIO_BEHAVIOUR,
+    Behaviour,
+    build_records,
+    build_spec,
+)
+from experiments.judgement.verdict import Verdict, judge
 from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import Spec, command_line, policy_scenarios, scenarios
 from experiments.report import Report, build_report, print_summary, write_spec
@@ -21,9 +30,6 @@ from experiments.report.palette import LIGHT
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.report.scales import milliseconds, nines, ratio, span
-from experiments.study import study
-from experiments.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
-from experiments.verdict import Verdict, judge
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 

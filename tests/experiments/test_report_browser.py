@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from experiments.judgement.study import study
+from experiments.judgement.testing import DEVICE, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
+from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord
 from experiments.report.page import page
 from experiments.report.pictures import pictures
-from experiments.study import study
-from experiments.testing import DEVICE, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
-from experiments.verdict import judge
 
 DESKTOP = (1280, 900)
 PHONE = (390, 844)

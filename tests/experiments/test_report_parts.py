@@ -10,18 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.records.record import RunRecord, write_run
-from experiments.records.spec import scenarios
-from experiments.report import archive as archives
-from experiments.report import build_report, read_spec, write_spec
-from experiments.report.actions import Action, Change, actions_of
-from experiments.report.answers import Answer, answers
-from experiments.report.archive import packed
-from experiments.report.page import page
-from experiments.report.scales import TIMES
-from experiments.report.timeline import MAX_POINTS, requests_of
-from experiments.study import study
-from experiments.testing import (
+from experiments.judgement.study import study
+from experiments.judgement.testing import (
     CONTENTION_BEHAVIOUR,
     DEVICE,
     DRCIO_BEHAVIOUR,
@@ -32,7 +22,17 @@ from experiments.testing import (
     build_records,
     build_spec,
 )
-from experiments.verdict import judge
+from experiments.judgement.verdict import judge
+from experiments.records.record import RunRecord, write_run
+from experiments.records.spec import scenarios
+from experiments.report import archive as archives
+from experiments.report import build_report, read_spec, write_spec
+from experiments.report.actions import Action, Change, actions_of
+from experiments.report.answers import Answer, answers
+from experiments.report.archive import packed
+from experiments.report.page import page
+from experiments.report.scales import TIMES
+from experiments.report.timeline import MAX_POINTS, requests_of
 
 SPEC = build_spec()
 DRCIO_RUN = next(record for record in build_records(SPEC) if record.scenario == "drcio")

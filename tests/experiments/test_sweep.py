@@ -7,15 +7,15 @@ import pytest
 from rich.console import Console
 
 from experiments.errors import SpecError
+from experiments.judgement.results import results_json, write_results
+from experiments.judgement.study import study
+from experiments.judgement.testing import behaviour_of, build_run, build_spec
+from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord, read_runs
 from experiments.records.spec import PlannedRun, Spec
 from experiments.report import read_spec
-from experiments.results import results_json, write_results
-from experiments.study import study
 from experiments.sweep import DEFAULT_BATCHES, Batch, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets import Progress
-from experiments.testing import behaviour_of, build_run, build_spec
-from experiments.verdict import judge
 
 BATCHES = (Batch("random-read", 4), Batch("sequential-write", 1024))
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from experiments.judgement.study import study
+from experiments.judgement.verdict import Verdict, judge
 from experiments.records.spec import Spec, scenario
 from experiments.run import run_all
-from experiments.study import study
 from experiments.targets.twin import TwinTarget
-from experiments.verdict import Verdict, judge
 from tests.twin.conftest import Silent, spec_of
 
 pytestmark = pytest.mark.twin

@@ -11,11 +11,11 @@ from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, RunnerOptions, pod_template
 from experiments import workloads
 from experiments.job.publish import unpack
+from experiments.judgement.results import results_json
+from experiments.judgement.study import study
+from experiments.judgement.verdict import judge
 from experiments.records.spec import scenario
-from experiments.results import results_json
-from experiments.study import study
 from experiments.targets.twin import LP_FILE_SIZE, TwinTarget
-from experiments.verdict import judge
 from hp_service.manifest import PORT as HP_PORT
 from lp_batch.manifest import METRICS_PORT as LP_PORT
 from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME

@@ -22,11 +22,11 @@ from drcio_controller.testing.store import PodStore, Resource
 from experiments.job import cli, measure
 from experiments.job.publish import unpack
 from experiments.job.testing import DEVICE, FakeNode, Served, serving
+from experiments.judgement.results import results_json
+from experiments.judgement.study import study
+from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord
 from experiments.records.spec import Spec, parse_volume, scenarios
-from experiments.results import results_json
-from experiments.study import study
-from experiments.verdict import judge
 
 NAMESPACE = "drcio"
 NAME = "drcio-experiment-0123456789ab"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from drcio_controller.ebs import Volume
 from experiments.errors import SpecError
+from experiments.judgement.testing import build_spec
 from experiments.records.jsonfields import Field
 from experiments.records.spec import (
     Scenario,
@@ -18,7 +19,6 @@ from experiments.records.spec import (
     scenario,
     scenarios,
 )
-from experiments.testing import build_spec
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, PodTemplate, RunnerOptions, pod_template
 from experiments.job import cli, publish
+from experiments.judgement.testing import build_spec
 from experiments.records.spec import scenario
-from experiments.testing import build_spec
 
 KUBERNETES = "1.35"
 SPEC = build_spec(repeats=1, arms=[scenario("drcio")])

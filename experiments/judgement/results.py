@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from experiments.compare import compare_policies, compares_policies, comparison_json
-from experiments.figures import (
+from experiments.judgement.compare import compare_policies, compares_policies, comparison_json
+from experiments.judgement.figures import (
     CpuFigures,
     Health,
     HpFigures,
@@ -20,10 +20,10 @@ from experiments.figures import (
     Spread,
     Study,
 )
-from experiments.protection import Protection
+from experiments.judgement.protection import Protection
+from experiments.judgement.verdict import Verdict
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.wholefile import write_json
-from experiments.verdict import Verdict
 
 RESULTS_SCHEMA: Final = "drcio.results/1"
 RESULTS_FILE: Final = "results.json"

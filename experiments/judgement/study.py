@@ -11,9 +11,9 @@ from dataclasses import fields
 from typing import Final
 
 from drcio_controller.ebs import Volume
-from experiments import series
-from experiments.cpu import cpu_of
-from experiments.figures import (
+from experiments.judgement import series
+from experiments.judgement.cpu import cpu_of
+from experiments.judgement.figures import (
     MIB,
     Comparison,
     Figure,
@@ -28,8 +28,8 @@ from experiments.figures import (
     lp_mib_s,
     p95_ms,
 )
-from experiments.health import health_of
-from experiments.protection import FETCH, Protection, protection
+from experiments.judgement.health import health_of
+from experiments.judgement.protection import FETCH, Protection, protection
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, Spec

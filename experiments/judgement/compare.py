@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.figures import Paired, ScenarioResult, Study, fetch_p95_ms, lp_mib_s, p95_ms
+from experiments.judgement.figures import Paired, ScenarioResult, Study, fetch_p95_ms, lp_mib_s, p95_ms
+from experiments.judgement.study import pair_ratios, ratio_of
 from experiments.records.jsonfields import JsonObject
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
-from experiments.study import pair_ratios, ratio_of
 
 TIE_TOLERANCE: Final = 0.05
 """Figures within 5% of each other are a draw: a quiet twin's own runs lie further apart than that."""

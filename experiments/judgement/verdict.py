@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.cpu import QUIET_REMEDY, without_cpu
-from experiments.faults import faults_of_runs, faults_of_study
-from experiments.figures import Study
-from experiments.reasons import Badness, Outcome, Reason
+from experiments.judgement.cpu import QUIET_REMEDY, without_cpu
+from experiments.judgement.faults import faults_of_runs, faults_of_study
+from experiments.judgement.figures import Study
+from experiments.judgement.reasons import Badness, Outcome, Reason
+from experiments.judgement.thresholds import Thresholds
 from experiments.records.spec import CONTENTION, DRCIO, SCENARIOS
-from experiments.thresholds import Thresholds
 
 EXIT_CODES: Final[dict[Outcome, int]] = {"pass": 0, "fail": 1, "inconclusive": 3, "invalid": 4}
 """What `run` and `report` exit with; 2 is left to wrong usage and to errors."""

@@ -2,12 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.compare import PolicyComparison, compare_policies, comparison_json
+from experiments.judgement.compare import PolicyComparison, compare_policies, comparison_json
+from experiments.judgement.results import results_json
+from experiments.judgement.study import study
+from experiments.judgement.testing import (
+    CONTENTION_BEHAVIOUR,
+    DRCIO_BEHAVIOUR,
+    Behaviour,
+    build_records,
+    build_spec,
+)
+from experiments.judgement.verdict import judge
 from experiments.records.spec import policy_scenarios
-from experiments.results import results_json
-from experiments.study import study
-from experiments.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
-from experiments.verdict import judge
 
 BFQ = replace(CONTENTION_BEHAVIOUR, p95_ms=320, fetch_p95_ms=300)
 TIGHT_CAP = replace(DRCIO_BEHAVIOUR, p95_ms=60, fetch_p95_ms=3, lp_mib_s=12)

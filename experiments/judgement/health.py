@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import get_args
 
 from drcio_controller.ebs import Volume
-from experiments import account, series
-from experiments.figures import Engine, Health, LpFigures
-from experiments.kernelfiles import device_fields
+from experiments.judgement import account, series
+from experiments.judgement.figures import Engine, Health, LpFigures
+from experiments.judgement.kernelfiles import device_fields
 from experiments.records.record import RunRecord, Sample
 
 

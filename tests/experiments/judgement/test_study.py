@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import series
-from experiments.protection import protection, window_s
-from experiments.records.record import IoCounters, PodSample, Sample
-from experiments.results import results_json
-from experiments.study import ratio_of, spread_of, study, study_run
-from experiments.testing import (
+from experiments.judgement import series
+from experiments.judgement.protection import protection, window_s
+from experiments.judgement.results import results_json
+from experiments.judgement.study import ratio_of, spread_of, study, study_run
+from experiments.judgement.testing import (
     BASELINE_BEHAVIOUR,
     CONTENTION_BEHAVIOUR,
     DEVICE,
@@ -20,7 +19,8 @@ from experiments.testing import (
     build_records,
     build_spec,
 )
-from experiments.verdict import judge
+from experiments.judgement.verdict import judge
+from experiments.records.record import IoCounters, PodSample, Sample
 
 SPEC = build_spec()
 RECORDS = build_records()

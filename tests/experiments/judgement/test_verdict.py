@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.records.record import RunRecord
-from experiments.records.spec import Spec, scenario, scenarios
-from experiments.study import study
-from experiments.testing import (
+from experiments.judgement.study import study
+from experiments.judgement.testing import (
     BASELINE_BEHAVIOUR,
     CONTENTION_BEHAVIOUR,
     DRCIO_BEHAVIOUR,
@@ -17,8 +15,10 @@ from experiments.testing import (
     build_spec,
     with_environment,
 )
-from experiments.thresholds import Thresholds
-from experiments.verdict import EXIT_CODES, Verdict, headline, judge
+from experiments.judgement.thresholds import Thresholds
+from experiments.judgement.verdict import EXIT_CODES, Verdict, headline, judge
+from experiments.records.record import RunRecord
+from experiments.records.spec import Spec, scenario, scenarios
 
 SPEC = build_spec()
 

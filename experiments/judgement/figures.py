@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from experiments.protection import Protection
+from experiments.judgement.protection import Protection
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import Clock
 from experiments.records.spec import Spec

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cpu import cpu_of, without_cpu
-from experiments.reasons import Reason
-from experiments.records.jsonfields import Field
-from experiments.records.record import RunRecord, dump_run, load_run, read_runs
-from experiments.records.spec import PlannedRun, plan_runs
-from experiments.run import run_all
-from experiments.study import study
-from experiments.targets import Progress
-from experiments.testing import (
+from experiments.judgement.cpu import cpu_of, without_cpu
+from experiments.judgement.reasons import Reason
+from experiments.judgement.study import study
+from experiments.judgement.testing import (
     BASELINE_BEHAVIOUR,
     CONTENTION_BEHAVIOUR,
     DRCIO_BEHAVIOUR,
@@ -26,7 +21,12 @@ from experiments.testing import (
     build_run,
     build_spec,
 )
-from experiments.verdict import Verdict, judge, unsettled_by
+from experiments.judgement.verdict import Verdict, judge, unsettled_by
+from experiments.records.jsonfields import Field
+from experiments.records.record import RunRecord, dump_run, load_run, read_runs
+from experiments.records.spec import PlannedRun, plan_runs
+from experiments.run import run_all
+from experiments.targets import Progress
 
 SPEC = build_spec()
 SOUND = {"baseline": BASELINE_BEHAVIOUR, "contention": CONTENTION_BEHAVIOUR, "drcio": DRCIO_BEHAVIOUR}

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from experiments import series
-from experiments.figures import CpuFigures, RunResult, ScenarioResult, Study, lp_mib_s
-from experiments.protection import FETCH
-from experiments.reasons import Reason
+from experiments.judgement import series
+from experiments.judgement.figures import CpuFigures, RunResult, ScenarioResult, Study, lp_mib_s
+from experiments.judgement.protection import FETCH
+from experiments.judgement.reasons import Reason
+from experiments.judgement.thresholds import Thresholds
 from experiments.records.record import CpuSample, RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
-from experiments.thresholds import Thresholds
 
 FULL_IDLE_SHARE: Final = 0.10
 """Fewer idle CPUs than this and the host is full: what others take then is missing elsewhere."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from experiments.cpu import QUIET_REMEDY, cpu_faults, lost_share
-from experiments.figures import RunResult, ScenarioResult, Study
-from experiments.reasons import Badness, Reason
+from experiments.judgement.cpu import QUIET_REMEDY, cpu_faults, lost_share
+from experiments.judgement.figures import RunResult, ScenarioResult, Study
+from experiments.judgement.reasons import Badness, Reason
+from experiments.judgement.thresholds import Thresholds
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS, plan_runs
-from experiments.thresholds import Thresholds
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
-from experiments.account import INERT, device_engine, device_state, says_inert
+from experiments.judgement.account import INERT, device_engine, device_state, says_inert
+from experiments.judgement.testing import DEVICE, HP_POD, OTHER_DEVICE
 from experiments.records.jsonfields import JsonObject, JsonValue
-from experiments.testing import DEVICE, HP_POD, OTHER_DEVICE
 
 JSON: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.integers() | st.text(max_size=3),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from experiments.figures import MIB
+from experiments.judgement.figures import MIB
 from experiments.records import histogram
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import (
