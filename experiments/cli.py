@@ -22,7 +22,6 @@ from rich.console import Console
 
 from experiments.display import Display
 from experiments.errors import ExperimentError, SpecError
-from experiments.export import export_metrics
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
 from experiments.fuzz.drive import (
     SUMMARY_FILE,
@@ -39,8 +38,10 @@ from experiments.fuzz.picture import draw_fuzz
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
 from experiments.judgement.verdict import EXIT_CODES
-from experiments.prometheus import explore, exploring
-from experiments.prometheus import twin_targets as scrape_targets
+from experiments.metrics.export import export_metrics
+from experiments.metrics.prometheus import explore, exploring
+from experiments.metrics.prometheus import twin_targets as scrape_targets
+from experiments.metrics.scraped import make_blocks
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RUNS_FOLDER, read_runs
 from experiments.records.spec import (
@@ -64,7 +65,6 @@ from experiments.report import build_report, print_summary, write_spec
 from experiments.response.drive import respond, response_spec
 from experiments.response.table import print_response
 from experiments.run import plan_and_run, run_all, run_side_by_side
-from experiments.scraped import make_blocks
 from experiments.steady import print_steadiness, run_steady, same_runs, steadiness
 from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of

@@ -18,10 +18,10 @@ import httpx
 
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiments import workloads
+from experiments.metrics.scraped import keep_pages
 from experiments.records.jsonfields import Field, JsonObject, JsonValue
 from experiments.records.record import RunRecord, load_run
 from experiments.records.spec import PlannedRun, Spec
-from experiments.scraped import keep_pages
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from hp_service.manifest import PORT as HP_PORT

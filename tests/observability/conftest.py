@@ -12,7 +12,7 @@ import yaml
 
 from components.observability.rules import as_spec, experiment_group, rule_groups
 from drcio_controller.config import parse
-from experiments.prometheus import Server, beside
+from experiments.metrics.prometheus import Server, beside
 from tests.observability.rig import CONFIG, OWNER, Stack, eventually, running, scrape_targets
 
 SETTLE_S = 15.0

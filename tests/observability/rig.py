@@ -30,7 +30,7 @@ from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
-from experiments.prometheus import ScrapeTarget
+from experiments.metrics.prometheus import ScrapeTarget
 from hp_service import source
 from hp_service.prepare import PrepareOptions, prepare
 from node_twin.host.vm import free_ports

@@ -13,8 +13,8 @@ from grafana_foundation_sdk.models import prometheus as query_models
 
 from components.observability import controller_board
 from components.observability.dashboards import BOARDS
-from experiments.prometheus import Server
-from experiments.queries import QUERIES
+from experiments.metrics.prometheus import Server
+from experiments.metrics.queries import QUERIES
 from tests.observability.rig import AGENT, HP, LP, NAMESPACE, NODE, SYSTEM, Stack
 
 DOCS = Path(__file__).parents[2] / "docs"

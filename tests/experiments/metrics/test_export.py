@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import ExportError
-from experiments.export import CONTRACT_METRICS, base_name, export_metrics, shown_url, unit_of
+from experiments.metrics.export import CONTRACT_METRICS, base_name, export_metrics, shown_url, unit_of
 from experiments.records.jsonfields import JsonValue
 
 URL = "http://prometheus.test:9090"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.prometheus import ScrapeTarget, exploring
-from experiments.scraped import keep_pages, make_blocks
+from experiments.metrics.prometheus import ScrapeTarget, exploring
+from experiments.metrics.scraped import keep_pages, make_blocks
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed")
 

@@ -24,7 +24,7 @@ import hp_service.manifest as hp_manifest
 import lp_batch.manifest as lp_manifest
 from experiments import workloads
 from experiments.errors import ExportError
-from experiments.queries import QUERIES, Query
+from experiments.metrics.queries import QUERIES, Query
 from node_twin.layout import NAMESPACE, NODE_NAME
 
 FOLDER: Final = "prometheus"

@@ -18,10 +18,10 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
-from experiments import prometheus as module
 from experiments.errors import ExportError
-from experiments.prometheus import FOLDER, ScrapeTarget, beside, exploring, twin_targets
-from experiments.queries import QUERIES
+from experiments.metrics import prometheus as module
+from experiments.metrics.prometheus import FOLDER, ScrapeTarget, beside, exploring, twin_targets
+from experiments.metrics.queries import QUERIES
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is not installed")
 
@@ -91,7 +91,7 @@ def test_data_takes_little_room(results: Path) -> None:
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import os, signal, pathlib\n"
-        "from experiments.prometheus import beside\n"
+        "from experiments.metrics.prometheus import beside\n"
         f"with beside(pathlib.Path({str(tmp_path)!r}), []) as server:\n"
         "    print(server.process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

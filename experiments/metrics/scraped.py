@@ -18,7 +18,7 @@ from typing import Final, TypeAlias, cast
 from prometheus_client.parser import text_string_to_metric_families
 
 from experiments.errors import ExportError
-from experiments.prometheus import FOLDER, ScrapeTarget
+from experiments.metrics.prometheus import FOLDER, ScrapeTarget
 from experiments.records.jsonfields import JsonObject
 from experiments.records.wholefile import write_json
 
