@@ -28,7 +28,7 @@ look: setup  ## the quarter of the demo: contention and drcio once, a look and n
 	$(BIN)/python -m experiments look --output $(LOOK_OUTPUT)
 
 doctor:  ## say what this machine can do: KVM, emulation, engine, docker, disk, memory
-	@$(or $(wildcard $(BIN)/python),python3) -m experiments.doctor
+	@$(or $(wildcard $(BIN)/python),python3) -m experiments.commands.doctor
 
 test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners and the twin
 	tools/run-tests

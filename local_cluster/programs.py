@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from experiments.doctor import ENGINE_PROGRAMS as NAMES
-from experiments.doctor import ENGINE_VARIABLE as VARIABLE
+from experiments.commands.doctor import ENGINE_PROGRAMS as NAMES
+from experiments.commands.doctor import ENGINE_VARIABLE as VARIABLE
 from local_cluster.errors import ToolMissing
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import build_parser
+from experiments.commands.cli import build_parser
 from stacks.config import parse
 from stacks.dryrun import ROOT
 from stacks.keys import keys_of

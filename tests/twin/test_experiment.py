@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.commands.run import run_all
 from experiments.judgement.study import study
 from experiments.judgement.verdict import Verdict, judge
 from experiments.records.spec import Spec, scenario
-from experiments.run import run_all
 from experiments.targets.twin import TwinTarget
 from tests.twin.conftest import Silent, spec_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import main
+from experiments.commands.cli import main
 from experiments.fuzz.drive import judged
 from experiments.fuzz.judge import figures_of
 from experiments.fuzz.measure import simulate

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from drcio_controller.kube.jsontypes import JsonObject
+from experiments.commands.run import run_all
+from experiments.commands.steady import busy_host
 from experiments.records.spec import scenario
-from experiments.run import run_all
-from experiments.steady import busy_host
 from experiments.targets.twin import TwinTarget
 from node_twin.host.session import Twin
 from tests.twin.conftest import Silent, spec_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import main
+from experiments.commands.cli import main
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ARMS, LAW
 from experiments.fuzz.drive import Asked, check_arms, parse_seeds, run_seeds, simulated, summarise

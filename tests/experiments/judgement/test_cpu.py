@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.commands.run import run_all
 from experiments.judgement.cpu import cpu_of, without_cpu
 from experiments.judgement.reasons import Reason
 from experiments.judgement.study import study
@@ -25,7 +26,6 @@ from experiments.judgement.verdict import Verdict, judge, unsettled_by
 from experiments.records.jsonfields import Field
 from experiments.records.record import RunRecord, dump_run, load_run, read_runs
 from experiments.records.spec import PlannedRun, plan_runs
-from experiments.run import run_all
 from experiments.targets import Progress
 
 SPEC = build_spec()

@@ -148,7 +148,7 @@ def test_command_line_is_one_that_the_program_takes(
         asked.append(spec)
         raise SpecError("enough")
 
-    cli = pytest.importorskip("experiments.cli")
+    cli = pytest.importorskip("experiments.commands.cli")
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(cli, "write_spec", note)
     monkeypatch.setattr(cli, "_clear", lambda _output: None)

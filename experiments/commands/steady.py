@@ -19,10 +19,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from experiments.commands.run import Lane, run_side_by_side
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import LatencySummary, RunRecord
 from experiments.records.spec import PlannedRun, Spec, plan_runs
-from experiments.run import Lane, run_side_by_side
 
 BOUND_SHARE: Final = 0.05
 """How far from the undisturbed runs' median a figure may lie on a busy host."""

@@ -16,7 +16,7 @@ from experiments.targets.own import keep_results, print_own_runs, read_workloads
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "own-workload"
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "own-workload"
 
 
 def write(folder: Path, text: str) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.injection import (
+from experiments.commands.injection import (
     DISTURBANCES,
     MACHINES,
     RUNS,
@@ -18,7 +18,7 @@ from experiments.injection import (
 )
 
 EMULATED = MACHINES[0]
-IN_THE_BOOK = Path(__file__).parents[2] / "docs" / "explanation" / "judgement.md"
+IN_THE_BOOK = Path(__file__).parents[3] / "docs" / "explanation" / "judgement.md"
 
 
 def found(machine: Machine, disturbance: str, runs: int) -> list[Tally]:
@@ -31,7 +31,7 @@ def test_nothing_wrong_is_said_however_the_host_is_disturbed(disturbance: str) -
     print(table(cells))
     assert [one.outcomes for one in cells if one.wrong] == []
     assert table(cells).splitlines()[-1] in IN_THE_BOOK.read_text(encoding="utf-8").splitlines(), (
-        "docs/explanation/judgement.md has another line; `python -m experiments.injection` prints them all"
+        "docs/explanation/judgement.md has another line; `python -m experiments.commands.injection` prints them all"
     )
 
 

@@ -1,4 +1,4 @@
-"""Say what this machine can do: `make doctor`, or `python -m experiments.doctor`.
+"""Say what this machine can do: `make doctor`, or `python -m experiments.commands.doctor`.
 
 Standard library only, so that it runs before anything is installed. Its exit status is 0 unless
 `make demo` cannot run here.
@@ -67,7 +67,7 @@ class Machine:
 
 def main() -> int:
     """Print a line about each thing; return 1 when `make demo` cannot run here."""
-    machine = Machine(repository=Path(__file__).resolve().parents[1], environment=os.environ)
+    machine = Machine(repository=Path(__file__).resolve().parents[2], environment=os.environ)
     findings = []
     for check in CHECKS:
         finding = check(machine)

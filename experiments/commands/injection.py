@@ -1,4 +1,4 @@
-"""Try the judgement on experiments whose truth is known: `python -m experiments.injection`.
+"""Try the judgement on experiments whose truth is known: `python -m experiments.commands.injection`.
 
 A simulated target makes requests of four parts (computing, the rest of the CPU's work, the fetch's own
 CPU work, the disk) and gives the records that a target would. What the volume does and what takes the
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from experiments.commands.run import plan_and_run
 from experiments.judgement.figures import MIB
 from experiments.judgement.reasons import Outcome
 from experiments.judgement.study import study
@@ -26,7 +27,6 @@ from experiments.judgement.testing import Behaviour, behaviour_of, build_run_aro
 from experiments.judgement.verdict import judge
 from experiments.records.record import LatencySummary, LoadRecord, RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, PlannedRun, Spec, parse_volume
-from experiments.run import plan_and_run
 from experiments.targets import Progress
 
 RUNS: Final = 50
@@ -321,7 +321,7 @@ def _cell(one: Tally) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; the exit status is 1 if anything wrong was said."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.injection", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.commands.injection", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help="experiments in each cell")
     options = parser.parse_args(arguments)
     found = list(tallies(options.runs))

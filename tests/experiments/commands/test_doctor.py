@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import doctor
-from experiments.doctor import Machine
+from experiments.commands import doctor
+from experiments.commands.doctor import Machine
 
 MEMINFO = "MemTotal:       {total} kB\nMemFree:          1 kB\nMemAvailable:   {available} kB\n"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

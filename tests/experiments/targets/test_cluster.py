@@ -13,7 +13,8 @@ import pulumi.automation
 import pytest
 import yaml
 
-from experiments import cli
+from experiments.commands import cli
+from experiments.commands.run import run_all
 from experiments.errors import RecordError
 from experiments.job.publish import pack
 from experiments.judgement.testing import behaviour_of, build_run, build_spec
@@ -21,7 +22,6 @@ from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord
 from experiments.records.spec import Scenario, Spec, parse_volume, plan_runs
 from experiments.report import build_report, write_spec
-from experiments.run import run_all
 from experiments.targets.cluster import (
     ClusterError,
     ClusterOptions,
@@ -37,7 +37,7 @@ from experiments.targets.cluster import (
     written_in,
 )
 
-PROGRAM = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).resolve().parents[3]
 SPEC = replace(build_spec(repeats=2), target="cluster")
 
 

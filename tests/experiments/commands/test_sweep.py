@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from experiments.commands.sweep import DEFAULT_BATCHES, Batch, parse_batches, print_sweep, runs_of, sweep
 from experiments.errors import SpecError
 from experiments.judgement.results import results_json, write_results
 from experiments.judgement.study import study
@@ -14,7 +15,6 @@ from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord, read_runs
 from experiments.records.spec import PlannedRun, Spec
 from experiments.report import read_spec
-from experiments.sweep import DEFAULT_BATCHES, Batch, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets import Progress
 
 BATCHES = (Batch("random-read", 4), Batch("sequential-write", 1024))

@@ -20,7 +20,10 @@ from types import FrameType
 
 from rich.console import Console
 
-from experiments.display import Display
+from experiments.commands.display import Display
+from experiments.commands.run import plan_and_run, run_all, run_side_by_side
+from experiments.commands.steady import print_steadiness, run_steady, same_runs, steadiness
+from experiments.commands.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
 from experiments.errors import ExperimentError, SpecError
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
 from experiments.fuzz.drive import (
@@ -64,9 +67,6 @@ from experiments.records.wholefile import write_json
 from experiments.report import build_report, print_summary, write_spec
 from experiments.response.drive import respond, response_spec
 from experiments.response.table import print_response
-from experiments.run import plan_and_run, run_all, run_side_by_side
-from experiments.steady import print_steadiness, run_steady, same_runs, steadiness
-from experiments.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
@@ -92,7 +92,7 @@ _MAX_GUESTS = 2
 _LEAST_MEASURED_S, _MOST_MEASURED_S = 1.0, 3600.0
 """Of an arm of the fuzz: two of its seconds say whether it settled."""
 """A third would boot for as long as it saves of three runs."""
-_REPOSITORY = Path(__file__).resolve().parents[1]
+_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from experiments.commands.run import run_side_by_side
 from experiments.errors import ExperimentError
 from experiments.judgement.testing import behaviour_of, build_run, build_spec
 from experiments.records.record import Cost, RunRecord, read_runs
 from experiments.records.spec import PlannedRun, plan_runs
-from experiments.run import run_side_by_side
 from experiments.targets import Progress
 
 SPEC = build_spec(repeats=2)
