@@ -31,7 +31,8 @@ def test_nothing_wrong_is_said_however_the_host_is_disturbed(disturbance: str) -
     print(table(cells))
     assert [one.outcomes for one in cells if one.wrong] == []
     assert table(cells).splitlines()[-1] in IN_THE_BOOK.read_text(encoding="utf-8").splitlines(), (
-        "docs/explanation/judgement.md has another line; `python -m experiments.commands.injection` prints them all"
+        "docs/explanation/judgement.md has another line; "
+        "`python -m experiments.commands.injection` prints them all"
     )
 
 
