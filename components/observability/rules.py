@@ -9,7 +9,7 @@ from typing import Final, Literal
 from components.observability import queries
 from components.observability.queries import Scope
 from drcio_controller.config import Config, LatencyTarget, VolumeProfile
-from drcio_controller.devices import GP3_BASELINE
+from drcio_controller.kernel.devices import GP3_BASELINE
 
 Severity = Literal["critical", "warning"]
 Value = str | list["Value"] | dict[str, "Value"]

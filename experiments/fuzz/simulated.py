@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from drcio_controller.cgroupfs.parse import BlockStat, DeviceId, IoStat
 from drcio_controller.config import DEFAULT_CLASSES, Config
 from drcio_controller.config import Engine as ControlEngine
-from drcio_controller.devices import Device
+from drcio_controller.kernel.devices import Device
+from drcio_controller.kernel.parse import BlockStat, DeviceId, IoStat
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.loop import ACTIVE_FOR_S
 from drcio_controller.mapping import Driver, Hierarchy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from drcio_controller.knob import DEFAULT_KEY, Knob
+from drcio_controller.kernel.knob import DEFAULT_KEY, Knob
 from experiments.simulator.node import Node
 
 _PAGE_BYTES: Final = 4096

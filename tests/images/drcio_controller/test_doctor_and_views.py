@@ -14,7 +14,7 @@ from drcio_controller.cli import main
 from drcio_controller.config import Config
 from drcio_controller.doctor import Grade
 from drcio_controller.fakenode import DEVICE, FakeNode
-from drcio_controller.knob import Roots
+from drcio_controller.kernel.knob import Roots
 from drcio_controller.table import render
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import VolumeProfile
 from drcio_controller.engines.iocost import PERIOD_MIN_US, CostModel, knobs, qos_value
+from drcio_controller.kernel.parse import DeviceId
 
 GP3 = VolumeProfile(iops=3000, mib_s=125)
 

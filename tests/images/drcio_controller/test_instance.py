@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, VolumeProfile
 from drcio_controller.instance import _TABLE, InstanceLimit, limit_of, valid_type
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision, InstanceLoad, View

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.instance import limit_of
 from drcio_controller.journal import Journal
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs import Knobs
 from drcio_controller.knobset import VERIFY_INTERVAL_S
 from drcio_controller.kube.pod import Pod, QosClass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, VolumeProfile
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision, Latency, View

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.pods import NodePod

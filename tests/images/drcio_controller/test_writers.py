@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from drcio_controller.cgroupfs.parse import DeviceId
-from drcio_controller.drain import WITHIN_S, Drain
 from drcio_controller.errors import Busy
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.journal import Journal
-from drcio_controller.knob import Knob
+from drcio_controller.kernel.drain import WITHIN_S, Drain
+from drcio_controller.kernel.knob import Knob
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs import STOPPED_PATIENCE_S, Knobs
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.server import serving

@@ -13,14 +13,15 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from drcio_controller.cgroupfs.files import write_text
 from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
-from drcio_controller.devices import own_mounts
 from drcio_controller.errors import Busy, NodeError
 from drcio_controller.instance import TYPE_LABEL, valid_type
 from drcio_controller.journal import Journal
-from drcio_controller.knob import Roots
+from drcio_controller.kernel.devices import own_mounts
+from drcio_controller.kernel.files import write_text
+from drcio_controller.kernel.knob import Roots
+from drcio_controller.kernel.wakeups import CgroupWatch
 from drcio_controller.knobs import Knobs
 from drcio_controller.kube.backoff import Backoff
 from drcio_controller.kube.client import KubeClient
@@ -38,7 +39,6 @@ from drcio_controller.report import Tally
 from drcio_controller.server import Probes, serve
 from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby
 from drcio_controller.status import NodeStatus
-from drcio_controller.wakeups import CgroupWatch
 
 log = logging.getLogger(__name__)
 

@@ -158,7 +158,7 @@ def _address(text: str) -> tuple[str, int]:
 
 def _run_agent(arguments: argparse.Namespace) -> int:
     from drcio_controller.agent import Agent, Options
-    from drcio_controller.knob import Roots
+    from drcio_controller.kernel.knob import Roots
     from drcio_controller.kube.endpoint import at_url, in_cluster
 
     if not arguments.node_name:
@@ -188,8 +188,8 @@ def _run_agent(arguments: argparse.Namespace) -> int:
 def _run_doctor(arguments: argparse.Namespace) -> int:
     from drcio_controller import doctor
     from drcio_controller.configfile import ConfigFile
-    from drcio_controller.devices import own_mounts
-    from drcio_controller.knob import Roots
+    from drcio_controller.kernel.devices import own_mounts
+    from drcio_controller.kernel.knob import Roots
 
     file = ConfigFile(arguments.config)
     file.poll()

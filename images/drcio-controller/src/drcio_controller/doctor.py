@@ -12,13 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.cgroupfs.files import read_text
-from drcio_controller.cgroupfs.parse import DeviceId, parse_controllers, parse_settings
 from drcio_controller.config import Config, Engine
-from drcio_controller.devices import Device, describe, node_disks
 from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NodeError, Vanished
-from drcio_controller.knob import Roots
+from drcio_controller.kernel.devices import Device, describe, node_disks
+from drcio_controller.kernel.files import read_text
+from drcio_controller.kernel.knob import Roots
+from drcio_controller.kernel.parse import DeviceId, parse_controllers, parse_settings
 from drcio_controller.mapping import Hierarchy, find_hierarchy
 from drcio_controller.policies.registry import engine_of
 from drcio_controller.standby import REMEDIES, NodeLock, cgroup_standby

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId, Limits, parse_io_max, parse_settings, parse_weights
-from drcio_controller.drain import FREEZING_FILES
 from drcio_controller.errors import Busy, NotSupported, Vanished
-from drcio_controller.knob import Roots
+from drcio_controller.kernel.drain import FREEZING_FILES
+from drcio_controller.kernel.knob import Roots
+from drcio_controller.kernel.parse import DeviceId, Limits, parse_io_max, parse_settings, parse_weights
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.mapping import Driver, Hierarchy
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.knob import Knob
+from drcio_controller.kernel.knob import Knob
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from drcio_controller.cgroupfs.files import write_text
-from drcio_controller.cgroupfs.parse import DeviceId
-from drcio_controller.drain import Drain
 from drcio_controller.errors import Busy
 from drcio_controller.journal import Journal
-from drcio_controller.knob import Knob, Roots, render_write
+from drcio_controller.kernel.drain import Drain
+from drcio_controller.kernel.files import write_text
+from drcio_controller.kernel.knob import Knob, Roots, render_write
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobset import Failure, KnobSet, Reconciled, joined
 from drcio_controller.writer import Writer
 

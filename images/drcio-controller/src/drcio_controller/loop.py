@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import Config, Engine, PolicyName, digest
-from drcio_controller.devices import Device, describe, node_disks
 from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
 from drcio_controller.identity import cgroup_uids, unproven
 from drcio_controller.instance import InstanceLimit, limit_of
-from drcio_controller.knob import Knob, Roots
+from drcio_controller.kernel.devices import Device, describe, node_disks
+from drcio_controller.kernel.knob import Knob, Roots
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs import Knobs
 from drcio_controller.knobset import Reconciled
 from drcio_controller.kube.pod import Pod

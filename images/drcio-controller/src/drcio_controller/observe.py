@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from drcio_controller.cgroupfs.files import OpenFiles, inode_of
-from drcio_controller.cgroupfs.parse import (
+from drcio_controller.errors import KernelFileError, Malformed, Vanished
+from drcio_controller.kernel.files import OpenFiles, inode_of
+from drcio_controller.kernel.knob import Roots
+from drcio_controller.kernel.parse import (
     BlockStat,
     DeviceId,
     IoStat,
@@ -16,8 +18,6 @@ from drcio_controller.cgroupfs.parse import (
     parse_io_stat,
     parse_pressure,
 )
-from drcio_controller.errors import KernelFileError, Malformed, Vanished
-from drcio_controller.knob import Roots
 
 INODE_CHECK_INTERVAL_S: Final = 5.0
 """How often an open file's cgroup is compared with its path: a descriptor of a removed cgroup fails

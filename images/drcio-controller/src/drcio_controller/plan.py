@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import KERNEL_DEFAULT_WEIGHT, WEIGHT_MAX, Engine, VolumeProfile
-from drcio_controller.devices import Device
 from drcio_controller.engines import bfq, iocost, iomax
-from drcio_controller.knob import SUBTREE_FILE, Knob
+from drcio_controller.kernel.devices import Device
+from drcio_controller.kernel.knob import SUBTREE_FILE, Knob
+from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.mapping import Hierarchy
 from drcio_controller.pods import NodePod
 from drcio_controller.policies.decision import Decision

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId, IoStat
 from drcio_controller.config import Engine, VolumeProfile
-from drcio_controller.devices import Device
 from drcio_controller.engines import bfq, iomax
 from drcio_controller.instance import InstanceLimit
-from drcio_controller.knob import Knob
+from drcio_controller.kernel.devices import Device
+from drcio_controller.kernel.knob import Knob
+from drcio_controller.kernel.parse import DeviceId, IoStat
 from drcio_controller.mapping import Hierarchy
 from drcio_controller.observe import Snapshot
 from drcio_controller.pods import NodePod

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId, IoStat, Pressure
+from drcio_controller.kernel.parse import DeviceId, IoStat, Pressure
 from drcio_controller.observe import PodCounters, Snapshot
 from drcio_controller.pods import NodePod
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from drcio_controller.devices import Device
-from drcio_controller.knob import Knob
+from drcio_controller.kernel.devices import Device
+from drcio_controller.kernel.knob import Knob
 
 SCHEDULER: Final = "bfq"
 WEIGHT_FILE: Final = "io.bfq.weight"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from drcio_controller.config import Engine
-from drcio_controller.devices import Device
+from drcio_controller.kernel.devices import Device
 
 LADDER: Final = (Engine.IOCOST, Engine.BFQ, Engine.IOMAX)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import VolumeProfile
-from drcio_controller.knob import Knob
+from drcio_controller.kernel.knob import Knob
+from drcio_controller.kernel.parse import DeviceId
 
 QOS_FILE: Final = "io.cost.qos"
 MODEL_FILE: Final = "io.cost.model"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import DeviceId, Limits
-from drcio_controller.knob import Knob
+from drcio_controller.kernel.knob import Knob
+from drcio_controller.kernel.parse import DeviceId, Limits
 
 LIMIT_FILE: Final = "io.max"
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from drcio_controller.cgroupfs.parse import Limits
 from drcio_controller.config import Engine, VolumeProfile
 from drcio_controller.engines.iocost import PERIOD_MIN_US, CostModel
 from drcio_controller.instance import InstanceLimit
+from drcio_controller.kernel.parse import Limits
 from drcio_controller.window import Window
 
 

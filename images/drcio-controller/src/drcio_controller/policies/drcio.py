@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import Limits
 from drcio_controller.config import (
     KERNEL_DEFAULT_WEIGHT,
     WEIGHT_MAX,
@@ -16,6 +15,7 @@ from drcio_controller.config import (
     VolumeProfile,
 )
 from drcio_controller.engines.iocost import PAGE_BYTES, TICK_US, UNIT_BYTES, CostModel
+from drcio_controller.kernel.parse import Limits
 from drcio_controller.policies import law as laws
 from drcio_controller.policies.decision import Decision, View
 from drcio_controller.policies.roles import split

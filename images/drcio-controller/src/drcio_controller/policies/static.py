@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from drcio_controller.cgroupfs.parse import Limits
+from drcio_controller.kernel.parse import Limits
 from drcio_controller.policies.decision import Decision, View
 
 STATIC_BUDGET_RATIO: Final = 1.0

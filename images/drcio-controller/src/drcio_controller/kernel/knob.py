@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from drcio_controller.cgroupfs.files import read_text
-from drcio_controller.cgroupfs.parse import (
+from drcio_controller.kernel.files import read_text
+from drcio_controller.kernel.parse import (
     DeviceId,
     Limits,
     parse_controllers,

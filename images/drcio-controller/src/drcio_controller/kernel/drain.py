@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from drcio_controller.cgroupfs.files import read_text
-from drcio_controller.cgroupfs.parse import BlockStat, DeviceId, parse_block_stat
 from drcio_controller.errors import Busy, KernelFileError
-from drcio_controller.knob import Roots
+from drcio_controller.kernel.files import read_text
+from drcio_controller.kernel.knob import Roots
+from drcio_controller.kernel.parse import BlockStat, DeviceId, parse_block_stat
 
 FREEZING_FILES: Final = frozenset({"io.cost.qos", "io.cost.model", "io.max", "scheduler"})
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.cgroupfs.files import read_text
-from drcio_controller.cgroupfs.parse import DeviceId
 from drcio_controller.config import VolumeProfile
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S
 from drcio_controller.errors import KernelFileError
+from drcio_controller.kernel.files import read_text
+from drcio_controller.kernel.parse import DeviceId
 
 _NODE_MOUNTS: Final = frozenset(("/", "/etc/hosts", "/etc/hostname", "/dev/termination-log"))
 

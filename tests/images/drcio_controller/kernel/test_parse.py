@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drcio_controller.cgroupfs.files import OpenFiles, inode_of, read_text, write_text
-from drcio_controller.cgroupfs.parse import (
+from drcio_controller.errors import Malformed, Vanished
+from drcio_controller.kernel.files import OpenFiles, inode_of, read_text, write_text
+from drcio_controller.kernel.parse import (
     DeviceId,
     IoStat,
     Limits,
@@ -24,7 +25,6 @@ from drcio_controller.cgroupfs.parse import (
     parse_settings,
     parse_weights,
 )
-from drcio_controller.errors import Malformed, Vanished
 
 SDA = DeviceId("8:0")
 NVME = DeviceId("259:0")
