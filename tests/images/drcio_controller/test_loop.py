@@ -10,10 +10,10 @@ import pytest
 from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.instance import limit_of
-from drcio_controller.journal import Journal
 from drcio_controller.kernel.parse import DeviceId
-from drcio_controller.knobs import Knobs
-from drcio_controller.knobset import VERIFY_INTERVAL_S
+from drcio_controller.knobs.journal import Journal
+from drcio_controller.knobs.knobset import VERIFY_INTERVAL_S
+from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods import NodePod

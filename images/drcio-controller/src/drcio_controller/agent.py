@@ -17,12 +17,12 @@ from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
 from drcio_controller.errors import Busy, NodeError
 from drcio_controller.instance import TYPE_LABEL, valid_type
-from drcio_controller.journal import Journal
 from drcio_controller.kernel.devices import own_mounts
 from drcio_controller.kernel.files import write_text
 from drcio_controller.kernel.knob import Roots
 from drcio_controller.kernel.wakeups import CgroupWatch
-from drcio_controller.knobs import Knobs
+from drcio_controller.knobs.journal import Journal
+from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.backoff import Backoff
 from drcio_controller.kube.client import KubeClient
 from drcio_controller.kube.endpoint import Endpoint

@@ -16,8 +16,8 @@ from drcio_controller.instance import InstanceLimit, limit_of
 from drcio_controller.kernel.devices import Device, describe, node_disks
 from drcio_controller.kernel.knob import Knob, Roots
 from drcio_controller.kernel.parse import DeviceId
-from drcio_controller.knobs import Knobs
-from drcio_controller.knobset import Reconciled
+from drcio_controller.knobs.knobset import Reconciled
+from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod
 from drcio_controller.loglimit import LogLimit
 from drcio_controller.mapping import Hierarchy, find_hierarchy

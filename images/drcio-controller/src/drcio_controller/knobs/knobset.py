@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from drcio_controller.errors import Busy, KernelFileError, ReadBackMismatch, Vanished
-from drcio_controller.journal import Entry, Journal
 from drcio_controller.kernel.drain import FREEZING_FILES
 from drcio_controller.kernel.files import inode_of, write_text
 from drcio_controller.kernel.knob import Knob, Roots, holds, read_knob, render_write
+from drcio_controller.knobs.journal import Entry, Journal
 
 log = logging.getLogger(__name__)
 

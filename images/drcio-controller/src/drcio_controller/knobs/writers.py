@@ -15,13 +15,13 @@ from functools import partial
 from typing import Final
 
 from drcio_controller.errors import Busy
-from drcio_controller.journal import Journal
 from drcio_controller.kernel.drain import Drain
 from drcio_controller.kernel.files import write_text
 from drcio_controller.kernel.knob import Knob, Roots, render_write
 from drcio_controller.kernel.parse import DeviceId
-from drcio_controller.knobset import Failure, KnobSet, Reconciled, joined
-from drcio_controller.writer import Writer
+from drcio_controller.knobs.journal import Journal
+from drcio_controller.knobs.knobset import Failure, KnobSet, Reconciled, joined
+from drcio_controller.knobs.writer import Writer
 
 log = logging.getLogger(__name__)
 
