@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from drcio_controller.pods import DEFAULT_LATENCY_METRIC
+from drcio_controller.pods.nodepod import DEFAULT_LATENCY_METRIC
 from drcio_controller.policies.roles import Role
 from drcio_controller.status import Effect
 

@@ -158,7 +158,7 @@ def test_picture_of_the_rooms_is_that_of_the_imports() -> None:
     ("path", "expected"),
     [
         ("experiments/records/spec.py", "tests/experiments/records/test_spec.py"),
-        ("images/drcio-controller/src/drcio_controller/mapping.py", "test_mapping.py"),
+        ("images/drcio-controller/src/drcio_controller/pods/mapping.py", "test_mapping.py"),
         ("tools/packages", "tests/infra/test_tools.py"),
         ("tests/infra/test_cost.py", "1 test files: tests/infra/test_cost.py"),
     ],

@@ -23,7 +23,7 @@ from drcio_controller.kube import pod as kube_pod
 from drcio_controller.kube.jsontypes import Json, JsonObject, object_at, objects_at, text_at
 from drcio_controller.kube.pod import Container, Pod, QosClass
 from drcio_controller.latency import LatencyWatch
-from drcio_controller.pods import LatencySource, NodePod, classify
+from drcio_controller.pods.nodepod import LatencySource, NodePod, classify
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from tests.images.drcio_controller.rig import Rig, eventually
@@ -164,7 +164,7 @@ def anywhere(patch: pytest.MonkeyPatch) -> None:
         socket.create_connection((host, 0 if scheme == "file" or "\r" in path else int(port)), 1.0)
         return ""
 
-    patch.setattr("drcio_controller.pods._latency_source", named)
+    patch.setattr("drcio_controller.pods.nodepod._latency_source", named)
     patch.setattr("drcio_controller.agent.LatencyWatch", lambda window_s: LatencyWatch(window_s, fetched))
 
 

@@ -13,7 +13,7 @@ from drcio_controller.config import LatencyTarget
 from drcio_controller.histogram import BOUNDS_LIMIT, parse_histogram, percentile_between
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.latency import STALE_AFTER_S, LatencyWatch
-from drcio_controller.pods import LatencySource, NodePod
+from drcio_controller.pods.nodepod import LatencySource, NodePod
 
 METRIC = "request_seconds"
 

@@ -17,7 +17,7 @@ from drcio_controller.kernel.drain import FREEZING_FILES
 from drcio_controller.kernel.knob import Roots
 from drcio_controller.kernel.parse import DeviceId, Limits, parse_io_max, parse_settings, parse_weights
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.mapping import Driver, Hierarchy
+from drcio_controller.pods.mapping import Driver, Hierarchy
 
 DEVICE: Final = DeviceId("259:3")
 DEVICE_NAME: Final = "nvme1n1"

@@ -11,7 +11,6 @@ from typing import Final
 from drcio_controller.config import Config, Engine, PolicyName, digest
 from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
-from drcio_controller.identity import cgroup_uids, unproven
 from drcio_controller.instance import InstanceLimit, limit_of
 from drcio_controller.kernel.devices import Device, describe, node_disks
 from drcio_controller.kernel.knob import Knob, Roots
@@ -20,15 +19,16 @@ from drcio_controller.knobs.knobset import Reconciled
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod
 from drcio_controller.loglimit import LogLimit
-from drcio_controller.mapping import Hierarchy, find_hierarchy
 from drcio_controller.observe import Observer, Snapshot
 from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
-from drcio_controller.pods import NodePod, classify
+from drcio_controller.pods.identity import cgroup_uids, unproven
+from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
+from drcio_controller.pods.nodepod import NodePod, classify
+from drcio_controller.pods.sandbox import overhead_cgroups
 from drcio_controller.policies.decision import Decision, DevicePolicy, InstanceLoad, Latency, View
 from drcio_controller.policies.registry import engine_of, make_policy
 from drcio_controller.policies.roles import split
 from drcio_controller.report import DeviceSeen, Header, Seen, Tally, build_status
-from drcio_controller.sandbox import overhead_cgroups
 from drcio_controller.status import NodeStatus
 from drcio_controller.window import Window, windows
 

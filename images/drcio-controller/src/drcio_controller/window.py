@@ -8,7 +8,7 @@ from typing import Final
 
 from drcio_controller.kernel.parse import DeviceId, IoStat, Pressure
 from drcio_controller.observe import PodCounters, Snapshot
-from drcio_controller.pods import NodePod
+from drcio_controller.pods.nodepod import NodePod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from drcio_controller.identity import cgroup_uids, unproven
 from drcio_controller.kube.pod import Container, Pod, QosClass
+from drcio_controller.pods.identity import cgroup_uids, unproven
 
 ID = "0123456789abcdef" * 4
 HASH = "d41d8cd98f00b204"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.mapping import Driver, Hierarchy, find_hierarchy
+from drcio_controller.pods.mapping import Driver, Hierarchy, find_hierarchy
 
 UID = "12ab-34cd"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from drcio_controller.config import Config, LatencyTarget, PriorityClass
 from drcio_controller.kube.pod import Pod, QosClass
-from drcio_controller.pods import NodePod, Origin, classify
+from drcio_controller.pods.nodepod import NodePod, Origin, classify
 
 CONFIG = Config()
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from drcio_controller.config import KERNEL_DEFAULT_WEIGHT
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.mapping import Driver, Hierarchy
-from drcio_controller.weights import Member, device_weights, shares
+from drcio_controller.pods.mapping import Driver, Hierarchy
+from drcio_controller.pods.weights import Member, device_weights, shares
 
 HIERARCHY = Hierarchy(Driver.SYSTEMD, "kubepods.slice")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from drcio_controller.config import Config, PolicyName, VolumeProfile
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.sandbox import levels_above, overhead_cgroups
-from drcio_controller.weights import overhead_weights
+from drcio_controller.pods.sandbox import levels_above, overhead_cgroups
+from drcio_controller.pods.weights import overhead_weights
 from tests.images.drcio_controller.conftest import MakePod
 from tests.images.drcio_controller.test_loop import Rig, everything
 

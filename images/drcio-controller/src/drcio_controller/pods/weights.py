@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from drcio_controller.config import KERNEL_DEFAULT_WEIGHT, WEIGHT_MAX, WEIGHT_MIN
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.mapping import Hierarchy
+from drcio_controller.pods.mapping import Hierarchy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
