@@ -19,7 +19,7 @@ from components.observability.panels import (
     words,
 )
 from components.observability.queries import GRAFANA, Scope
-from drcio_controller.policies.roles import Role
+from drcio_controller.law.roles import Role
 from drcio_controller.status import Effect
 
 UID: Final = "drcio-overview"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from drcio_controller.law.roles import Role
 from drcio_controller.pods.nodepod import DEFAULT_LATENCY_METRIC
-from drcio_controller.policies.roles import Role
 from drcio_controller.status import Effect
 
 REQUEST_LATENCY: Final = DEFAULT_LATENCY_METRIC

@@ -7,8 +7,8 @@ from typing import Final
 
 from drcio_controller.config import DEFAULT_CLASSES, Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.engines.iocost import IOPS_HEADROOM, CostModel
-from drcio_controller.policies.decision import Decision, DevicePolicy, View
-from drcio_controller.policies.registry import make_policy
+from drcio_controller.law.decision import Decision, DevicePolicy, View
+from drcio_controller.law.registry import make_policy
 
 ALONE: Final = "alone"
 NONE: Final = "none"

@@ -14,12 +14,12 @@ from drcio_controller.config import Engine as ControlEngine
 from drcio_controller.kernel.devices import Device
 from drcio_controller.kernel.parse import BlockStat, DeviceId, IoStat
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.law.decision import Decision, DevicePolicy, View
 from drcio_controller.loop import ACTIVE_FOR_S
 from drcio_controller.observe import PodCounters, Snapshot
 from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
 from drcio_controller.pods.mapping import Driver, Hierarchy
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.policies.decision import Decision, DevicePolicy, View
 from drcio_controller.window import windows
 from experiments.fuzz.mix import BASE_S, LOW_STARTS_S, MIB, Engine, High, Low, Mix
 from experiments.simulator.knobs import SimulatedKnobs

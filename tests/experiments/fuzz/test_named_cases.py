@@ -9,7 +9,7 @@ import pytest
 
 from drcio_controller.config import Config, Engine
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.policies.drcio import DrcioPolicy
+from drcio_controller.law.drcio import DrcioPolicy
 from experiments.fuzz.mix import BASE_S, High, HighKind, Low, Mix
 from experiments.fuzz.mix import Engine as Submits
 from experiments.fuzz.simulated import BUCKET_S, LINK_BYTES_PER_S, SPREAD, WRITE_BASE_S, Simulated

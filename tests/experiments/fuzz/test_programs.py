@@ -13,7 +13,7 @@ import pytest
 from drcio_controller.config import VolumeProfile
 from drcio_controller.engines.iocost import PAGE_BYTES, CostModel
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.policies.registry import engine_of, make_policy
+from drcio_controller.law.registry import engine_of, make_policy
 from experiments.fuzz.arms import ARMS, FIXED, FixedCost, agent_config, policy_of
 from experiments.fuzz.mix import Engine, High, HighKind, Low, draw
 from experiments.fuzz.programs import HIGH, high_pod, high_words, low_pods, low_words

@@ -12,9 +12,9 @@ from drcio_controller.config import Config, Engine, VolumeProfile
 from drcio_controller.instance import _TABLE, InstanceLimit, limit_of, valid_type
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.law.decision import Decision, InstanceLoad, View
+from drcio_controller.law.drcio import DrcioPolicy
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.policies.decision import Decision, InstanceLoad, View
-from drcio_controller.policies.drcio import DrcioPolicy
 from drcio_controller.window import Flow, Window
 
 

@@ -15,10 +15,10 @@ from drcio_controller.knobs.journal import Journal
 from drcio_controller.knobs.knobset import VERIFY_INTERVAL_S
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod, QosClass
+from drcio_controller.law.decision import Decision, Latency, View
+from drcio_controller.law.static import StaticPolicy
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.policies.decision import Decision, Latency, View
-from drcio_controller.policies.static import StaticPolicy
 from drcio_controller.status import Effect, NodeStatus
 
 Make = Callable[..., Pod]

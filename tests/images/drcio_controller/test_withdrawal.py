@@ -15,10 +15,10 @@ from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.law.decision import Decision, View
+from drcio_controller.law.drcio import WITHDRAWN, DrcioPolicy
+from drcio_controller.law.law import Law, Mode
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.policies.decision import Decision, View
-from drcio_controller.policies.drcio import WITHDRAWN, DrcioPolicy
-from drcio_controller.policies.law import Law, Mode
 from drcio_controller.table import render
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource

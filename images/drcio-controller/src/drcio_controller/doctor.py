@@ -19,8 +19,8 @@ from drcio_controller.kernel.devices import Device, describe, node_disks
 from drcio_controller.kernel.files import read_text
 from drcio_controller.kernel.knob import Roots
 from drcio_controller.kernel.parse import DeviceId, parse_controllers, parse_settings
+from drcio_controller.law.registry import engine_of
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
-from drcio_controller.policies.registry import engine_of
 from drcio_controller.standby import REMEDIES, NodeLock, cgroup_standby
 from drcio_controller.status import Effect
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drcio_controller.histogram import Histogram, parse_histogram, percentile_between
+from drcio_controller.law.decision import Latency
 from drcio_controller.loglimit import LogLimit
 from drcio_controller.pods.nodepod import LatencySource, NodePod
-from drcio_controller.policies.decision import Latency
 from drcio_controller.scrape import fetch
 
 log = logging.getLogger(__name__)

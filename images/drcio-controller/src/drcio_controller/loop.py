@@ -18,6 +18,9 @@ from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs.knobset import Reconciled
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod
+from drcio_controller.law.decision import Decision, DevicePolicy, InstanceLoad, Latency, View
+from drcio_controller.law.registry import engine_of, make_policy
+from drcio_controller.law.roles import split
 from drcio_controller.loglimit import LogLimit
 from drcio_controller.observe import Observer, Snapshot
 from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
@@ -25,9 +28,6 @@ from drcio_controller.pods.identity import cgroup_uids, unproven
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.pods.nodepod import NodePod, classify
 from drcio_controller.pods.sandbox import overhead_cgroups
-from drcio_controller.policies.decision import Decision, DevicePolicy, InstanceLoad, Latency, View
-from drcio_controller.policies.registry import engine_of, make_policy
-from drcio_controller.policies.roles import split
 from drcio_controller.report import DeviceSeen, Header, Seen, Tally, build_status
 from drcio_controller.status import NodeStatus
 from drcio_controller.window import Window, windows

@@ -11,11 +11,11 @@ from drcio_controller.engines import bfq, iocost, iomax
 from drcio_controller.kernel.devices import Device
 from drcio_controller.kernel.knob import SUBTREE_FILE, Knob
 from drcio_controller.kernel.parse import DeviceId
+from drcio_controller.law.decision import Decision
 from drcio_controller.pods.mapping import Hierarchy
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.pods.sandbox import levels_above
 from drcio_controller.pods.weights import Member, clamp, device_weights, overhead_weights
-from drcio_controller.policies.decision import Decision
 
 PODS_WEIGHT: Final = 300
 """Of all pods together, against 100 for each of the slices beside them: I/O outside of pods (image pulls,

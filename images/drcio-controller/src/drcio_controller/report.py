@@ -14,12 +14,12 @@ from drcio_controller.instance import InstanceLimit
 from drcio_controller.kernel.devices import Device
 from drcio_controller.kernel.knob import Knob
 from drcio_controller.kernel.parse import DeviceId, IoStat
+from drcio_controller.law.decision import Decision
+from drcio_controller.law.roles import roles
 from drcio_controller.observe import Snapshot
 from drcio_controller.pods.mapping import Hierarchy
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.pods.weights import Member, device_weights, shares
-from drcio_controller.policies.decision import Decision
-from drcio_controller.policies.roles import roles
 from drcio_controller.status import DeviceStatus, Effect, InstanceStatus, NodeStatus, PodOnDevice, PodStatus
 from drcio_controller.window import Flow, Window
 

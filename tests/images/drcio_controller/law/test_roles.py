@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.law.roles import GAP, Role, roles, split
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.policies.roles import GAP, Role, roles, split
 from drcio_controller.window import Flow
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from drcio_controller.config import Config, Engine, PolicyName
-from drcio_controller.policies.decision import DevicePolicy
-from drcio_controller.policies.drcio import DrcioPolicy
-from drcio_controller.policies.static import CapPolicy, StaticPolicy
-from drcio_controller.policies.stepwise import StepPolicy
+from drcio_controller.law.decision import DevicePolicy
+from drcio_controller.law.drcio import DrcioPolicy
+from drcio_controller.law.static import CapPolicy, StaticPolicy
+from drcio_controller.law.stepwise import StepPolicy
 
 
 def make_policy(config: Config) -> DevicePolicy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from drcio_controller.kernel.parse import Limits
-from drcio_controller.policies.decision import Decision, View
+from drcio_controller.law.decision import Decision, View
 
 STATIC_BUDGET_RATIO: Final = 1.0
 """With iocost's model at twice the volume's IOPS: the best fixed setting of a measured sweep

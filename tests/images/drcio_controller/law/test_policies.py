@@ -7,10 +7,10 @@ import pytest
 from drcio_controller.config import Config, Engine, VolumeProfile
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.law.decision import Decision, Latency, View
+from drcio_controller.law.drcio import DrcioPolicy, work
+from drcio_controller.law.stepwise import weights_for
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.policies.decision import Decision, Latency, View
-from drcio_controller.policies.drcio import DrcioPolicy, work
-from drcio_controller.policies.stepwise import weights_for
 from drcio_controller.window import Flow, Window
 
 PROFILE = VolumeProfile(iops=3000, mib_s=125)

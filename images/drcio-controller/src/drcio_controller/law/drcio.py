@@ -16,9 +16,9 @@ from drcio_controller.config import (
 )
 from drcio_controller.engines.iocost import PAGE_BYTES, TICK_US, UNIT_BYTES, CostModel
 from drcio_controller.kernel.parse import Limits
-from drcio_controller.policies import law as laws
-from drcio_controller.policies.decision import Decision, View
-from drcio_controller.policies.roles import split
+from drcio_controller.law import law as laws
+from drcio_controller.law.decision import Decision, View
+from drcio_controller.law.roles import split
 from drcio_controller.window import Flow, Window
 
 QUICK_LOOK_S: Final = 0.25

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drcio_controller.policies.law import (
+from drcio_controller.law.law import (
     UNBOUND_RATIO,
     Law,
     Mode,

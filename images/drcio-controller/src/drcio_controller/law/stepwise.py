@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from drcio_controller.policies.decision import Decision, View
-from drcio_controller.policies.roles import split
+from drcio_controller.law.decision import Decision, View
+from drcio_controller.law.roles import split
 
 INTERVAL_S: Final = 5.0
 COOLDOWN_S: Final = 10.0
