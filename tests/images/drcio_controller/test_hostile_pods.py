@@ -22,7 +22,7 @@ from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube import pod as kube_pod
 from drcio_controller.kube.jsontypes import Json, JsonObject, object_at, objects_at, text_at
 from drcio_controller.kube.pod import Container, Pod, QosClass
-from drcio_controller.latency import LatencyWatch
+from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod, classify
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
@@ -279,7 +279,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         seen.append(address)
         raise ConnectionRefusedError(address)
 
-    monkeypatch.setattr("drcio_controller.scrape.socket.create_connection", refuse)
+    monkeypatch.setattr("drcio_controller.latency.scrape.socket.create_connection", refuse)
     return seen
 
 

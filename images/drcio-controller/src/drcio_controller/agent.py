@@ -31,7 +31,7 @@ from drcio_controller.kube.events import EventRecorder
 from drcio_controller.kube.informer import Informer
 from drcio_controller.kube.namespace import parse_namespace
 from drcio_controller.kube.pod import parse_pod
-from drcio_controller.latency import LatencyWatch
+from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.loop import Controller
 from drcio_controller.metrics import NodeCollector
 from drcio_controller.notices import Notices

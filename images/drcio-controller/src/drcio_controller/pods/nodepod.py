@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from drcio_controller import scrape
 from drcio_controller.config import (
     KERNEL_DEFAULT_WEIGHT,
     LATENCY_METRIC_ANNOTATION,
@@ -22,6 +21,7 @@ from drcio_controller.config import (
 )
 from drcio_controller.errors import ConfigError
 from drcio_controller.kube.pod import Pod, QosClass
+from drcio_controller.latency import scrape
 
 DEFAULT_LATENCY_METRIC: Final = "gnn_request_latency_seconds"
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drcio_controller import scrape
+from drcio_controller.latency import scrape
 
 NODE = ("192.168.7.4", "fd12::4")
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from drcio_controller.histogram import Histogram, parse_histogram, percentile_between
+from drcio_controller.latency.histogram import Histogram, parse_histogram, percentile_between
+from drcio_controller.latency.scrape import fetch
 from drcio_controller.law.decision import Latency
 from drcio_controller.loglimit import LogLimit
 from drcio_controller.pods.nodepod import LatencySource, NodePod
-from drcio_controller.scrape import fetch
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.config import LatencyTarget
-from drcio_controller.histogram import BOUNDS_LIMIT, parse_histogram, percentile_between
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.latency import STALE_AFTER_S, LatencyWatch
+from drcio_controller.latency.histogram import BOUNDS_LIMIT, parse_histogram, percentile_between
+from drcio_controller.latency.watch import STALE_AFTER_S, LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod
 
 METRIC = "request_seconds"
