@@ -20,7 +20,7 @@ from components.observability.panels import (
 )
 from components.observability.queries import GRAFANA, Scope
 from drcio_controller.law.roles import Role
-from drcio_controller.status import Effect
+from drcio_controller.status.model import Effect
 
 UID: Final = "drcio-overview"
 TITLE: Final = "DRC-IO Overview"

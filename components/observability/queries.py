@@ -12,7 +12,7 @@ from typing import Final
 
 from drcio_controller.law.roles import Role
 from drcio_controller.pods.nodepod import DEFAULT_LATENCY_METRIC
-from drcio_controller.status import Effect
+from drcio_controller.status.model import Effect
 
 REQUEST_LATENCY: Final = DEFAULT_LATENCY_METRIC
 FETCH_LATENCY: Final = "gnn_feature_fetch_seconds"

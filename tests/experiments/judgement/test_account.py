@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drcio_controller.status import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
+from drcio_controller.status.model import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
 from experiments.judgement.account import INERT, device_engine, device_state, says_inert
 from experiments.judgement.testing import DEVICE, HP_POD, OTHER_DEVICE
 from experiments.records.jsonfields import JsonObject, JsonValue

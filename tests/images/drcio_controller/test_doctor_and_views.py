@@ -15,7 +15,7 @@ from drcio_controller.config import Config
 from drcio_controller.doctor import Grade
 from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.knob import Roots
-from drcio_controller.table import render
+from drcio_controller.status.table import render
 
 
 def findings(node: FakeNode, grade: Grade) -> str:

@@ -19,7 +19,7 @@ from drcio_controller.law.decision import Decision, Latency, View
 from drcio_controller.law.static import StaticPolicy
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.status import Effect, NodeStatus
+from drcio_controller.status.model import Effect, NodeStatus
 
 Make = Callable[..., Pod]
 

@@ -33,12 +33,12 @@ from drcio_controller.kube.namespace import parse_namespace
 from drcio_controller.kube.pod import parse_pod
 from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.loop import Controller
-from drcio_controller.metrics import NodeCollector
-from drcio_controller.notices import Notices
-from drcio_controller.report import Tally
-from drcio_controller.server import Probes, serve
 from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby
-from drcio_controller.status import NodeStatus
+from drcio_controller.status.metrics import NodeCollector
+from drcio_controller.status.model import NodeStatus
+from drcio_controller.status.notices import Notices
+from drcio_controller.status.report import Tally
+from drcio_controller.status.server import Probes, serve
 
 log = logging.getLogger(__name__)
 

@@ -212,7 +212,7 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
 
 
 def _run_status(arguments: argparse.Namespace) -> int:
-    from drcio_controller.table import render
+    from drcio_controller.status.table import render
 
     shown = 0
     while True:

@@ -22,7 +22,7 @@ from drcio_controller.kernel.parse import DeviceId, parse_controllers, parse_set
 from drcio_controller.law.registry import engine_of
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.standby import REMEDIES, NodeLock, cgroup_standby
-from drcio_controller.status import Effect
+from drcio_controller.status.model import Effect
 
 
 class Grade(StrEnum):

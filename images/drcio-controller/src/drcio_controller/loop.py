@@ -28,8 +28,8 @@ from drcio_controller.pods.identity import cgroup_uids, unproven
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.pods.nodepod import NodePod, classify
 from drcio_controller.pods.sandbox import overhead_cgroups
-from drcio_controller.report import DeviceSeen, Header, Seen, Tally, build_status
-from drcio_controller.status import NodeStatus
+from drcio_controller.status.model import NodeStatus
+from drcio_controller.status.report import DeviceSeen, Header, Seen, Tally, build_status
 from drcio_controller.window import Window, windows
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from drcio_controller.law.decision import Decision, View
 from drcio_controller.law.drcio import WITHDRAWN, DrcioPolicy
 from drcio_controller.law.law import Law, Mode
 from drcio_controller.pods.nodepod import NodePod
-from drcio_controller.table import render
+from drcio_controller.status.table import render
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from drcio_controller.window import Flow, Window

@@ -8,9 +8,9 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from drcio_controller.report import WRITE_BOUNDS_S, Tally
 from drcio_controller.standby import Standby
-from drcio_controller.status import Effect, NodeStatus
+from drcio_controller.status.model import Effect, NodeStatus
+from drcio_controller.status.report import WRITE_BOUNDS_S, Tally
 
 
 class NodeCollector(Collector):

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from drcio_controller.status import Effect, NodeStatus
+from drcio_controller.status.model import Effect, NodeStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

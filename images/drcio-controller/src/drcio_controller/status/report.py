@@ -20,7 +20,14 @@ from drcio_controller.observe import Snapshot
 from drcio_controller.pods.mapping import Hierarchy
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.pods.weights import Member, device_weights, shares
-from drcio_controller.status import DeviceStatus, Effect, InstanceStatus, NodeStatus, PodOnDevice, PodStatus
+from drcio_controller.status.model import (
+    DeviceStatus,
+    Effect,
+    InstanceStatus,
+    NodeStatus,
+    PodOnDevice,
+    PodStatus,
+)
 from drcio_controller.window import Flow, Window
 
 

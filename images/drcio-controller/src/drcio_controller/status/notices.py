@@ -9,7 +9,7 @@ from typing import Protocol
 from drcio_controller.kube.events import EventType
 from drcio_controller.kube.pod import Pod
 from drcio_controller.law.roles import Role
-from drcio_controller.status import DeviceStatus, Effect, NodeStatus
+from drcio_controller.status.model import DeviceStatus, Effect, NodeStatus
 
 log = logging.getLogger(__name__)
 
