@@ -24,10 +24,10 @@ import pytest
 
 from components.observability.rules import Owner
 from drcio_controller.agent import Agent, Options
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube.endpoint import at_url
 from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.metrics.prometheus import ScrapeTarget

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube.pod import Pod, QosClass
+from drcio_controller.testing.fakenode import FakeNode
 
 # A property's example takes as long as the machine is busy; what it costs is the bench's matter.
 settings.register_profile("shared-machine", deadline=None)

@@ -10,10 +10,10 @@ from pathlib import Path
 import urllib3
 
 from drcio_controller.agent import Agent, Options
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube.endpoint import at_url
 from drcio_controller.kube.jsontypes import JsonObject, text_at
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer
 from drcio_controller.testing.store import Resource
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.config import digest, parse
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.instance import limit_of
 from drcio_controller.knobs.journal import FILE_NAME
 from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource

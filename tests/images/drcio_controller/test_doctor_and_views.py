@@ -13,9 +13,9 @@ from drcio_controller import bench, doctor
 from drcio_controller.cli import main
 from drcio_controller.config import Config
 from drcio_controller.doctor import Grade
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.knob import Roots
 from drcio_controller.status.table import render
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 
 
 def findings(node: FakeNode, grade: Grade) -> str:

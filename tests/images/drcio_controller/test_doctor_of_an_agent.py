@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from drcio_controller.cli import main
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.standby import NodeLock
+from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer, serving
 from drcio_controller.testing.store import PodStore
 from tests.images.drcio_controller.rig import Rig, eventually

@@ -18,12 +18,12 @@ import pytest
 
 from drcio_controller.agent import render_once
 from drcio_controller.config import Config, LatencyTarget
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.kube import pod as kube_pod
 from drcio_controller.kube.jsontypes import Json, JsonObject, object_at, objects_at, text_at
 from drcio_controller.kube.pod import Container, Pod, QosClass
 from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod, classify
+from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from tests.images.drcio_controller.rig import Rig, eventually

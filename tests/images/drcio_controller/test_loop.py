@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.instance import limit_of
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs.journal import Journal
@@ -20,6 +19,7 @@ from drcio_controller.law.static import StaticPolicy
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.status.model import Effect, NodeStatus
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 
 Make = Callable[..., Pod]
 

@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from drcio_controller.cli import main
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.manifest import APP_LABEL
+from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore
 from tests.images.drcio_controller.rig import Rig

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.errors import NodeError
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.standby import NodeLock, Standby, cgroup_standby
+from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer, serving
 from drcio_controller.testing.store import PodStore
 from tests.images.drcio_controller.rig import Rig, eventually

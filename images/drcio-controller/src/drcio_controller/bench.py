@@ -17,11 +17,11 @@ from typing import Final
 
 from drcio_controller.agent import STATUS_INTERVAL_S
 from drcio_controller.config import Config
-from drcio_controller.fakenode import FakeNode
 from drcio_controller.knobs.journal import Journal
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.loop import Controller
+from drcio_controller.testing.fakenode import FakeNode
 
 CPU_BUDGET_PERCENT: Final = 1.0
 MEMORY_BUDGET_MIB: Final = 50.0

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.config import VolumeProfile
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.devices import GP3_BASELINE, describe, node_disks
 from drcio_controller.kernel.parse import DeviceId
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 
 ROOT = DeviceId("259:0")
 PARTITION = DeviceId("259:1")

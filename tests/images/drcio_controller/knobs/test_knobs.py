@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.errors import Busy, NotSupported, ReadBackMismatch
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.knob import Knob
 from drcio_controller.kernel.parse import Limits
 from drcio_controller.knobs.journal import FILE_NAME, Journal
 from drcio_controller.knobs.knobset import CALM_S, CONTEST_PAUSE_LIMIT_S, REWRITE_LIMIT, VERIFY_INTERVAL_S
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 
 BOOT = "boot-1"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.errors import Busy
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.drain import WITHIN_S, Drain
 from drcio_controller.kernel.knob import Knob
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs.journal import Journal
 from drcio_controller.knobs.writers import STOPPED_PATIENCE_S, Knobs
 from drcio_controller.kube.pod import QosClass
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore
 from tests.images.drcio_controller.rig import Rig, eventually

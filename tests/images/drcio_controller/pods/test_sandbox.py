@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from drcio_controller.config import Config, PolicyName, VolumeProfile
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.pods.sandbox import levels_above, overhead_cgroups
 from drcio_controller.pods.weights import overhead_weights
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from tests.images.drcio_controller.conftest import MakePod
 from tests.images.drcio_controller.test_loop import Rig, everything
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.config import Config, Engine, VolumeProfile
-from drcio_controller.fakenode import DEVICE, FakeNode
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.kube.pod import QosClass
@@ -20,6 +19,7 @@ from drcio_controller.law.drcio import WITHDRAWN, DrcioPolicy
 from drcio_controller.law.law import Law, Mode
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.status.table import render
+from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from drcio_controller.window import Flow, Window
