@@ -5,7 +5,7 @@
 
 import pulumi
 
-from stacks.config import load
+from stacks.configuration.config import load
 from stacks.stack import build
 
 for name, value in build(load()).items():

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stacks.configuration.settings import EKS, EXISTING, Settings
 from stacks.deployed import Deployed, Volume
 from stacks.errors import ConfigError
-from stacks.settings import EKS, EXISTING, Settings
 
 ANEW = "pulumi destroy, then pulumi up; or another stack beside this one (pulumi stack init NAME)"
 WITHOUT_VOLUME = (

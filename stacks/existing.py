@@ -16,8 +16,8 @@ import pulumi
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
+from stacks.configuration.settings import EKS, EXISTING, Settings
 from stacks.errors import ConfigError
-from stacks.settings import EKS, EXISTING, Settings
 
 OPERATOR_IMAGE: Final = "prometheus-operator"
 """Last part of its image's name, wherever the image was copied to."""

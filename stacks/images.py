@@ -12,10 +12,18 @@ import pulumi
 from components.build_context import stage
 from components.errors import ArgumentError
 from components.image import Image, ImageArgs
+from stacks.configuration.keys import camel
+from stacks.configuration.scenario import Parts
+from stacks.configuration.settings import (
+    CONTROLLER,
+    EKS,
+    EXPERIMENT,
+    HP_SERVICE,
+    LOAD_GENERATOR,
+    LP_BATCH,
+    Settings,
+)
 from stacks.errors import ConfigError
-from stacks.keys import camel
-from stacks.scenario import Parts
-from stacks.settings import CONTROLLER, EKS, EXPERIMENT, HP_SERVICE, LOAD_GENERATOR, LP_BATCH, Settings
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 

@@ -8,9 +8,9 @@ import pulumi
 
 from components import monitoring
 from stacks import prices
+from stacks.configuration.settings import Settings
 from stacks.cost import estimate
 from stacks.platform import Platform
-from stacks.settings import Settings
 from stacks.workloads import Workloads
 
 

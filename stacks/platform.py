@@ -14,9 +14,9 @@ from components.kubernetes import Destination
 from components.network import NatLayout, Network, NetworkArgs
 from components.node_group import NodeGroup, NodeGroupArgs
 from components.sharing import PlatformUser, PlatformUserArgs
+from stacks.configuration.names import zone_index
+from stacks.configuration.settings import EXISTING, Settings
 from stacks.deployed import Deployed
-from stacks.names import zone_index
-from stacks.settings import EXISTING, Settings
 
 
 @dataclass(frozen=True, kw_only=True)

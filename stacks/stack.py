@@ -7,13 +7,13 @@ import pulumi
 from components import monitoring
 from components.sharing import PlatformMark
 from stacks.changes import refuse_impossible
+from stacks.configuration.scenario import parts_of
+from stacks.configuration.settings import Settings
 from stacks.deployed import Deployed, platform_is_watched, read_deployed
 from stacks.existing import Found, look, refuse_hopeless
 from stacks.images import resolve_images
 from stacks.outputs import outputs_of
 from stacks.platform import build_platform
-from stacks.scenario import parts_of
-from stacks.settings import Settings
 from stacks.workloads import Chart, build_workloads
 
 

@@ -29,10 +29,10 @@ from hp_service import manifest as service_manifest
 from load_generator.levels import level_rps
 from lp_batch import manifest as batch_manifest
 from lp_batch.units import parse_size
+from stacks.configuration.scenario import Parts
+from stacks.configuration.settings import CONTROLLER, EKS, EXPERIMENT, HP_SERVICE, LP_BATCH, Settings
 from stacks.images import needed
 from stacks.platform import Platform
-from stacks.scenario import Parts
-from stacks.settings import CONTROLLER, EKS, EXPERIMENT, HP_SERVICE, LP_BATCH, Settings
 
 CLAIM: Final = "shared-data"
 CHART_REPOSITORY: Final = "https://prometheus-community.github.io/helm-charts"

@@ -1,4 +1,4 @@
-"""Another legal value for every key that `stacks/settings.py` declares, found from its declaration."""
+"""Another legal value for every key of `stacks/configuration/settings.py`, found from its declaration."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from stacks.config import parse
+from stacks.configuration.config import parse
+from stacks.configuration.keys import NAMESPACE, Key, keys_of
+from stacks.configuration.settings import Settings
 from stacks.dryrun import stack_config
 from stacks.errors import ConfigError
-from stacks.keys import NAMESPACE, Key, keys_of
-from stacks.settings import Settings
 
 Value = str | int | bool
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from local_cluster.processes import wait_until_none
 from local_cluster.programs import Programs
-from stacks import settings
+from stacks.configuration import settings
 from tests.engine.charts import ChartRepository
 from tests.engine.cloud.account import Account
 from tests.engine.cloud.provider import Providers

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from local_cluster.programs import ROOT
-from stacks.keys import NAMESPACE, keys_of
-from stacks.settings import Settings
+from stacks.configuration.keys import NAMESPACE, keys_of
+from stacks.configuration.settings import Settings
 from tests.engine.effects import RECORDED, Effect, recorded
 
 PAGE: Final = ROOT / "docs" / "operations.md"

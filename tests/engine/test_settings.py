@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from stacks.keys import Key, keys_of
-from stacks.settings import Settings
+from stacks.configuration.keys import Key, keys_of
+from stacks.configuration.settings import Settings
 from tests.engine.alternatives import alternative, current, settings_of
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.effects import Watch

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from stacks.config import parse
+from stacks.configuration.config import parse
+from stacks.configuration.settings import Settings
 from stacks.cost import as_table, estimate
-from stacks.settings import Settings
 
 
 def settings(**values: object) -> Settings:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from experiments.commands.cli import build_parser
-from stacks.config import parse
+from stacks.configuration.config import parse
+from stacks.configuration.keys import keys_of
+from stacks.configuration.settings import Settings
 from stacks.dryrun import ROOT
-from stacks.keys import keys_of
 from stacks.render import main as render_stack
-from stacks.settings import Settings
 from stacks.testing import render
 from tests.pages import PAGES as ALL_PAGES
 from tests.pages import PROGRAMS, Command, commands

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from stacks.config import parse
+from stacks.configuration.config import parse
+from stacks.configuration.settings import Settings
 from stacks.errors import ConfigError
 from stacks.existing import Found, Node, found_by, refuse_hopeless
-from stacks.settings import Settings
 
 OPERATOR = "quay.io/prometheus-operator/prometheus-operator:v0.86.0@sha256:0"
 

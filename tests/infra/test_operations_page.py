@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from stacks.configuration.keys import keys_of
+from stacks.configuration.settings import Settings
 from stacks.dryrun import ROOT
-from stacks.keys import keys_of
-from stacks.settings import Settings
 
 PAGE = ROOT / "docs" / "operations.md"
 

@@ -192,7 +192,7 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
 
 
 def test_overrides_are_the_programs_own_keys() -> None:
-    from stacks.config import parse
+    from stacks.configuration.config import parse
     from stacks.dryrun import stack_config
 
     told = overrides_of(SPEC, plan_runs(SPEC)[0], name="6560a1b2")

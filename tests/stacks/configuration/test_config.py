@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.config import PolicyName
-from stacks.config import parse
+from stacks.configuration.config import parse
+from stacks.configuration.keys import Key, keys_of
+from stacks.configuration.settings import Settings
 from stacks.errors import ConfigError
-from stacks.keys import Key, keys_of
-from stacks.settings import Settings
 
 ZEROS = "0" * 64
 

@@ -1,7 +1,7 @@
 """Everything a stack can be told, as frozen dataclasses: one field per configuration key.
 
 A field's declaration is also what Pulumi.yaml and docs/reference/configuration.md say about the key
-(`python -m stacks.reference`), so that the three cannot drift apart.
+(`python -m stacks.configuration.reference`), so that the three cannot drift apart.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 
 from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, GP3_MAX_IOPS, GP3_MAX_MIB_S
-from stacks import checks
-from stacks.keys import key
-from stacks.names import slug
+from stacks.configuration import checks
+from stacks.configuration.keys import key
+from stacks.configuration.names import slug
 
 BASELINE: Final = "baseline"
 CONTENTION: Final = "contention"

@@ -1,6 +1,6 @@
 """Write what people read about configuration from where it is declared.
 
-    python -m stacks.reference --write
+    python -m stacks.configuration.reference --write
 
 renews the `config` section of Pulumi.yaml and docs/reference/configuration.md; a test fails where they
 are not what it would write.
@@ -14,23 +14,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from stacks.config import render_default
-from stacks.keys import NAMESPACE, Key, keys_of
-from stacks.settings import Settings
+from stacks.configuration.config import render_default
+from stacks.configuration.keys import NAMESPACE, Key, keys_of
+from stacks.configuration.settings import Settings
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 PROJECT_FILE: Final = ROOT / "Pulumi.yaml"
 PAGE: Final = ROOT / "docs" / "reference" / "configuration.md"
 
-MARKER: Final = (
-    "# Written by `python -m stacks.reference --write`; the declarations are in stacks/settings.py.\n"
-)
+MARKER: Final = "# Written by `python -m stacks.configuration.reference --write`; the declarations are in stacks/configuration/settings.py.\n"
 _WIDTH: Final = 100
 
 _PREAMBLE: Final = """\
 # Configuration
 
-Every key of a stack, as `stacks/settings.py` declares it. Set one with
+Every key of a stack, as `stacks/configuration/settings.py` declares it. Set one with
 
     pulumi config set --path 'drcio:storage.iops' 6000
 
@@ -111,7 +109,9 @@ def _scalar(value: object) -> str:
 
 def main() -> None:
     """Print both, or write them."""
-    parser = argparse.ArgumentParser(prog="python -m stacks.reference", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m stacks.configuration.reference", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--write", action="store_true", help="write Pulumi.yaml and the reference page")
     if not parser.parse_args().write:
         print(project_config())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stacks.settings import BASELINE, DRCIO, Settings
+from stacks.configuration.settings import BASELINE, DRCIO, Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_IOPS_PER_GIB, GP3_IOPS_PER_MIB_S
-from stacks import checks
+from stacks.configuration import checks
+from stacks.configuration.keys import NAMESPACE, Key, Value, camel, keys_of
+from stacks.configuration.kubeconfig import current_context
+from stacks.configuration.scenario import parts_of
+from stacks.configuration.settings import DRCIO, EKS, EXISTING, Settings
 from stacks.errors import ConfigError
-from stacks.keys import NAMESPACE, Key, Value, camel, keys_of
-from stacks.kubeconfig import current_context
-from stacks.scenario import parts_of
-from stacks.settings import DRCIO, EKS, EXISTING, Settings
 
 DEFAULT_REGION: Final = "us-east-1"
 """Where neither the stack nor the environment names one; the AWS provider then has none either."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import yaml
 
-from stacks.keys import keys_of
-from stacks.reference import PAGE, PROJECT_FILE, leaves, page, project_file
-from stacks.settings import Settings
+from stacks.configuration.keys import keys_of
+from stacks.configuration.reference import PAGE, PROJECT_FILE, leaves, page, project_file
+from stacks.configuration.settings import Settings
 
 
 def test_pulumi_yaml_is_what_the_declarations_say() -> None:
     current = PROJECT_FILE.read_text()
-    assert current == project_file(current), "run: python -m stacks.reference --write"
+    assert current == project_file(current), "run: python -m stacks.configuration.reference --write"
 
 
 def test_reference_page_is_what_the_declarations_say() -> None:
-    assert PAGE.read_text() == page(), "run: python -m stacks.reference --write"
+    assert PAGE.read_text() == page(), "run: python -m stacks.configuration.reference --write"
 
 
 def test_every_key_is_declared_with_type_default_and_description() -> None:

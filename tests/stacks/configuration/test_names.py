@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stacks import checks
-from stacks.config import DEFAULT_REGION, _region, parse
+from stacks.configuration import checks
+from stacks.configuration.config import DEFAULT_REGION, _region, parse
+from stacks.configuration.kubeconfig import current_context
+from stacks.configuration.names import slug, zone_index
 from stacks.errors import ConfigError
-from stacks.kubeconfig import current_context
-from stacks.names import slug, zone_index
 
 # Pulumi: letters, digits, hyphens, underscores and periods, at most 100.
 stack_names = st.text("abcXYZ019-_.", min_size=1, max_size=100)
