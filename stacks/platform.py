@@ -16,7 +16,7 @@ from components.node_group import NodeGroup, NodeGroupArgs
 from components.sharing import PlatformUser, PlatformUserArgs
 from stacks.configuration.names import zone_index
 from stacks.configuration.settings import EXISTING, Settings
-from stacks.deployed import Deployed
+from stacks.guards.deployed import Deployed
 
 
 @dataclass(frozen=True, kw_only=True)

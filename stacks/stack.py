@@ -6,11 +6,11 @@ import pulumi
 
 from components import monitoring
 from components.sharing import PlatformMark
-from stacks.changes import refuse_impossible
 from stacks.configuration.scenario import parts_of
 from stacks.configuration.settings import Settings
-from stacks.deployed import Deployed, platform_is_watched, read_deployed
-from stacks.existing import Found, look, refuse_hopeless
+from stacks.guards.changes import refuse_impossible
+from stacks.guards.deployed import Deployed, platform_is_watched, read_deployed
+from stacks.guards.existing import Found, look, refuse_hopeless
 from stacks.images import resolve_images
 from stacks.outputs import outputs_of
 from stacks.platform import build_platform

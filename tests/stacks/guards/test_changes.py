@@ -9,12 +9,12 @@ import pytest
 
 from components.kubernetes import Tree
 from stacks import dryrun
-from stacks.changes import impossible, refuse_impossible
 from stacks.configuration.config import parse
 from stacks.configuration.settings import Settings
-from stacks.deployed import Deployed, deployed_of
 from stacks.dryrun import DryRun, Registration, dry_run, stack_config
 from stacks.errors import ConfigError
+from stacks.guards.changes import impossible, refuse_impossible
+from stacks.guards.deployed import Deployed, deployed_of
 from stacks.testing import GIVEN_IMAGES, render
 
 SHARED = {"drcio:platformStack": "acme/drcio-eks/dev"}

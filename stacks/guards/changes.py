@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stacks.configuration.settings import EKS, EXISTING, Settings
-from stacks.deployed import Deployed, Volume
 from stacks.errors import ConfigError
+from stacks.guards.deployed import Deployed, Volume
 
 ANEW = "pulumi destroy, then pulumi up; or another stack beside this one (pulumi stack init NAME)"
 WITHOUT_VOLUME = (

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stacks.deployed import platform_is_watched
+from stacks.guards.deployed import platform_is_watched
 
 HALF = "invoke of pulumi:pulumi:readStackOutputs failed: failed to load checkpoint: EOF"
 
@@ -25,7 +25,7 @@ class Engine:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stacks.deployed._PAUSE_S", 0.0)
+    monkeypatch.setattr("stacks.guards.deployed._PAUSE_S", 0.0)
 
 
 def test_a_state_that_is_being_written_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from stacks.configuration.config import parse
 from stacks.configuration.settings import Settings
 from stacks.errors import ConfigError
-from stacks.existing import Found, Node, found_by, refuse_hopeless
+from stacks.guards.existing import Found, Node, found_by, refuse_hopeless
 
 OPERATOR = "quay.io/prometheus-operator/prometheus-operator:v0.86.0@sha256:0"
 
