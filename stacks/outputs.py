@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pulumi
 
 from components import monitoring
-from stacks import prices
 from stacks.configuration.settings import Settings
-from stacks.cost import estimate
+from stacks.cost import prices
+from stacks.cost.estimate import estimate
 from stacks.platform import Platform
 from stacks.workloads import Workloads
 

@@ -14,7 +14,7 @@ import yaml
 from stacks.configuration.config import DEFAULT_REGION, parse
 from stacks.configuration.keys import NAMESPACE
 from stacks.configuration.settings import Settings
-from stacks.cost import as_table, estimate
+from stacks.cost.estimate import as_table, estimate
 from stacks.dryrun import ACCOUNT, PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
 from stacks.errors import RenderError, StackError
 from stacks.graph import as_text, fold

@@ -160,7 +160,7 @@ def test_picture_of_the_rooms_is_that_of_the_imports() -> None:
         ("experiments/records/spec.py", "tests/experiments/records/test_spec.py"),
         ("images/drcio-controller/src/drcio_controller/pods/mapping.py", "test_mapping.py"),
         ("tools/packages", "tests/infra/test_tools.py"),
-        ("tests/infra/test_cost.py", "1 test files: tests/infra/test_cost.py"),
+        ("tests/stacks/cost/test_estimate.py", "1 test files: tests/stacks/cost/test_estimate.py"),
     ],
 )
 def test_tests_of_a_file_are_those_that_name_it(path: str, expected: str) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 
 from components.aws_facts import INTERFACE_SERVICES
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S
-from stacks import prices
 from stacks.configuration.settings import EKS, Settings
+from stacks.cost import prices
 
 DEPLOY_AND_DESTROY_S: Final = 40 * 60
 """Around one experiment on a cluster of its own: about 25 minutes up, 15 down."""

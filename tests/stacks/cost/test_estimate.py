@@ -8,7 +8,7 @@ import pytest
 
 from stacks.configuration.config import parse
 from stacks.configuration.settings import Settings
-from stacks.cost import as_table, estimate
+from stacks.cost.estimate import as_table, estimate
 
 
 def settings(**values: object) -> Settings:
