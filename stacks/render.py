@@ -15,11 +15,11 @@ from stacks.configuration.config import DEFAULT_REGION, parse
 from stacks.configuration.keys import NAMESPACE
 from stacks.configuration.settings import Settings
 from stacks.cost.estimate import as_table, estimate
-from stacks.dryrun import ACCOUNT, PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
 from stacks.errors import RenderError, StackError
-from stacks.graph import as_text, fold
-from stacks.manifests import helm_values, manifests
-from stacks.picture import PictureError, as_dot, as_svg
+from stacks.preview.dryrun import ACCOUNT, PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
+from stacks.preview.graph import as_text, fold
+from stacks.preview.manifests import helm_values, manifests
+from stacks.preview.picture import PictureError, as_dot, as_svg
 
 _EPILOG = """\
 examples:

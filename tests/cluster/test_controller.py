@@ -12,8 +12,8 @@ from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared
 from local_cluster.kube import Object
 from lp_batch.manifest import pod_template
-from stacks.manifests import manifests
-from stacks.testing import render
+from stacks.preview.manifests import manifests
+from stacks.preview.testing import render
 from tests.cluster.nodes import Real
 from tests.cluster.observe import is_of
 from tests.cluster.pods import CLAIM

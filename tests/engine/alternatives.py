@@ -9,8 +9,8 @@ from typing import Final
 from stacks.configuration.config import parse
 from stacks.configuration.keys import NAMESPACE, Key, keys_of
 from stacks.configuration.settings import Settings
-from stacks.dryrun import stack_config
 from stacks.errors import ConfigError
+from stacks.preview.dryrun import stack_config
 
 Value = str | int | bool
 

@@ -22,7 +22,7 @@ KEPT = Path(__file__).resolve().parents[2] / ".cache" / "engine-logs"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # The Pulumi SDK leaves the event loops of its threads open (as stacks/dryrun.py knows, too).
+    # The Pulumi SDK leaves the event loops of its threads open (as stacks/preview/dryrun.py knows, too).
     config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
     config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
 

@@ -9,8 +9,8 @@ import pytest
 from drcio_controller.manifest import APP_LABEL
 from stacks.render import main
 from tests.engine.bench import Bench
-from tests.infra.test_alone import ALONE
 from tests.kubectl import kubectl
+from tests.stacks.preview.test_alone import ALONE
 
 # The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from components.observability.dashboards import BOARDS
-from stacks.dryrun import DryRun
-from stacks.testing import render
+from stacks.preview.dryrun import DryRun
+from stacks.preview.testing import render
 
 
 def rules(run: DryRun) -> dict[str, dict[str, object]]:

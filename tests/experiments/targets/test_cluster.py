@@ -193,7 +193,7 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
 
 def test_overrides_are_the_programs_own_keys() -> None:
     from stacks.configuration.config import parse
-    from stacks.dryrun import stack_config
+    from stacks.preview.dryrun import stack_config
 
     told = overrides_of(SPEC, plan_runs(SPEC)[0], name="6560a1b2")
     config = stack_config(PROGRAM, "dev", {f"drcio:{path}": _text(value) for path, value in told.items()})
@@ -247,7 +247,7 @@ def test_record_is_found_in_the_stacks_state() -> None:
 
 
 def test_read_resource_has_the_name_that_is_looked_for() -> None:
-    from stacks.testing import GIVEN_IMAGES, render
+    from stacks.preview.testing import GIVEN_IMAGES, render
 
     run = render("drcio", {"drcio:experiment.enabled": "true", **GIVEN_IMAGES})
     (read,) = [item for item in run.registrations if item.type == "kubernetes:core/v1:ConfigMapPatch"]

@@ -8,14 +8,14 @@ from typing import cast
 import pytest
 
 from components.kubernetes import Tree
-from stacks import dryrun
 from stacks.configuration.config import parse
 from stacks.configuration.settings import Settings
-from stacks.dryrun import DryRun, Registration, dry_run, stack_config
 from stacks.errors import ConfigError
 from stacks.guards.changes import impossible, refuse_impossible
 from stacks.guards.deployed import Deployed, deployed_of
-from stacks.testing import GIVEN_IMAGES, render
+from stacks.preview import dryrun
+from stacks.preview.dryrun import DryRun, Registration, dry_run, stack_config
+from stacks.preview.testing import GIVEN_IMAGES, render
 
 SHARED = {"drcio:platformStack": "acme/drcio-eks/dev"}
 EXISTING = {"drcio:platform": "existing", "drcio:kubeContext": "lab", **GIVEN_IMAGES}

@@ -8,7 +8,7 @@ from html import escape
 from typing import Final
 
 from stacks.errors import StackError
-from stacks.graph import Card, Graph
+from stacks.preview.graph import Card, Graph
 
 AREA_COLORS: Final[Mapping[str, str]] = {
     "network": "#2f6fb5",

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from components.build_context import STAGES, IgnoreRules, context_files, source_hash, stage
 from components.errors import ArgumentError
-from stacks.dryrun import ROOT, DryRun
 from stacks.images import FOLDERS, context_of
-from stacks.testing import render
-from tests.infra.imports import reached_from
+from stacks.preview.dryrun import ROOT, DryRun
+from stacks.preview.testing import render
+from tests.repository.imports import reached_from
 
 FILES = {"Dockerfile": "FROM x", "src/a.py": "1"}
 

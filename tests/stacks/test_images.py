@@ -21,8 +21,8 @@ from components.build_context import context_files
 from local_cluster.images.base import NAME, provide
 from local_cluster.images.build import build, context
 from local_cluster.images.engine import Engine, running
-from stacks.dryrun import ROOT
 from stacks.images import FOLDERS, context_of
+from stacks.preview.dryrun import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 

@@ -13,9 +13,9 @@ import pytest
 from components.packaged import IoControllerArgs, configuration
 from drcio_controller.config import Config
 from drcio_controller.errors import ConfigError
-from stacks.dryrun import ROOT
-from tests.infra.imports import reached_from
-from tests.infra.test_requirements import canonical, requirements
+from stacks.preview.dryrun import ROOT
+from tests.repository.imports import reached_from
+from tests.repository.test_requirements import canonical, requirements
 
 # The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

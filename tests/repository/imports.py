@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stacks.dryrun import ROOT
+from stacks.preview.dryrun import ROOT
 
 SOURCE_ROOTS = (ROOT, *sorted(ROOT.glob("images/*/src")))
 

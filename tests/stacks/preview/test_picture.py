@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from stacks.graph import Card, Graph, fold, reduce_edges
-from stacks.picture import PictureError, as_svg
-from stacks.testing import render
+from stacks.preview.graph import Card, Graph, fold, reduce_edges
+from stacks.preview.picture import PictureError, as_svg
+from stacks.preview.testing import render
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -71,6 +71,6 @@ def test_without_dot_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_graph_that_dot_refuses_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stacks.picture.as_dot", lambda *_: "digraph {")
+    monkeypatch.setattr("stacks.preview.picture.as_dot", lambda *_: "digraph {")
     with pytest.raises(PictureError, match="syntax error"):
         as_svg(fold(render("baseline")), "stack baseline")

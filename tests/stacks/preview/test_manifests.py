@@ -6,8 +6,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from stacks.manifests import Manifest, manifests
-from stacks.testing import GIVEN_IMAGES, render
+from stacks.preview.manifests import Manifest, manifests
+from stacks.preview.testing import GIVEN_IMAGES, render
 
 STACKS = ("dev", "baseline", "contention", "drcio")
 VERSIONS = ("1.35", "1.36")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks.dryrun import ROOT
+from stacks.preview.dryrun import ROOT
 from stacks.render import main
 
 # The SDKs load lazily, and warn on loading of classes of theirs that are not used here.

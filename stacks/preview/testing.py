@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from stacks.dryrun import ROOT, DryRun, dry_run, stack_config
+from stacks.preview.dryrun import ROOT, DryRun, dry_run, stack_config
 
 GIVEN_IMAGES: Final[Mapping[str, str]] = {
     f"drcio:images.{name}": f"registry.example/{name.lower()}@sha256:{'0' * 64}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from stacks.dryrun import DryRun, Registration
+from stacks.preview.dryrun import DryRun, Registration
 
 STACK_TYPE: Final = "pulumi:pulumi:Stack"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from stacks.dryrun import ROOT
-from tests.infra.imports import reached_from
+from stacks.preview.dryrun import ROOT
+from tests.repository.imports import reached_from
 
 PROGRAM = (ROOT / "__main__.py", ROOT / "stacks" / "render.py")
 HEAVY = ("torch", "dgl", "numpy", "matplotlib", "virtme", "aiohttp", "prometheus_client")

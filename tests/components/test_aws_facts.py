@@ -7,8 +7,8 @@ import re
 import pytest
 
 from components import aws_facts
-from stacks.dryrun import ROOT
-from stacks.testing import render
+from stacks.preview.dryrun import ROOT
+from stacks.preview.testing import render
 
 POLICIES = (*aws_facts.NODE_POLICIES, aws_facts.EBS_CSI_POLICY)
 
@@ -35,7 +35,7 @@ def test_ebs_driver_gets_the_policy_that_exists() -> None:
 def test_arns_principals_and_service_names_are_written_in_one_place() -> None:
     literal = re.compile(r"arn:aws|\.amazonaws\.com|com\.amazonaws\.")
     # The dry run's made-up answers are no facts.
-    others = {ROOT / "components" / "aws_facts.py", ROOT / "stacks" / "dryrun.py"}
+    others = {ROOT / "components" / "aws_facts.py", ROOT / "stacks" / "preview" / "dryrun.py"}
     sources = [path for folder in ("components", "stacks") for path in (ROOT / folder).rglob("*.py")]
     found = {path.name: literal.findall(path.read_text()) for path in sources if path not in others}
     assert {name: hits for name, hits in found.items() if hits} == {}

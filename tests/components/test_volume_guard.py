@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from components.volumes_gone import DRIVER, SETTLE_S, given_up, wait
-from stacks.testing import GIVEN_IMAGES, render
-from tests.infra.test_program import EXISTING, SHARED, one, waits_for
+from stacks.preview.testing import GIVEN_IMAGES, render
+from tests.stacks.test_program import EXISTING, SHARED, one, waits_for
 
 
 def volume(name: str, phase: str, *, driver: str = DRIVER, policy: str = "Delete") -> dict[str, Any]:

@@ -17,9 +17,9 @@ from experiments.commands.cli import build_parser
 from stacks.configuration.config import parse
 from stacks.configuration.keys import keys_of
 from stacks.configuration.settings import Settings
-from stacks.dryrun import ROOT
+from stacks.preview.dryrun import ROOT
+from stacks.preview.testing import render
 from stacks.render import main as render_stack
-from stacks.testing import render
 from tests.pages import PAGES as ALL_PAGES
 from tests.pages import PROGRAMS, Command, commands
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks.dryrun import ROOT
-from stacks.manifests import manifests
-from stacks.testing import render
+from stacks.preview.dryrun import ROOT
+from stacks.preview.manifests import manifests
+from stacks.preview.testing import render
 
 pytestmark = pytest.mark.scanners
 

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 import yaml
 
-from stacks import testing
-from stacks.dryrun import ROOT, DryRun, Registration, stack_config
 from stacks.errors import ConfigError
-from stacks.graph import reduce_edges
-from stacks.manifests import is_object, manifests
-from stacks.testing import GIVEN_IMAGES
+from stacks.preview import testing
+from stacks.preview.dryrun import ROOT, DryRun, Registration, stack_config
+from stacks.preview.graph import reduce_edges
+from stacks.preview.manifests import is_object, manifests
+from stacks.preview.testing import GIVEN_IMAGES
 
 SCENARIOS = ("baseline", "contention", "drcio")
 EXISTING = {"drcio:platform": "existing", **GIVEN_IMAGES}
@@ -70,7 +70,7 @@ BY_SCENARIO = {"baseline": [], "contention": [BATCH_JOB], "drcio": [BATCH_JOB, C
 
 
 def render(stack: str, overrides: dict[str, str] | None = None) -> DryRun:
-    """Run the program without the experiment, which tests/infra/test_experiment.py looks at."""
+    """Run the program without the experiment, which tests/stacks/test_experiment.py looks at."""
     return testing.render(stack, {"drcio:experiment.enabled": "false", **(overrides or {})})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks.dryrun import ROOT
+from stacks.preview.dryrun import ROOT
 
 APT_INSTALL = ROOT / "tools" / "apt-install"
 PACKAGES = ROOT / "tools" / "packages"
@@ -159,7 +159,7 @@ def test_picture_of_the_rooms_is_that_of_the_imports() -> None:
     [
         ("experiments/records/spec.py", "tests/experiments/records/test_spec.py"),
         ("images/drcio-controller/src/drcio_controller/pods/mapping.py", "test_mapping.py"),
-        ("tools/packages", "tests/infra/test_tools.py"),
+        ("tools/packages", "tests/repository/test_tools.py"),
         ("tests/stacks/cost/test_estimate.py", "1 test files: tests/stacks/cost/test_estimate.py"),
     ],
 )

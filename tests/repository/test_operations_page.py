@@ -6,7 +6,7 @@ import re
 
 from stacks.configuration.keys import keys_of
 from stacks.configuration.settings import Settings
-from stacks.dryrun import ROOT
+from stacks.preview.dryrun import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
 

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import yaml
 
-from stacks.dryrun import DryRun, Inputs, Json, Registration
+from stacks.preview.dryrun import DryRun, Inputs, Json, Registration
 
 _PREFIX: Final = "kubernetes:"
 _NOT_OBJECTS: Final = frozenset({"kubernetes:helm.sh/v3:Release"})

@@ -25,7 +25,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from stacks.errors import RenderError
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 PROJECT: Final = "drcio-eks"
 ACCOUNT: Final = "000000000000"
 """Stands for the AWS account, which a dry run does not know."""
@@ -228,7 +228,7 @@ class _Cloud(mocks.Mocks):
                 return {"userName": "AWS", "password": PLACEHOLDER}, []
         raise RenderError(
             f"the program asks {args.token}, which a dry run cannot answer",
-            hint="add an answer to stacks/dryrun.py",
+            hint="add an answer to stacks/preview/dryrun.py",
         )
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, object]]:
