@@ -22,7 +22,10 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PROJECT_FILE: Final = ROOT / "Pulumi.yaml"
 PAGE: Final = ROOT / "docs" / "reference" / "configuration.md"
 
-MARKER: Final = "# Written by `python -m stacks.configuration.reference --write`; the declarations are in stacks/configuration/settings.py.\n"
+MARKER: Final = (
+    "# Written by `python -m stacks.configuration.reference --write`; "
+    "the declarations are in stacks/configuration/settings.py.\n"
+)
 _WIDTH: Final = 100
 
 _PREAMBLE: Final = """\
