@@ -8,8 +8,9 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -31,7 +32,7 @@ from lp_batch.manifest import METRICS_PORT as LP_PORT
 from node_twin.cpustat import HostWatch
 from node_twin.errors import TwinError
 from node_twin.host.kernel import DEFAULT_KERNEL
-from node_twin.host.session import INSTRUCTIONS_PER_S, KvmChoice, Twin, TwinConfig, booting
+from node_twin.host.session import INSTRUCTIONS_PER_S, KvmChoice, Twin, TwinConfig, booting, prepared
 from node_twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
 from node_twin.podstatus import restarts_of
 from node_twin.volume.image import VolumeRequest
@@ -75,14 +76,17 @@ def twin_targets(spec: Spec, options: TwinOptions, lanes: Sequence[Progress]) ->
 
     What the first one writes lies in the output folder itself, the others' in its `guest-N`.
     """
-    contents = prepare_volume(options.cache / "volume", lanes[0])
+    with filling_volume(options.cache / "volume", lanes[0]) as filled:
+        # No volume is needed to fetch a kernel and to compile.
+        ground = prepared(bare_twin(spec, options), tell=lanes[-1].doing)
+        contents = filled()
     with contextlib.ExitStack() as stack:
         boots = []
         for number, lane in enumerate(lanes, start=1):
             output = options.output if number == 1 else options.output / f"guest-{number}"
             own = dataclasses.replace(options, output=output)
             config = _twin_with_data(spec, own, contents)
-            boots.append((own, lane, stack.enter_context(booting(config, tell=lane.doing))))
+            boots.append((own, lane, stack.enter_context(booting(config, ground=ground, tell=lane.doing))))
             if boots[0][2].kvm:
                 break
         service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
@@ -135,22 +139,54 @@ def bare_twin(spec: Spec, options: TwinOptions) -> TwinConfig:
 
 
 def prepare_volume(folder: Path, progress: Progress) -> Path:
-    """Have the images' own `prepare` commands fill a folder that becomes the volume; both are idempotent."""
-    progress.doing("preparing the service's data and model (once; a minute or two)")
-    _prepare(["hp_service", "prepare", f"--data={folder / 'hp'}"])
-    progress.doing("preparing the batch job's files (once)")
-    _prepare(["lp_batch", "prepare", f"--dir={folder / 'lp'}", f"--file-size={LP_FILE_SIZE}"])
-    return folder
+    """Have the images' own `prepare` commands fill a folder that becomes the volume, and wait for them."""
+    with filling_volume(folder, progress) as filled:
+        return filled()
 
 
-def _prepare(command: Sequence[str]) -> None:
-    module, *arguments = command
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False
+@contextlib.contextmanager
+def filling_volume(folder: Path, progress: Progress) -> Iterator[Callable[[], Path]]:
+    """Have the images' own `prepare` commands fill a folder while the context does other things.
+
+    Yields what waits for them, returns the folder, and raises TwinError where one fails. A command that the
+    context did not wait for is ended with it: each can be begun again.
+    """
+    progress.doing("preparing the data of service and batch job (once; a minute or two)")
+    commands = (
+        ["hp_service", "prepare", f"--data={folder / 'hp'}"],
+        ["lp_batch", "prepare", f"--dir={folder / 'lp'}", f"--file-size={LP_FILE_SIZE}"],
     )
-    if done.returncode != 0:
-        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
-        raise TwinError(f"`{' '.join(command)}` failed with status {done.returncode}:\n{tail}")
+    with contextlib.ExitStack() as stack:
+        waits = [stack.enter_context(_preparing(command)) for command in commands]
+
+        def filled() -> Path:
+            for wait in waits:
+                wait()
+            return folder
+
+        yield filled
+
+
+@contextlib.contextmanager
+def _preparing(command: Sequence[str]) -> Iterator[Callable[[], None]]:
+    module, *arguments = command
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], stdout=output, stderr=output, text=True
+        ) as process,
+    ):
+
+        def wait() -> None:
+            if process.wait() != 0:
+                output.seek(0)
+                tail = "\n".join(output.read().strip().splitlines()[-6:])
+                raise TwinError(f"`{' '.join(command)}` failed with status {process.returncode}:\n{tail}")
+
+        try:
+            yield wait
+        finally:
+            process.terminate()
 
 
 class TwinTarget:

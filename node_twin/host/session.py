@@ -50,6 +50,8 @@ _STUCK_AFTER_S = 120.0
 """Of the host's time without a second of the guest's: such a second takes a minute on a crowded host."""
 _ANSWERS_WITHIN_S = 1800.0
 """Of the guest's time, beyond what it was asked to wait; an idle guest gets there in a minute or two."""
+_NEVER_IN_THE_GUEST = r"/(pulumi_\w+|tests?)/"
+"""Half of all the sources that are installed here: clouds as classes, and packages' own tests."""
 _UNTIMED = httpx.Timeout(None)
 """The host's clock decides nothing: `Watch` does, by the guest's."""
 
@@ -450,12 +452,17 @@ def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin
         yield boot.up()
 
 
-@contextlib.contextmanager
-def booting(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Boot]:
-    """Start a twin and yield its boot, so that several boot at the same time.
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What every guest of a configuration stands on, whatever its volumes hold."""
 
-    For a thread that lives as long as the twin does: QEMU ends with the thread that started it.
-    """
+    kernel: Kernel
+    kvm: bool
+    volume_server: Path
+
+
+def prepared(config: TwinConfig, *, tell: Tell = lambda _: None) -> Ground:
+    """Fetch the kernel, find out whether KVM works, and compile what the guest runs; once for many boots."""
     kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
     config.output.mkdir(parents=True, exist_ok=True)
     kvm = config.kvm == "on" or (
@@ -466,7 +473,19 @@ def booting(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Boot
     )
     tell("compiling what the guest runs")
     compile_programs(config.repository)
-    server = build_server(config.cache)
+    return Ground(kernel=kernel, kvm=kvm, volume_server=build_server(config.cache))
+
+
+@contextlib.contextmanager
+def booting(
+    config: TwinConfig, *, ground: Ground | None = None, tell: Tell = lambda _: None
+) -> Iterator[Boot]:
+    """Start a twin and yield its boot, so that several boot at the same time.
+
+    For a thread that lives as long as the twin does: QEMU ends with the thread that started it.
+    """
+    ground = ground or prepared(config, tell=tell)
+    config.output.mkdir(parents=True, exist_ok=True)
     tell("making the volume")
     pod_files = config.output / PODS_FOLDER
     pod_files.mkdir(exist_ok=True)
@@ -475,24 +494,24 @@ def booting(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Boot
         ports = dict(zip(guest_ports, free_ports(len(guest_ports)), strict=True))
         agent = [
             *(sys.executable, "-m", "node_twin.guest.agent"),
-            f"--volume-server={server}",
+            f"--volume-server={ground.volume_server}",
             *(f"--volume={image.guest_option()}" for image in images),
-            *([] if kvm else ["--virtual-time"]),
+            *([] if ground.kvm else ["--virtual-time"]),
             *config.agent_arguments,
         ]
         guest_config = GuestConfig(
-            kernel=kernel,
+            kernel=ground.kernel,
             command=agent,
             cwd=config.repository,
             volumes=images,
             forwards=ports,
             shared_dirs={RESULTS_MOUNT: pod_files},
-            cpus=CPUS_WITH_KVM if kvm else 1,
+            cpus=CPUS_WITH_KVM if ground.kvm else 1,
             memory_mib=config.memory_mib,
-            kvm=kvm,
+            kvm=ground.kvm,
             kernel_arguments=config.kernel_arguments,
         )
-        tell("booting the guest" + ("" if kvm else " (emulated: about half a minute)"))
+        tell("booting the guest" + ("" if ground.kvm else " (emulated: about half a minute)"))
         console = config.output / "console.log"
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(booted(guest_config, console=console))
@@ -504,9 +523,9 @@ def booting(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Boot
                     f"http://127.0.0.1:{ports[API_PORT]}/version",
                     console,
                 )
-                return stack.enter_context(contextlib.closing(Twin(guest, images, ports, kvm=kvm)))
+                return stack.enter_context(contextlib.closing(Twin(guest, images, ports, kvm=ground.kvm)))
 
-            yield Boot(kvm=kvm, up=up)
+            yield Boot(kvm=ground.kvm, up=up)
 
 
 def _until_up(guest: Guest, again: Callable[[], Guest], url: str, console: Path) -> Guest:
@@ -538,7 +557,8 @@ def compile_programs(repository: Path) -> None:
     """
     packages = [file.parent for file in repository.glob("*/__init__.py")]
     places = [sysconfig.get_path("purelib"), *packages, *repository.glob("images/*/src")]
-    subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "0", *map(str, places)], check=False)
+    command = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-x", _NEVER_IN_THE_GUEST]
+    subprocess.run([*command, *map(str, places)], check=False)
 
 
 def _answers(url: str) -> bool:
