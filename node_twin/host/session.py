@@ -7,6 +7,7 @@ alive, and takes the answer: time-outs here are the guest's seconds, however lon
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import platform
@@ -463,17 +464,31 @@ class Ground:
 
 def prepared(config: TwinConfig, *, tell: Tell = lambda _: None) -> Ground:
     """Fetch the kernel, find out whether KVM works, and compile what the guest runs; once for many boots."""
-    kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
     config.output.mkdir(parents=True, exist_ok=True)
-    kvm = config.kvm == "on" or (
-        config.kvm == "auto"
-        and kvm_works(
-            kernel, cache=config.cache, output=config.output, repository=config.repository, tell=tell
+    with _alone_in(config.cache, tell):
+        kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
+        kvm = config.kvm == "on" or (
+            config.kvm == "auto"
+            and kvm_works(
+                kernel, cache=config.cache, output=config.output, repository=config.repository, tell=tell
+            )
         )
-    )
-    tell("compiling what the guest runs")
-    compile_programs(config.repository)
-    return Ground(kernel=kernel, kvm=kvm, volume_server=build_server(config.cache))
+        tell("compiling what the guest runs")
+        compile_programs(config.repository)
+        return Ground(kernel=kernel, kvm=kvm, volume_server=build_server(config.cache))
+
+
+@contextlib.contextmanager
+def _alone_in(cache: Path, tell: Tell) -> Iterator[None]:
+    """Let one process at a time prepare what lies in a cache: the next one finds it there."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("waiting for another twin, which is preparing what this one needs")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
