@@ -27,7 +27,7 @@ class Presence(pulumi.ComponentResource):
     another matter: Pulumi deletes it, and before it everything that was made from its outputs, where it
     stands in the graph, and waits for each deletion. So the marker's name changes when the part comes or
     goes, the part is made from the marker (`tie`), and whatever must not meet the part's remains waits
-    for the marker (docs/adr/0002-scenario-switch.md).
+    for the marker (docs/decisions/0002-scenario-switch.md).
     """
 
     def __init__(
