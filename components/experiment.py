@@ -12,7 +12,7 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.experiment_results import OUTPUT_FIELDS, failure_of, field_of
+from components.experiment_results import OUTPUT_FIELDS, field_of
 from components.experiment_rights import RightsArgs, experiment_rights
 from components.kubernetes import (
     ONCE_ENDED,
@@ -139,11 +139,12 @@ class Experiment(pulumi.ComponentResource):
                 namespace=args.namespace,
                 annotations={FILLED_BY: job.metadata.apply(lambda known: known.uid or "")},
             ),
-            opts=in_cluster(self, where, job),
+            # It goes with its ConfigMap. A patch that is taken back wants the namespace to be there still.
+            opts=pulumi.ResourceOptions.merge(
+                in_cluster(self, where, job), pulumi.ResourceOptions(retain_on_delete=True)
+            ),
         )
-        ended = pulumi.Output.all(data=written.data, status=job.status).apply(
-            lambda known: {"data": known["data"], "failure": failure_of(known["status"])}
-        )
+        ended = pulumi.Output.all(data=written.data, status=job.status)
         self.outputs = {
             field: ended.apply(partial(field_of, field=field, scenario=args.scenario))
             for field in OUTPUT_FIELDS

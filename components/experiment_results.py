@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Final, cast
 
 from components.kubernetes import Tree
 from experiment_runner.manifest import RESULTS_KEY
 
+SCHEMA: Final = "drcio.results/1"
+VERDICTS: Final = ("pass", "fail", "inconclusive", "invalid")
+"""What experiments/verdict.py judges."""
 HP_FIELDS: Final = (
     "p50_ms",
     "p95_ms",
@@ -21,17 +25,27 @@ HP_FIELDS: Final = (
 
 OUTPUT_FIELDS: Final = (*HP_FIELDS, "lp_mib_s", "verdict", "reasons", "results")
 
+_AGAIN: Final = "to measure again: pulumi config set --path 'drcio:experiment.run' NAME, then pulumi up"
+
 
 def failure_of(status: object) -> str | None:
     """Return why a Job failed, from its status; None where it did not."""
-    conditions = (
-        status.get("conditions") if isinstance(status, Mapping) else getattr(status, "conditions", None)
-    )
-    for condition in conditions or ():
-        kind, reason, message = (_member(condition, name) for name in ("type", "reason", "message"))
+    for kind, reason, message in _conditions(status):
         if kind in ("Failed", "FailureTarget"):
             return f"{reason}: {message}" if message else reason
     return None
+
+
+def succeeded(status: object) -> bool:
+    """Return whether a Job has ended well, from its status."""
+    return any(kind in ("Complete", "SuccessCriteriaMet") for kind, _, _ in _conditions(status))
+
+
+def _conditions(status: object) -> Iterable[tuple[str, str, str]]:
+    """Yield type, reason and message of each condition."""
+    found = status.get("conditions") if isinstance(status, Mapping) else getattr(status, "conditions", None)
+    for condition in found or ():
+        yield _member(condition, "type"), _member(condition, "reason"), _member(condition, "message")
 
 
 def _member(condition: object, name: str) -> str:
@@ -39,20 +53,27 @@ def _member(condition: object, name: str) -> str:
     return str(value or "")
 
 
-def summary(data: Mapping[str, str] | None, scenario: str, failure: str | None = None) -> dict[str, object]:
+def summary(
+    data: Mapping[str, str] | None, scenario: str, failure: str | None = None, *, complete: bool = False
+) -> dict[str, object]:
     """Return the outputs for a results ConfigMap's data; None for whatever is not there (yet).
 
-    A Job that failed and left no results is an invalid experiment, for the reason given.
+    A Job that failed and left no results is an invalid experiment, for the reason given; so is one that is
+    `complete` and left none, or something else: anybody may write a ConfigMap.
     """
     text = (data or {}).get(RESULTS_KEY)
-    results: Tree = json.loads(text) if text else {}
+    results: Tree = {}
+    if text:
+        results = _document(text)
+    elif failure is not None:
+        results = _invalid(f"the experiment's Job failed: {failure}")
+    elif complete:
+        results = _invalid(f"the experiment's Job ended, and its ConfigMap has no {RESULTS_KEY}; {_AGAIN}")
     measured = _below(results, "scenarios", scenario)
     hp, lp = _below(measured, "hp"), _below(measured, "lp")
-    if failure is not None and not results:
-        results = {"verdict": "invalid", "reasons": [f"the experiment's Job failed: {failure}"]}
     return {
-        **{field: hp.get(field) for field in HP_FIELDS},
-        "lp_mib_s": lp.get("mib_s"),
+        **{field: _number(hp.get(field)) for field in HP_FIELDS},
+        "lp_mib_s": _number(lp.get("mib_s")),
         "verdict": results.get("verdict"),
         "reasons": results.get("reasons"),
         "results": results or None,
@@ -60,10 +81,44 @@ def summary(data: Mapping[str, str] | None, scenario: str, failure: str | None =
 
 
 def field_of(ended: Mapping[str, object], *, field: str, scenario: str) -> object:
-    """Return one of the outputs for what a Job left: `data`, and `failure` where it failed."""
-    data, failure = ended["data"], ended["failure"]
+    """Return one of the outputs for what a Job left: `data`, and its `status`."""
+    data, status = ended["data"], ended["status"]
     texts = cast(Mapping[str, str], data) if isinstance(data, Mapping) else None
-    return summary(texts, scenario, str(failure) if failure else None)[field]
+    return summary(texts, scenario, failure_of(status), complete=succeeded(status))[field]
+
+
+def _document(text: str) -> Tree:
+    """Return what the Job wrote; an invalid experiment where that is something else."""
+    try:
+        found: object = json.loads(text, parse_constant=_no_number)
+    except ValueError as error:
+        return _other(f"not JSON: {error}")
+    if not isinstance(found, Mapping):
+        return _other(f"a JSON {type(found).__name__}")
+    if found.get("schema") != SCHEMA:
+        return _other(f"of schema {found.get('schema')!r}")
+    verdict, reasons = found.get("verdict"), found.get("reasons")
+    if verdict not in VERDICTS:
+        return _other(f"of verdict {verdict!r}")
+    if not isinstance(reasons, list) or not all(isinstance(reason, str) for reason in reasons):
+        return _other(f"of reasons {reasons!r}")
+    return cast(Tree, found)
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _other(found: str) -> Tree:
+    return _invalid(f"what the experiment left as {RESULTS_KEY} is {found}; expected {SCHEMA}; {_AGAIN}")
+
+
+def _invalid(reason: str) -> Tree:
+    return {"verdict": "invalid", "reasons": [reason]}
+
+
+def _number(value: object) -> object:
+    return value if isinstance(value, Real) and not isinstance(value, bool) else None
 
 
 def _below(tree: Tree, *names: str) -> Tree:

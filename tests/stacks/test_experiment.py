@@ -197,6 +197,48 @@ def test_job_that_failed_without_results_is_an_invalid_experiment() -> None:
     assert found["p95_ms"] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{not json", "not JSON"),
+        ('{"verdict": NaN}', "not JSON: NaN is no number"),
+        ("null", "a JSON NoneType"),
+        ("[1, 2]", "a JSON list"),
+        ('"pass"', "a JSON str"),
+        ('{"verdict": "pass", "reasons": []}', "of schema None"),
+        (json.dumps({**RESULTS, "schema": "drcio.results/9"}), "of schema 'drcio.results/9'"),
+        (json.dumps({**RESULTS, "verdict": 5}), "of verdict 5"),
+        (json.dumps({**RESULTS, "verdict": ["pass"]}), "of verdict ['pass']"),
+        (json.dumps({**RESULTS, "reasons": "none"}), "of reasons 'none'"),
+        (json.dumps({**RESULTS, "reasons": [1]}), "of reasons [1]"),
+    ],
+)
+def test_what_is_no_result_is_an_invalid_experiment(text: str, found: str) -> None:
+    outputs = summary({"results.json": text}, "drcio", complete=True)
+    assert outputs["verdict"] == "invalid"
+    (reason,) = cast(list[str], outputs["reasons"])
+    assert f"is {found}" in reason
+    assert "drcio:experiment.run" in reason
+    assert outputs["p95_ms"] is None
+
+
+@pytest.mark.parametrize(
+    "scenarios", [[], {"drcio": []}, {"drcio": {"hp": 5}}, {"drcio": {"hp": {"p95_ms": "x"}}}]
+)
+def test_figure_that_is_none_is_left_out(scenarios: object) -> None:
+    found = summary({"results.json": json.dumps({**RESULTS, "scenarios": scenarios})}, "drcio")
+    assert (found["verdict"], found["p95_ms"]) == ("inconclusive", None)
+
+
+def test_job_that_ended_and_left_nothing_is_an_invalid_experiment() -> None:
+    ended = {"conditions": [{"type": "SuccessCriteriaMet"}, {"type": "Complete"}]}
+    found = summary({}, "drcio", complete=experiment_results.succeeded(ended))
+    assert found["verdict"] == "invalid"
+    assert "ended, and its ConfigMap has no results.json" in str(found["reasons"])
+    assert not experiment_results.succeeded({"conditions": [{"type": "Failed"}]})
+    assert not experiment_results.succeeded(None)
+
+
 def test_job_that_ended_well_or_left_results_has_no_failure() -> None:
     done = {"conditions": [{"type": "SuccessCriteriaMet"}, {"type": "Complete"}]}
     assert experiment_results.failure_of(done) is None
