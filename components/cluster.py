@@ -13,6 +13,7 @@ import pulumi_eks as eks
 import pulumi_kubernetes as k8s
 
 from components import aws_facts
+from components.kubernetes import cluster_provider
 from components.node_group import NodeGroup, NodeGroupArgs
 
 LOG_RETENTION_DAYS: Final = 30
@@ -128,13 +129,7 @@ class Cluster(pulumi.ComponentResource):
         self.kubeconfig = pulumi.Output.secret(self._eks.kubeconfig_json)
         self.node_role_arn = role.arn
         self.ready = [nodes, *workload_addons]
-        self.provider = k8s.Provider(
-            f"{name}-kubernetes",
-            kubeconfig=self.kubeconfig,
-            # A ConfigMap then changes in place, and the controller sees it without a restart.
-            enable_config_map_mutable=True,
-            opts=self._child(),
-        )
+        self.provider = cluster_provider(f"{name}-kubernetes", kubeconfig=self.kubeconfig, opts=self._child())
         self.register_outputs({"name": self.name, "kubeconfig": self.kubeconfig})
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:

@@ -64,6 +64,31 @@ class Destination:
         return Destination(provider=self.provider, after=(*self.after, *resources))
 
 
+def cluster_provider(
+    name: str,
+    *,
+    kubeconfig: pulumi.Input[str] | None = None,
+    context: str | None = None,
+    opts: pulumi.ResourceOptions | None = None,
+) -> k8s.Provider:
+    """Return the provider by which a stack's objects are made.
+
+    What an update that was killed has made and not noted is taken over by the next one; without the option
+    the provider refuses for ever what exists already (pulumi-kubernetes, pull request 4278). That nothing of
+    somebody else's is taken over is seen to before: a stack's namespaces are its own (`stacks/existing.py`),
+    and the names of what is in none of them end in the namespace's.
+    """
+    return k8s.Provider(
+        name,
+        kubeconfig=kubeconfig,
+        context=context,
+        # A ConfigMap then changes in place, and the controller sees it without a restart.
+        enable_config_map_mutable=True,
+        upsert_existing_objects=True,
+        opts=opts,
+    )
+
+
 def in_cluster(
     parent: pulumi.Resource | None,
     where: Destination,

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components.cluster import Cluster, ClusterArgs
-from components.kubernetes import Destination
+from components.kubernetes import Destination, cluster_provider
 from components.network import NatLayout, Network, NetworkArgs
 from components.node_group import NodeGroup, NodeGroupArgs
 from components.sharing import PlatformUser, PlatformUserArgs
@@ -102,7 +101,7 @@ def _shared(settings: Settings) -> Platform:
     other = pulumi.StackReference(settings.platform_stack)
     cluster_name = cast(pulumi.Output[str], other.require_output("clusterName"))
     kubeconfig: pulumi.Output[str] = pulumi.Output.secret(other.require_output("kubeconfig"))
-    provider = k8s.Provider("kubernetes", kubeconfig=kubeconfig, enable_config_map_mutable=True)
+    provider = cluster_provider("kubernetes", kubeconfig=kubeconfig)
     user = PlatformUser(
         "platform-user",
         PlatformUserArgs(stack=settings.stack, suffix=settings.suffix),
@@ -141,7 +140,7 @@ def _existing(settings: Settings) -> Platform:
             f"drcio:kubeContext is empty: this stack is deployed into the current context {settings.context}"
         )
     # By name, so that the state keeps it: another current context is then a change, and is refused.
-    provider = k8s.Provider("kubernetes", context=settings.context or None, enable_config_map_mutable=True)
+    provider = cluster_provider("kubernetes", context=settings.context or None)
     return Platform(
         where=Destination(provider=provider),
         cluster_name=settings.context or "current context",
