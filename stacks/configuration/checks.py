@@ -9,12 +9,21 @@ from drcio_controller.errors import ConfigError as ControllerConfigError
 
 _DIGEST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}\Z")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-_QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|Ki|Mi|Gi)?\Z")
+_CPU = re.compile(r"([0-9]{1,6})(\.[0-9]{1,3})?(m?)\Z")
+_MEMORY = re.compile(r"([0-9]{1,15})(\.[0-9]{1,3})?(|k|M|G|Ki|Mi|Gi)\Z")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_LEAST_MEMORY = 16 * 2**20
+_REGISTRY = re.compile(
+    # A host and perhaps its port; then path components (distribution, "reference" grammar).
+    r"[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\Z"
+)
+_RESERVED = ("default", "kube")
+"""The API server's own namespaces, and what `kube-` begins (Kubernetes, "Namespaces")."""
 
 
 def matching(pattern: str, expected: str) -> Callable[[str], str | None]:
     """Return a check that a whole text matches a pattern."""
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)
     return lambda text: None if compiled.fullmatch(text) else expected
 
 
@@ -54,9 +63,53 @@ def latency_target(text: str) -> str | None:
     return None
 
 
-def quantity(text: str) -> str | None:
-    """Accept a Kubernetes resource quantity."""
-    return None if _QUANTITY.match(text) else "a Kubernetes quantity such as 500m or 2Gi"
+def namespace(longest: int) -> Callable[[str], str | None]:
+    """Return a check for a namespace of a stack's own, to whose name something is added."""
+    label = short_dns_label(longest)
+
+    def check(text: str) -> str | None:
+        if text in _RESERVED or text.startswith("kube-"):
+            return "a namespace that is not Kubernetes' own"
+        return label(text)
+
+    return check
+
+
+def cpu(text: str) -> str | None:
+    """Accept a Kubernetes quantity of CPUs above none."""
+    found = _CPU.match(text)
+    if found and float(found[1] + (found[2] or "")) > 0 and not (found[2] and found[3]):
+        return None
+    return "a Kubernetes quantity of CPUs such as 500m or 2"
+
+
+def memory(text: str) -> str | None:
+    """Accept a Kubernetes quantity of bytes that a process fits into: without a unit it is bytes."""
+    found = _MEMORY.match(text)
+    if found and float(found[1] + (found[2] or "")) * _UNITS[found[3]] >= _LEAST_MEMORY:
+        return None
+    return "a Kubernetes quantity of at least 16Mi such as 512Mi or 2Gi"
+
+
+def registry(text: str) -> str | None:
+    """Accept what an image's name may begin with."""
+    if _REGISTRY.match(text):
+        return None
+    return "a registry's host and a path, in lower case, without https:// and without / at the end"
+
+
+def instance_type(text: str) -> str | None:
+    """Accept an instance type of the processors that the images and the nodes' system are built for.
+
+    EC2 instance types, "Naming conventions": `g` after the generation is an AWS Graviton processor, and so
+    is the family a1.
+    """
+    family = re.fullmatch(r"([a-z][a-z0-9-]*)\.[a-z0-9-]+", text, re.ASCII)
+    if family is None:
+        return "an instance type such as m6i.xlarge"
+    if family[1] == "a1" or re.match(r"[a-z]+[0-9]+g", family[1]):
+        return "an instance type with x86-64 processors: the images and the nodes' system are built for these"
+    return None
 
 
 def cidr(text: str) -> str | None:

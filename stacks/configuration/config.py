@@ -16,7 +16,12 @@ from typing import Final, TypeVar, cast, get_type_hints
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from components.monitoring import NAMESPACE as MONITORING_NAMESPACE
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_IOPS_PER_GIB, GP3_IOPS_PER_MIB_S
+from lp_batch.errors import UsageError
+from lp_batch.patterns import Pattern
+from lp_batch.plan import Plan
+from lp_batch.units import GIB, parse_size
 from stacks.configuration import checks
 from stacks.configuration.keys import NAMESPACE, Key, Value, camel, keys_of
 from stacks.configuration.kubeconfig import current_context
@@ -33,7 +38,18 @@ REFERENCE: Final = "docs/reference/configuration.md"
 SERVICE_DATA_GIB: Final = 2
 """What the service's features and model take on the volume, with room to spare."""
 
-_INTEGER = re.compile(r"-?\d+\Z")
+_BATCH_OPTIONS: Final = {
+    "--block-size": "blockSize",
+    "--file-size": "fileSize",
+    "--num-workers": "workers",
+    "--num-operations": "operations",
+    "--rate": "rateMibps",
+}
+"""The batch job's own names of what a stack sets."""
+_INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
+"""No setting comes near its end; Python refuses to read what is much longer."""
+_SHOWN: Final = 80
+"""Of a refused value; a message is to be read."""
 S = TypeVar("S")
 
 
@@ -119,7 +135,7 @@ def _decode(name: str, text: str) -> object:
         return text
     try:
         return cast(object, json.loads(text))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{NAMESPACE}:{name} is not valid JSON: {error}", hint=f"see {REFERENCE}") from None
 
 
@@ -147,8 +163,9 @@ def _value(key: Key, raw: object) -> Value:
 
 
 def _refuse(key: Key, raw: object, expected: str, where: str) -> ConfigError:
+    found = repr(raw)
     return ConfigError(
-        f"{where} is {raw!r}; expected {expected}",
+        f"{where} is {found if len(found) <= _SHOWN else f'{found[:_SHOWN]}...'}; expected {expected}",
         hint=f"pulumi config set --path '{where}' VALUE; the default is {render_default(key)}",
     )
 
@@ -190,7 +207,10 @@ def _list(key: Key, raw: object) -> tuple[str, ...]:
     parts = [part.strip() for part in raw.split(",")] if isinstance(raw, str) else raw
     if not isinstance(parts, list) or not parts or "" in parts:
         raise _refuse(key, raw, "one or more values, separated by commas", key.full_name)
-    return tuple(_text(key, part, key.full_name) for part in parts)
+    texts = tuple(_text(key, part, key.full_name) for part in parts)
+    if len(set(texts)) < len(texts):
+        raise _refuse(key, raw, "each value once", key.full_name)
+    return texts
 
 
 def _map(key: Key, raw: object) -> Mapping[str, int] | Mapping[str, str]:
@@ -248,12 +268,13 @@ def _check_together(settings: Settings) -> None:
             f"expected at most {throughput_max_mib_s} ({1 / GP3_IOPS_PER_MIB_S} MiB/s per IOPS)",
             hint=f"pulumi config set --path 'drcio:storage.iops' {iops_needed}",
         )
-    files_gib = -(-_mib(settings.batch.file_size) * settings.batch.parallelism // 1024)
-    if parts_of(settings).batch_job and files_gib + SERVICE_DATA_GIB > storage.size_gib:
+    if parts_of(settings).batch_job:
+        _check_batch(settings)
+    if settings.workload_namespace == MONITORING_NAMESPACE:
         raise ConfigError(
-            f"drcio:storage.sizeGib is {storage.size_gib} and the batch job's files take {files_gib}; "
-            f"expected at least {files_gib + SERVICE_DATA_GIB}",
-            hint=f"pulumi config set --path 'drcio:storage.sizeGib' {files_gib + SERVICE_DATA_GIB}",
+            f"drcio:namespace is {MONITORING_NAMESPACE!r}, which Prometheus and Grafana have; "
+            "expected another one",
+            hint="pulumi config set drcio:namespace NAME",
         )
     for where, name in (
         ("drcio:service.priority", settings.service.priority),
@@ -265,6 +286,39 @@ def _check_together(settings: Settings) -> None:
                 hint=f"pulumi config set --path 'drcio:ioWeights.{name}' WEIGHT",
             )
     _check_images(settings)
+
+
+def _check_batch(settings: Settings) -> None:
+    """Refuse what the batch job itself would refuse, pod after pod, once it runs; and a volume too small."""
+    batch, size_gib = settings.batch, settings.storage.size_gib
+    try:
+        Plan(
+            pattern=Pattern(batch.pattern),
+            block_bytes=parse_size(batch.block_size),
+            workers=batch.workers,
+            file_bytes=parse_size(batch.file_size),
+            num_operations=batch.operations or None,
+            duration_s=None,
+            rate_mib_s=batch.rate_mib_s or None,
+            seed=0,
+            verify_full_ratio=0.0,
+            read_back_every=0,
+            fsync_every=1,
+        )
+    except UsageError as error:
+        said = str(error)
+        for option, key in _BATCH_OPTIONS.items():
+            said = said.replace(option, f"drcio:batch.{key}")
+        raise ConfigError(
+            said, hint=error.hint or "pulumi config set --path 'drcio:batch.KEY' VALUE"
+        ) from None
+    files_gib = -(-parse_size(batch.file_size) * batch.parallelism // GIB)
+    if files_gib + SERVICE_DATA_GIB > size_gib:
+        raise ConfigError(
+            f"drcio:storage.sizeGib is {size_gib} and the batch job's files take {files_gib}; "
+            f"expected at least {files_gib + SERVICE_DATA_GIB}",
+            hint=f"pulumi config set --path 'drcio:storage.sizeGib' {files_gib + SERVICE_DATA_GIB}",
+        )
 
 
 def _check_alone(settings: Settings) -> None:
@@ -283,10 +337,6 @@ def _check_alone(settings: Settings) -> None:
                 f" alone; expected {expected}",
                 hint=f"pulumi config set --path 'drcio:{key}' {expected}",
             )
-
-
-def _mib(size: str) -> int:
-    return int(size[:-3]) * (1024 if size.endswith("GiB") else 1)
 
 
 def _check_images(settings: Settings) -> None:

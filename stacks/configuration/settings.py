@@ -85,7 +85,7 @@ class Cluster:
         ("m6i.xlarge",),
         "Instance types of the nodes. Each must sustain more EBS traffic than the volume has: "
         "a t3.xlarge (86.9 MB/s) does not reach a plain gp3's 125 MiB/s.",
-        check=checks.matching(r"[a-z0-9-]+\.[a-z0-9-]+", "an instance type such as m6i.xlarge"),
+        check=checks.instance_type,
     )
     nodes: int = key(1, "Nodes of this stack.", minimum=1, maximum=100)
     spot: bool = key(
@@ -154,7 +154,11 @@ class Images:
     push: bool = key(
         True, "Push what was built; false keeps it in the local engine (kind load docker-image)."
     )
-    registry: str = key("", "Registry and path to push to; empty is ECR on platform eks.")
+    registry: str = key(
+        "",
+        "Registry and path to push to; empty is ECR on platform eks.",
+        check=checks.optional(checks.registry),
+    )
     controller: str = key(
         "", "Use this controller image, by digest.", check=checks.optional(checks.digest_reference)
     )
@@ -230,8 +234,8 @@ class Service:
     """The high-priority fraud-scoring service."""
 
     replicas: int = key(1, "Replicas; all share the volume, hence one node.", minimum=1, maximum=16)
-    cpu: str = key("1", "CPU request.", check=checks.quantity)
-    memory: str = key("2Gi", "Memory request and limit.", check=checks.quantity)
+    cpu: str = key("1", "CPU request.", check=checks.cpu)
+    memory: str = key("2Gi", "Memory request and limit.", check=checks.memory)
     priority: str = key("high", "Class of the service, one of ioWeights.", check=checks.dns_label)
     load_balancer: bool = key(False, "Expose the service by a load balancer; it is internal otherwise.")
 
@@ -294,7 +298,7 @@ class Settings:
     namespace: str = key(
         "",
         "Namespace of the workloads; empty is drcio, or drcio-STACK where platformStack is given.",
-        check=checks.optional(checks.short_dns_label(63 - len("-system"))),
+        check=checks.optional(checks.namespace(63 - len("-system"))),
     )
     io_weights: Mapping[str, int] = key(
         MappingProxyType({name: entry.weight for name, entry in DEFAULT_CLASSES.items()}),
@@ -329,9 +333,15 @@ class Settings:
 
     @property
     def suffix(self) -> str:
-        """End of the names of cluster-wide objects, so that several stacks fit into one cluster."""
+        """End of the names of cluster-wide objects, so that several stacks fit into one cluster.
+
+        Another one for each namespace: what two stacks had in common would go with the first of them. A
+        namespace has no dot in it, so that `a` and `drcio-a` stay two.
+        """
         space = self.workload_namespace
-        return "" if space == "drcio" else f"-{space.removeprefix('drcio-')}"
+        if space == "drcio":
+            return ""
+        return f"-{space.removeprefix('drcio-')}" if space.startswith("drcio-") else f".{space}"
 
     @property
     def own_class(self) -> str | None:

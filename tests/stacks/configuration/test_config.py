@@ -175,6 +175,17 @@ def test_nothing_given_keeps_every_default() -> None:
         ({"storage": '{"sizeGib": 8}'}, "drcio:storage.sizeGib is 8 and the batch job's files take 8"),
         ({"platform": "existing"}, "drcio:images.registry is empty"),
         ({"images": '{"build": "all,controller"}'}, "drcio:images.build is all,controller"),
+        ({"batch": '{"blockSize": "0MiB"}'}, "drcio:batch.blockSize is 0"),
+        ({"batch": '{"blockSize": "6KiB"}'}, "drcio:batch.blockSize is 6KiB; expected a multiple of 4KiB"),
+        (
+            {"batch": '{"fileSize": "10MiB", "blockSize": "4MiB"}'},
+            "drcio:batch.fileSize 10MiB is not a multiple of drcio:batch.blockSize 4MiB",
+        ),
+        (
+            {"batch": '{"fileSize": "16MiB"}'},
+            "drcio:batch.fileSize 16MiB holds 16 blocks; expected at least 32, twice drcio:batch.workers",
+        ),
+        ({"namespace": "monitoring"}, "drcio:namespace is 'monitoring', which Prometheus and Grafana have"),
         ({"ioWeights": '{"Very High": 1}'}, "drcio:ioWeights.Very High: the name is"),
     ],
 )
@@ -183,6 +194,76 @@ def test_combination_that_cannot_work_is_refused(values: dict[str, str], message
         read(values)
     assert str(refused.value).startswith(message)
     assert "\nhint: " in str(refused.value)
+
+
+@pytest.mark.parametrize("namespace", ["default", "kube", "kube-system", "kube-public"])
+def test_namespace_of_kubernetes_itself_is_refused(namespace: str) -> None:
+    # The controller's would be kube-system for `kube`.
+    with pytest.raises(ConfigError, match="expected a namespace that is not Kubernetes' own"):
+        read({"namespace": namespace})
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in KEYS.values() if key.kind == "integer"], ids=lambda it: it.path
+)
+@pytest.mark.parametrize("text", ["9" * 5000, "-1", "٣٠٠٠", "1e3", "0x10", "3000.0", " 3000", "", "null"])
+def test_text_that_is_no_number_of_a_setting_is_refused_shortly(key: Key, text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a whole number from") as refused:
+        read(given_value(key.path, text))
+    assert len(str(refused.value)) < 400
+
+
+def test_number_that_python_does_not_read_is_refused() -> None:
+    with pytest.raises(ConfigError, match="drcio:storage is not valid JSON"):
+        read({"storage": '{"iops": ' + "9" * 5000 + "}"})
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("service.cpu", "0"),
+        ("service.cpu", "0.0"),
+        ("service.cpu", "2Gi"),
+        ("service.cpu", "1.5m"),
+        ("service.cpu", "٣"),
+        ("service.memory", "2"),
+        ("service.memory", "0Gi"),
+        ("service.memory", "512m"),
+        ("service.memory", "15Mi"),
+        ("cluster.version", "1.٣٥"),
+        ("batch.blockSize", "٣MiB"),
+        ("monitoring.chartVersion", "٩١.2.0"),
+        ("images.registry", "https://registry.example"),
+        ("images.registry", "registry.example/"),
+        ("images.registry", "Registry.Example/team"),
+        ("images.registry", "registry.example/a b"),
+        ("cluster.instanceTypes", "m6g.xlarge"),
+        ("cluster.instanceTypes", "c7gn.large"),
+        ("cluster.instanceTypes", "is4gen.xlarge"),
+        ("cluster.instanceTypes", "a1.xlarge"),
+        ("cluster.instanceTypes", "m6i.xlarge,m6i.xlarge"),
+        ("cluster.logTypes", "api,audit,api"),
+    ],
+)
+def test_text_that_only_looks_right_is_refused(path: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^drcio:{path} is "):
+        read(given_value(path, text))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("service.cpu", "250m"),
+        ("service.cpu", "1.5"),
+        ("service.memory", "2147483648"),
+        ("service.memory", "1.5Gi"),
+        ("images.registry", "localhost:5000/drcio"),
+        ("images.registry", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a/b__c"),
+        ("cluster.instanceTypes", "g4dn.xlarge,p4d.24xlarge,u-6tb1.metal,m7i-flex.large"),
+    ],
+)
+def test_text_that_only_looks_odd_is_taken(path: str, text: str) -> None:
+    read(given_value(path, text))
 
 
 def test_custom_class_is_added_beside_the_default_ones() -> None:

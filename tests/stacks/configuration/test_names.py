@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,21 @@ def test_every_stack_name_makes_valid_names(name: str) -> None:
 @given(stack_names, stack_names)
 def test_two_stacks_have_two_names(one: str, other: str) -> None:
     assert (slug(one) == slug(other)) == (one == other)
+
+
+TAKEN = ("default", "kube", "monitoring")
+namespaces = st.from_regex(r"\A[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?\Z")
+
+
+@hypothesis.settings(deadline=None)
+@given(namespaces, namespaces)
+def test_two_namespaces_end_cluster_wide_names_in_two_ways(one: str, other: str) -> None:
+    names = [one, other, f"drcio-{one}", "drcio"]
+    found = {
+        name: parse({"namespace": name}, stack="s", region="r").suffix for name in names if name not in TAKEN
+    }
+    assert len(set(found.values())) == len(found)
+    assert found["drcio"] == ""
 
 
 @pytest.mark.parametrize("name", ["dev", "drcio", "my-stack-2"])
