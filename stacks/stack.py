@@ -26,7 +26,7 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     deployed = read_deployed(settings.stack)
     refuse_impossible(settings, deployed)
     found = look(settings)
-    refuse_hopeless(settings, found, deployed.names)
+    refuse_hopeless(settings, found, deployed)
     made: list[pulumi.Resource] = []
     pulumi.runtime.register_stack_transformation(lambda args: made.append(args.resource))
     parts = parts_of(settings)

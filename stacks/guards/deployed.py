@@ -35,7 +35,10 @@ class Volume:
     namespace: str
     class_name: str | None
     """As the program named it; None left it to the cluster."""
+    live_class: str | None
+    """As the cluster has it."""
     size_gib: float
+    """What the cluster has taken: a growth that it refused is not it."""
     iops: int | None
     """Of the StorageClass that this stack made; None where it made none."""
     throughput_mib_s: int | None
@@ -182,10 +185,12 @@ def _volume(state: _State) -> Volume | None:
     parameters = _tree(
         state.named("storage-class", "kubernetes:storage.k8s.io/v1:StorageClass").get("parameters")
     )
-    requests = _tree(_tree(spec.get("resources")).get("requests"))
+    live = _tree(claim.get("spec"))
+    requests = _tree(_tree((live or spec).get("resources")).get("requests"))
     return Volume(
         namespace=str(_tree(asked.get("metadata")).get("namespace", "")),
         class_name=_text(spec, "storageClassName"),
+        live_class=_text(live, "storageClassName"),
         size_gib=_gib(requests.get("storage")),
         iops=_whole(parameters.get("iops")),
         throughput_mib_s=_whole(parameters.get("throughput")),

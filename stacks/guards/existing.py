@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -16,8 +16,10 @@ import pulumi
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
+from stacks.configuration.scenario import parts_of
 from stacks.configuration.settings import EKS, EXISTING, Settings
 from stacks.errors import ConfigError
+from stacks.guards.deployed import Deployed, Volume
 
 OPERATOR_IMAGE: Final = "prometheus-operator"
 """Last part of its image's name, wherever the image was copied to."""
@@ -25,11 +27,21 @@ LOCAL_PROVIDERS: Final = ("kind://", "k3s://")
 """`spec.providerID` of nodes that are containers or services of somebody's own machine."""
 LOCAL_LABELS: Final = ("minikube.k8s.io/name",)
 LOCAL_NAMES: Final = ("docker-desktop", "colima")
+KINDS: Final = (
+    "namespaces",
+    "deployments",
+    "nodes",
+    "storageclasses",
+    "persistentvolumes",
+    "customresourcedefinitions",
+)
+"""What is asked for."""
+MONITORS_CRD: Final = "podmonitors.monitoring.coreos.com"
+DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+"""Annotation of the default StorageClass."""
 _TIMEOUT_S: Final = 30
 
 Tree = Mapping[str, object]
-Ask = Callable[[str], Sequence[Tree]]
-"""Returns all objects of a kind; raises LookupError where nobody answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +59,21 @@ class Found:
     """What the cluster has, whoever made it."""
 
     namespaces: frozenset[str] = frozenset()
+    ending: frozenset[str] = frozenset()
+    """Those of the namespaces that are being deleted."""
     operator: str | None = None
     """NAMESPACE/NAME of a Prometheus operator."""
+    operator_kinds: bool = False
+    """The operator's kinds are defined, so that monitors and rules are taken."""
     nodes: tuple[Node, ...] = ()
+    classes: frozenset[str] = frozenset()
+    """Names of the StorageClasses."""
+    growing_classes: frozenset[str] = frozenset()
+    """Those of them whose volumes may grow."""
+    default_class: bool = False
+    """One of them is the default."""
+    volume_classes: frozenset[str] = frozenset()
+    """Class names of volumes that were made by hand; they need no StorageClass, nor a name."""
 
 
 def look(settings: Settings) -> Found | None:
@@ -62,14 +86,15 @@ def look(settings: Settings) -> Found | None:
         pulumi.log.info("kubectl is not on PATH or has no context: what the cluster has is not looked at")
         return None
     try:
-        return found_by(lambda kind: _kubectl(command, settings.context, kind))
+        return found_in(_kubectl(command, settings.context))
     except LookupError as error:
         pulumi.log.warn(f"what the cluster has could not be looked at: {error}")
         return None
 
 
-def _kubectl(command: str, context: str, kind: str) -> Sequence[Tree]:
-    arguments = [command, f"--context={context}", "get", kind, "--all-namespaces", "--output=json"]
+def _kubectl(command: str, context: str) -> Sequence[Tree]:
+    """Return all objects of the kinds that matter."""
+    arguments = [command, f"--context={context}", "get", ",".join(KINDS), "--all-namespaces", "--output=json"]
     try:
         done = subprocess.run(
             [*arguments, f"--request-timeout={_TIMEOUT_S}s"],
@@ -85,17 +110,32 @@ def _kubectl(command: str, context: str, kind: str) -> Sequence[Tree]:
     return _objects(cast(Tree, json.loads(done.stdout)).get("items"))
 
 
-def found_by(ask: Ask) -> Found:
-    """Put the answers together; pure but for `ask`."""
+def found_in(objects: Sequence[Tree]) -> Found:
+    """Put the cluster's objects together; pure."""
+    by_kind: dict[object, list[Tree]] = {}
+    for item in objects:
+        by_kind.setdefault(item.get("kind"), []).append(item)
+    namespaces = by_kind.get("Namespace", ())
+    classes = by_kind.get("StorageClass", ())
     return Found(
-        namespaces=frozenset(str(_at(item, "metadata", "name")) for item in ask("namespaces")),
-        operator=next(_operators(ask("deployments")), None),
-        nodes=tuple(_node(item) for item in ask("nodes")),
+        namespaces=frozenset(map(_name, namespaces)),
+        ending=frozenset(_name(it) for it in namespaces if _at(it, "metadata", "deletionTimestamp")),
+        operator=next(_operators(by_kind.get("Deployment", ())), None),
+        operator_kinds=any(_name(it) == MONITORS_CRD for it in by_kind.get("CustomResourceDefinition", ())),
+        nodes=tuple(map(_node, by_kind.get("Node", ()))),
+        classes=frozenset(map(_name, classes)),
+        growing_classes=frozenset(_name(it) for it in classes if it.get("allowVolumeExpansion") is True),
+        default_class=any(_is_default(it) for it in classes),
+        volume_classes=frozenset(
+            str(_at(it, "spec", "storageClassName") or "")
+            for it in by_kind.get("PersistentVolume", ())
+            if _at(it, "spec", "claimRef") is None
+        ),
     )
 
 
-def refuse_hopeless(settings: Settings, found: Found | None, own: frozenset[str]) -> None:
-    """Compare what is wanted with what is there; `own` are the stack's resources by name.
+def refuse_hopeless(settings: Settings, found: Found | None, deployed: Deployed) -> None:
+    """Compare what is wanted with what is there.
 
     Raises:
         ConfigError: it would collide with somebody else's, or could never run.
@@ -108,15 +148,75 @@ def refuse_hopeless(settings: Settings, found: Found | None, own: frozenset[str]
         )
     if found is None:
         return
-    space = settings.workload_namespace
-    if space in found.namespaces and f"namespace-{space}" not in own:
+    for space in namespaces_of(settings):
+        _refuse_namespace(space, settings, found, deployed)
+    if settings.workloads.enabled:
+        if deployed.volume is None:
+            _refuse_class(settings, found)
+        else:
+            _refuse_growth(settings, found, deployed.volume)
+    if not settings.workloads.enabled and settings.monitoring.enabled and not found.operator_kinds:
         raise ConfigError(
-            f"the cluster of context {settings.context} has a namespace {space} that is not this stack's; "
-            "expected one of its own",
-            hint="pulumi config set drcio:namespace NAME",
+            f"drcio:monitoring.enabled is true, and the cluster of context {settings.context} has no "
+            f"Prometheus operator ({MONITORS_CRD} is not defined); the controller alone brings none",
+            hint="pulumi config set --path 'drcio:monitoring.enabled' false, or install the operator first",
         )
-    if not _not_pushed(settings):
+    if _not_pushed(settings):
+        _refuse_far_nodes(settings, found)
+
+
+def _refuse_namespace(space: str, settings: Settings, found: Found, deployed: Deployed) -> None:
+    """Refuse a namespace that is somebody else's, is going, or is gone although the stack made it."""
+    where = f"the cluster of context {settings.context}"
+    if space in found.ending:
+        raise ConfigError(
+            f"namespace {space} of {where} is being deleted; expected it to be gone",
+            hint=f"kubectl --context {settings.context} wait --for=delete namespace/{space}, and if that "
+            f"lasts, kubectl --context {settings.context} describe namespace {space} says what it waits for; "
+            "then pulumi refresh and pulumi up",
+        )
+    made = f"namespace-{space}" in deployed.names
+    if space in found.namespaces and not made:
+        raise ConfigError(
+            f"{where} has a namespace {space} that is not this stack's; expected one of its own",
+            hint="pulumi config set drcio:namespace NAME; or, where an update of this stack that was killed "
+            f"has left it: kubectl --context {settings.context} delete namespace {space}",
+        )
+    if made and space not in found.namespaces:
+        raise ConfigError(
+            f"{where} has no namespace {space}, which this stack has made; expected it to be there",
+            hint="pulumi refresh, then pulumi up makes anew what is gone",
+        )
+
+
+def _refuse_class(settings: Settings, found: Found) -> None:
+    """Refuse a claim that nobody would ever bind."""
+    wanted = settings.storage.class_name
+    if wanted in found.volume_classes or (wanted in found.classes if wanted else found.default_class):
         return
+    raise ConfigError(
+        f"drcio:storage.className is {wanted or 'empty'}, and the cluster of context {settings.context} has "
+        f"{'no such StorageClass' if wanted else 'no default StorageClass'}; "
+        f"expected one of {', '.join(sorted(found.classes)) or 'its StorageClasses, of which it has none'}",
+        hint="pulumi config set --path 'drcio:storage.className' NAME",
+    )
+
+
+def _refuse_growth(settings: Settings, found: Found, volume: Volume) -> None:
+    """Refuse a growth that the API server would: its refusal comes in the middle of the update."""
+    name = volume.live_class
+    if settings.storage.size_gib <= volume.size_gib or name not in found.classes - found.growing_classes:
+        return
+    raise ConfigError(
+        f"drcio:storage.sizeGib is {settings.storage.size_gib} and the running stack has "
+        f"{volume.size_gib:g}: StorageClass {name} does not let volumes grow",
+        hint=f"set it back to {volume.size_gib:g}; or, where the class's driver can: kubectl "
+        f"--context {settings.context} patch storageclass {name} -p '{{\"allowVolumeExpansion\": true}}'",
+    )
+
+
+def _refuse_far_nodes(settings: Settings, found: Found) -> None:
+    """Refuse nodes that cannot have an image which is not pushed."""
     for node in found.nodes:
         missing = [
             name for name in settings.images.built if not any(f"drcio/{name}:" in it for it in node.images)
@@ -130,6 +230,15 @@ def refuse_hopeless(settings: Settings, found: Found | None, own: frozenset[str]
             )
 
 
+def namespaces_of(settings: Settings) -> tuple[str, ...]:
+    """Return the namespaces that a stack makes for its parts."""
+    parts = parts_of(settings)
+    return (
+        *((settings.workload_namespace,) if parts.service else ()),
+        *((settings.system_namespace,) if parts.controller else ()),
+    )
+
+
 def _not_pushed(settings: Settings) -> bool:
     return bool(settings.images.built) and not settings.images.push
 
@@ -139,11 +248,20 @@ def _operators(deployments: Sequence[Tree]) -> Iterator[str]:
         for container in _objects(_at(item, "spec", "template", "spec", "containers")):
             repository = str(container.get("image", "")).partition("@")[0].rpartition("/")[2]
             if repository.partition(":")[0] == OPERATOR_IMAGE:
-                yield f"{_at(item, 'metadata', 'namespace')}/{_at(item, 'metadata', 'name')}"
+                yield f"{_at(item, 'metadata', 'namespace')}/{_name(item)}"
+
+
+def _name(item: Tree) -> str:
+    return str(_at(item, "metadata", "name"))
+
+
+def _is_default(item: Tree) -> bool:
+    annotations = _at(item, "metadata", "annotations")
+    return isinstance(annotations, Mapping) and annotations.get(DEFAULT_CLASS) == "true"
 
 
 def _node(item: Tree) -> Node:
-    name = str(_at(item, "metadata", "name"))
+    name = _name(item)
     labels = _at(item, "metadata", "labels")
     return Node(
         name=name,

@@ -123,11 +123,24 @@ def test_size_is_compared_in_whatever_unit_the_state_has_it() -> None:
     (urn,) = [item.urn for item in run.registrations if item.name == "storage-claim"]
     claim = cast(dict[str, object], state[urn]["outputs"])
     spec = {"storageClassName": "drcio-gp3", "resources": {"requests": {"storage": "51200Mi"}}}
-    asked = {"metadata": {"namespace": "drcio"}, "spec": spec}
-    state[urn] = {**state[urn], "outputs": {**claim, "__inputs": asked}}
+    state[urn] = {**state[urn], "outputs": {**claim, "spec": spec}}
     present = deployed_of(state)
     assert present.volume is not None
     assert present.volume.size_gib == 50
+    assert keys(settings(), present) == []
+
+
+def test_growth_that_the_cluster_refused_may_be_taken_back() -> None:
+    run = render("drcio", {"drcio:storage.sizeGib": "80"})
+    state = dict(state_of(run))
+    (urn,) = [item.urn for item in run.registrations if item.name == "storage-claim"]
+    claim = cast(dict[str, object], state[urn]["outputs"])
+    spec = {"storageClassName": "drcio-gp3", "resources": {"requests": {"storage": "50Gi"}}}
+    # An update that failed leaves what was asked for beside what is there.
+    state[urn] = {**state[urn], "outputs": {**claim, "spec": spec}}
+    present = deployed_of(state)
+    assert present.volume is not None
+    assert (present.volume.size_gib, present.volume.live_class) == (50, "drcio-gp3")
     assert keys(settings(), present) == []
 
 
