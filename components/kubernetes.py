@@ -75,8 +75,8 @@ def cluster_provider(
 
     What an update that was killed has made and not noted is taken over by the next one; without the option
     the provider refuses for ever what exists already (pulumi-kubernetes, pull request 4278). That nothing of
-    somebody else's is taken over is seen to before: a stack's namespaces are its own (`stacks/guards/existing.py`),
-    and the names of what is in none of them end in the namespace's.
+    somebody else's is taken over is seen to before: a stack's namespaces are its own
+    (`stacks.guards.existing`), and the names of what is in none of them end in the namespace's.
     """
     return k8s.Provider(
         name,
