@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from drcio_controller.config import LatencyTarget
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.latency.histogram import BOUNDS_LIMIT, parse_histogram, percentile_between
+from drcio_controller.latency.scrape import BODY_LIMIT_BYTES
 from drcio_controller.latency.watch import STALE_AFTER_S, LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod
 
@@ -65,6 +68,69 @@ def test_nothing_observed_has_no_percentile() -> None:
 @given(st.text())
 def test_any_text_is_survived(body: str) -> None:
     parse_histogram(f"{METRIC}_bucket{body}", METRIC)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{le="0.1"} 7 # {trace_id="0af7651916cd43dd"} 0.054 1520879607.789',
+        '{le="0.1",path="a}b"} 7 1520879607789',
+        '{path="le=\\"9\\" {x}",le="0.1"}\t7',
+        '{path="line\u2028separator\x0b",le="0.1"} 7',
+        '{le="1e-1",} 7.0',
+    ],
+)
+def test_what_the_format_allows_beside_bound_and_count_is_not_taken_for_them(line: str) -> None:
+    assert parse_histogram(f"{METRIC}_bucket{line}\n", METRIC) == {0.1: 7}
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "-1", "-Inf", "+Inf", "1e999", "1_000", "0x10", "\uff15", "1.2.3", ""]
+)
+def test_count_that_is_no_count_is_skipped(number: str) -> None:
+    assert parse_histogram(f'{METRIC}_bucket{{le="1"}} {number}', METRIC) == {}
+
+
+@pytest.mark.parametrize("bound", ["NaN", "1_000", "\uff11", "0x1", "nan"])
+def test_bound_that_is_no_number_is_skipped(bound: str) -> None:
+    assert parse_histogram(f'{METRIC}_bucket{{le="{bound}"}} 1', METRIC) == {}
+
+
+def test_counts_without_an_end_leave_a_percentile_that_is_a_number() -> None:
+    huge = "\n".join(
+        f'{METRIC}_bucket{{path="{path}",le="{bound}"}} 9.2e18'
+        for path in range(400)
+        for bound in ("1", "+Inf")
+    )
+    after = parse_histogram(huge, METRIC)
+
+    assert percentile_between({}, after, 95) == pytest.approx(0.95)
+    assert percentile_between(after, after, 95) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\n",
+        "\U0001f600a\n",
+        f'{METRIC}_bucket{{le="1"}} 1\n',
+        f'{METRIC}_bucket{{le="1"}}',
+        f'{METRIC}_bucket{{le="',
+        f"{METRIC}_bucket{{",
+        '","',
+    ],
+)
+def test_megabyte_of_anything_is_read_in_little_memory_and_time(line: str) -> None:
+    body = line * (BODY_LIMIT_BYTES // len(line.encode()))
+    tracemalloc.start()
+    began_s = time.process_time()
+    parse_histogram(body, METRIC)
+    took_s = time.process_time() - began_s
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 4 << 20
+    assert took_s < 2.0
 
 
 def test_text_of_a_million_bounds_is_refused() -> None:

@@ -7,13 +7,21 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_SAMPLE: Final = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)_bucket\{(?P<labels>.*)\}\s+(?P<value>\S+)")
+_SAMPLE: Final = r"""^%s_bucket\{((?:[^"}\n]|"(?:[^"\\\n]|\\.)*+")*+)\}[ \t]+([^\s]+)"""
+"""A line of one histogram: its labels, whose quoted values may hold anything, and its count. What follows,
+a timestamp or an exemplar with labels and a number of its own, is not looked at."""
+
 _BOUND: Final = re.compile(r'(?:^|,)\s*le="(?P<bound>[^"]*)"')
+_NUMBER: Final = re.compile(r"[-+]?(?:[0-9][0-9.]*(?:[eE][-+]?[0-9]+)?|Inf)", re.ASCII)
+"""A bound or a count; Python's own reading takes `1_000` and digits of any script as well."""
 
 BOUNDS_LIMIT: Final = 512
 """A histogram has a dozen or two; a text of a million bounds would be kept for every look in the window."""
 
 LINE_LIMIT_CHARS: Final = 4096
+
+COUNT_LIMIT: Final = 2.0**63
+"""No program counts further; sums of greater ones are no numbers any more."""
 
 Histogram = Mapping[float, float]
 """Cumulative count of observations up to each bound, in the metric's unit; over all label sets."""
@@ -28,23 +36,24 @@ def parse_histogram(text: str, metric: str) -> Histogram:
         ValueError: more bounds than a histogram has.
     """
     buckets: dict[float, float] = {}
-    prefix = f"{metric}_bucket"
-    for line in text.splitlines():
-        if not line.startswith(prefix) or len(line) > LINE_LIMIT_CHARS:
+    # Line by line and not all lines at once: as a list, a megabyte of short ones takes forty.
+    for match in re.finditer(_SAMPLE % re.escape(metric), text, re.MULTILINE):
+        bound = _BOUND.search(match[1])
+        if bound is None or match.end() - match.start() > LINE_LIMIT_CHARS:
             continue
-        match = _SAMPLE.match(line)
-        bound = _BOUND.search(match["labels"]) if match is not None and match["name"] == metric else None
-        if match is None or bound is None:
-            continue
-        try:
-            key, value = float(bound["bound"]), float(match["value"])
-        except ValueError:
-            continue
-        if not math.isnan(key) and math.isfinite(value) and value >= 0:
-            buckets[key] = buckets.get(key, 0.0) + value
+        key, value = _number(bound["bound"]), _number(match[2])
+        if key is not None and value is not None and 0 <= value <= COUNT_LIMIT:
+            buckets[key] = min(COUNT_LIMIT, buckets.get(key, 0.0) + value)
         if len(buckets) > BOUNDS_LIMIT:
             raise ValueError(f"histogram {metric} has more than {BOUNDS_LIMIT} bounds")
     return buckets
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if _NUMBER.fullmatch(text) else None
+    except ValueError:  # 1.2.3
+        return None
 
 
 def percentile_between(before: Histogram, after: Histogram, percentile: float) -> float | None:
