@@ -52,7 +52,15 @@ def refuse_impossible(settings: Settings, deployed: Deployed) -> None:
 def impossible(settings: Settings, deployed: Deployed) -> Iterator[Impossible]:
     """Yield every wanted change that cannot be made; pure."""
     yield from _of_platform(settings, deployed)
-    if deployed.volume is not None:
+    if deployed.volume is not None and not settings.workloads.enabled:
+        yield Impossible(
+            key="drcio:workloads.enabled",
+            wanted="false",
+            deployed="true",
+            why="the volume and its data would go with the workloads",
+            instead=WITHOUT_VOLUME,
+        )
+    elif deployed.volume is not None:
         yield from _of_volume(settings, deployed.volume)
     if deployed.monitoring_gib is not None and settings.monitoring.enabled and not settings.platform_stack:
         yield from _of_monitoring(settings, deployed)
@@ -87,11 +95,12 @@ def _of_platform(settings: Settings, deployed: Deployed) -> Iterator[Impossible]
             why=moved,
             instead=f"to stay whatever is current: pulumi config set drcio:kubeContext {deployed.context}",
         )
-    if deployed.volume is not None and deployed.volume.namespace != settings.workload_namespace:
+    volume = deployed.volume if settings.workloads.enabled else None
+    if volume is not None and volume.namespace != settings.workload_namespace:
         yield Impossible(
             key="drcio:namespace",
             wanted=settings.workload_namespace,
-            deployed=deployed.volume.namespace,
+            deployed=volume.namespace,
             why="a claim and its data do not move from one namespace to another",
             instead=ANEW,
         )

@@ -86,28 +86,54 @@ def look(settings: Settings) -> Found | None:
         pulumi.log.info("kubectl is not on PATH or has no context: what the cluster has is not looked at")
         return None
     try:
-        return found_in(_kubectl(command, settings.context))
+        return found_in(_objects_of(_kubectl(command, _query(settings.context))))
     except LookupError as error:
+        _refuse_unknown_context(command, settings.context)
         pulumi.log.warn(f"what the cluster has could not be looked at: {error}")
         return None
 
 
-def _kubectl(command: str, context: str) -> Sequence[Tree]:
-    """Return all objects of the kinds that matter."""
-    arguments = [command, f"--context={context}", "get", ",".join(KINDS), "--all-namespaces", "--output=json"]
+def _query(context: str) -> Sequence[str]:
+    """Return the arguments that ask for all objects of the kinds that matter."""
+    return (
+        f"--context={context}",
+        "get",
+        ",".join(KINDS),
+        "--all-namespaces",
+        "--output=json",
+        f"--request-timeout={_TIMEOUT_S}s",
+    )
+
+
+def _kubectl(command: str, arguments: Sequence[str]) -> str:
+    """Return what kubectl prints; raises LookupError where it fails or nobody answers."""
     try:
         done = subprocess.run(
-            [*arguments, f"--request-timeout={_TIMEOUT_S}s"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=2 * _TIMEOUT_S,
+            [command, *arguments], check=False, capture_output=True, text=True, timeout=2 * _TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LookupError(str(error)) from error
     if done.returncode != 0:
         raise LookupError(done.stderr.strip())
-    return _objects(cast(Tree, json.loads(done.stdout)).get("items"))
+    return done.stdout
+
+
+def _objects_of(answer: str) -> Sequence[Tree]:
+    return _objects(cast(Tree, json.loads(answer)).get("items"))
+
+
+def _refuse_unknown_context(command: str, context: str) -> None:
+    """Refuse a name that the kubeconfig does not have: a preview would go on without a cluster."""
+    try:
+        known = _kubectl(command, ("config", "get-contexts", "--output=name")).split()
+    except LookupError:
+        return
+    if context not in known:
+        raise ConfigError(
+            f"drcio:kubeContext is {context!r}, which the kubeconfig does not have; "
+            f"expected one of {', '.join(known) or 'its contexts, of which it has none'}",
+            hint="pulumi config set drcio:kubeContext NAME",
+        )
 
 
 def found_in(objects: Sequence[Tree]) -> Found:

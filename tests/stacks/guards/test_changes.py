@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -98,6 +99,14 @@ def test_what_a_running_stack_cannot_become_is_refused(change: dict[str, str], k
 )
 def test_what_it_can_become_is_not(change: dict[str, str]) -> None:
     assert keys(settings(change), deployed()) == []
+
+
+def test_workloads_are_not_turned_off_with_the_data_on_their_volume() -> None:
+    off = {**EXISTING, "drcio:workloads.enabled": "false", "drcio:experiment.enabled": "false"}
+    present = deployed(EXISTING)
+    assert keys(settings(off), present) == ["drcio:workloads.enabled"]
+    assert keys(settings({**off, "drcio:namespace": "elsewhere"}), present) == ["drcio:workloads.enabled"]
+    assert keys(settings(off), replace(present, volume=None)) == []
 
 
 def test_another_region_is_refused() -> None:
