@@ -43,7 +43,10 @@ def pod_document(uid: str, priority: str | None, namespace: str = "shop") -> Jso
 class Rig:
     """An agent in a thread, its API server and its node."""
 
-    def __init__(self, node: FakeNode, api: PodApiServer, folder: Path) -> None:
+    def __init__(
+        self, node: FakeNode, api: PodApiServer, folder: Path, listen: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
+        self._listen = listen
         self.node, self.api, self.folder = node, api, folder
         self.state_dir = folder / "state"
         self.state_dir.mkdir(exist_ok=True)
@@ -62,7 +65,7 @@ class Rig:
                 roots=self.node.roots,
                 state_dir=self.state_dir,
                 config_path=self.config,
-                listen=("127.0.0.1", 0),
+                listen=self._listen,
                 write=self.node.write,
             )
         )
@@ -74,9 +77,10 @@ class Rig:
     def started(self) -> bool:
         return self._thread.ident is not None
 
-    def start(self) -> None:
+    def start(self, *, listening: bool = True) -> None:
         self._thread.start()
-        eventually(lambda: self.agent.port is not None, "listening")
+        if listening:
+            eventually(lambda: self.agent.port is not None, "listening")
 
     def stop(self) -> None:
         for undo in self.on_stop:

@@ -120,6 +120,31 @@ def test_passive_agent_that_ends_puts_nothing_back(
     first.stop()
 
 
+def test_second_agent_on_the_same_port_is_passive_and_says_so(
+    node: FakeNode, api: PodApiServer, fast_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two releases have one manifest and the host's network: the second finds its port taken as well."""
+    first = Rig(node, api, fast_folder)
+    first.start()
+    cgroup = first.add_pod("a", "high")
+    first.expect_weight(cgroup, 1000)
+    assert first.agent.port is not None
+    second = Rig(node, api, tmp_path, listen=("127.0.0.1", first.agent.port))
+    second.start(listening=False)
+
+    eventually(lambda: second.agent._status.standby == Standby.LOCKED, "passive")
+    first.stop()
+    second.expect_weight(cgroup, 1000)
+    eventually(lambda: second.agent.port is not None, "listening")
+    assert json.loads(second.get("/readyz")[1])["ready"]
+    second.stop()
+
+    assert second.exit_status == 0
+    told = [record.getMessage() for record in caplog.records if "not_listening" in record.getMessage()]
+    assert len(told) == 1
+    assert "hint=" in told[0]
+
+
 def test_lock_ends_with_who_holds_it(node: FakeNode) -> None:
     first, second = NodeLock(node.roots.cgroup), NodeLock(node.roots.cgroup)
 

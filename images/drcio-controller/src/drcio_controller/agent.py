@@ -38,7 +38,7 @@ from drcio_controller.status.metrics import NodeCollector
 from drcio_controller.status.model import NodeStatus
 from drcio_controller.status.notices import Notices
 from drcio_controller.status.report import Tally
-from drcio_controller.status.server import Probes, serve
+from drcio_controller.status.server import Probes, Server, serve
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ GATHER_S: Final = 0.02
 them need not wait for the others."""
 
 TAKE_NODE_INTERVAL_S: Final = 2.0
-"""How often a passive agent looks whether the one that steers the node has gone."""
+"""How often a passive agent looks whether the one that steers the node has gone, and one that cannot listen
+whether its address is free."""
 
 STATUS_INTERVAL_S: Final = 1.0
 """How often the status that metrics and people see is put together: it costs as much as deciding."""
@@ -135,7 +136,9 @@ class Agent:
         self._status = NodeStatus(node=options.node_name)
         self._last_tick_s = time.monotonic()
         self.port: int | None = None
-        """Where it listens; known once it runs."""
+        """Where it listens; None until it does."""
+        self._server: Server | None = None
+        self._listen_refused = False
         self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
         self._ended = threading.Event()
@@ -144,15 +147,8 @@ class Agent:
 
     def run(self) -> int:
         """Run until `stop`, or once; return the exit status."""
-        server = None
         if not self._options.once:
-            registry = CollectorRegistry()
-            registry.register(NodeCollector(lambda: self._status, self._tally))
-            server = serve(
-                self._options.listen,
-                Probes(registry=registry, status=lambda: self._status, alive=self._alive),
-            )
-            self.port = server.server_port
+            self._listen()
         self._informer.start()
         self._namespaces.start()
         threading.Thread(target=self._learn_instance_type, name="instance-type", daemon=True).start()
@@ -169,14 +165,34 @@ class Agent:
             self._informer.stop()
             self._namespaces.stop()
             self._recorder.stop()
-            if server is not None:
-                server.shutdown()
-                server.server_close()
+            if self._server is not None:
+                self._server.shutdown()
+                self._server.server_close()
             self._client.close()
 
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler or another thread."""
         self._news.put(_Stop())
+
+    def _listen(self) -> None:
+        """Serve, or say once why not: what holds on the node does not depend on who can ask about it."""
+        registry = CollectorRegistry()
+        registry.register(NodeCollector(lambda: self._status, self._tally))
+        probes = Probes(registry=registry, status=lambda: self._status, alive=self._alive)
+        try:
+            self._server = serve(self._options.listen, probes)
+        except OSError as error:
+            if not self._listen_refused:
+                log.error(
+                    "not_listening address=%s:%d error=%r hint=%r",
+                    *self._options.listen, error.strerror or str(error),
+                    "name another by --listen; where a second agent has it, keep one",
+                )  # fmt: skip
+            self._listen_refused = True
+            return
+        self.port = self._server.server_port
+        if self._listen_refused:
+            log.info("listening address=%s:%d", *self._options.listen)
 
     def _take_node(self) -> None:
         """Become the agent that writes on this node, unless there is one or nothing can be written."""
@@ -257,9 +273,12 @@ class Agent:
     def _pass(self, *, acted_on_news: bool, due: bool) -> None:
         started_s = time.monotonic()
         self._pods_stale = self._pods_stale or acted_on_news
-        if self._standby is Standby.LOCKED and started_s - self._asked_for_node_s >= TAKE_NODE_INTERVAL_S:
+        if started_s - self._asked_for_node_s >= TAKE_NODE_INTERVAL_S:
             self._asked_for_node_s = started_s
-            self._take_node()
+            if self._standby is Standby.LOCKED:
+                self._take_node()
+            if self._server is None:
+                self._listen()
         if self._standby is None and self._synced():
             if self._pods_stale:
                 self._take_pods()
