@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +21,7 @@ from drcio_controller import bench, doctor
 from drcio_controller.cli import main
 from drcio_controller.config import Config
 from drcio_controller.doctor import Grade
+from drcio_controller.errors import NodeError
 from drcio_controller.kernel.knob import Roots
 from drcio_controller.status.table import render
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
@@ -74,7 +83,7 @@ def test_doctor_of_cgroup_v1_names_it(tmp_path: Path) -> None:
     assert "unified_cgroup_hierarchy" in check.hint
 
 
-STATUS = {
+STATUS: dict[str, object] = {
     "node": "node-1",
     "at_unix_s": 1000.0,
     "policy": "drcio",
@@ -162,7 +171,7 @@ def test_status_of_an_empty_document_is_survived() -> None:
 
 
 documents = st.recursive(
-    st.none() | st.booleans() | st.integers(-10, 10) | st.floats(allow_nan=False) | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-10, 10) | st.floats() | st.text(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -176,6 +185,144 @@ documents = st.recursive(
 @given(st.dictionaries(st.sampled_from([*STATUS]), documents))
 def test_status_of_any_shape_is_shown(document: dict[str, object]) -> None:
     render(document)
+
+
+HOSTILE_WORDS = "\x1b[2J\x1b]0;owned\x07\nBAD   agent  forged\r\u2028\u202e\ud800"
+
+
+def test_words_of_strangers_move_no_cursor_and_forge_no_line() -> None:
+    device = {"device": "259:3", "name": "sda", "serial": HOSTILE_WORDS, "knobs": {}}
+    shown = render({"devices": [device], "problems": [HOSTILE_WORDS], "config_error": HOSTILE_WORDS})
+    found = doctor.render([doctor.Check(grade=Grade.GOOD, subject="disk", finding=HOSTILE_WORDS)])
+
+    for text in (shown, found):
+        assert all(each == "\n" or each.isprintable() for each in text)
+        assert not any(line.startswith("BAD") for line in text.splitlines())
+        assert "\\x1b[2J" in text
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """Serve one answer to everybody, as something else on the agent's port would."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_what_is_no_agents_answer_is_said_to_be_none(
+    node: FakeNode, body: bytes, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(body) as url:
+        roots = ["--cgroup-root", str(node.roots.cgroup), "--sys-root", str(node.roots.sys)]
+        assert main([*roots, command, "--url", url]) == 1
+
+    output = capsys.readouterr()
+    assert f"no agent answers at {url}" in output.out + output.err
+
+
+def run_command(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "drcio_controller", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"), [(["status"], 0), (["top", "--interval", "0.1"], 0), (["doctor"], 1)]
+)
+def test_reader_that_has_enough_leaves_no_traceback(
+    node: FakeNode, command: list[str], expected: int
+) -> None:
+    """As `| head -1` does; doctor's verdict is its status all the same."""
+    (node.roots.cgroup / "cgroup.controllers").write_text("cpu\n")
+    roots = ["--cgroup-root", str(node.roots.cgroup), "--sys-root", str(node.roots.sys)]
+    with (
+        answering(json.dumps(STATUS).encode()) as url,
+        run_command(*roots, *command, "--url", url) as process,
+    ):
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(20) == expected
+
+
+def test_terminal_of_another_encoding_is_no_error() -> None:
+    document = {"problems": ["größer als \u65e5\u672c"]}
+    with (
+        answering(json.dumps(document).encode()) as url,
+        run_command("status", "--url", url, env={**os.environ, "PYTHONIOENCODING": "ascii"}) as process,
+    ):
+        output, error = process.communicate(timeout=20)
+
+    assert error == ""
+    assert "gr\\xf6\\xdfer als \\u65e5\\u672c" in output
+
+
+def test_top_fits_onto_the_screen_and_survives_an_answer_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: list[dict[str, object] | NodeError] = [STATUS, NodeError("no agent answers"), STATUS]
+
+    def fetch(url: str) -> dict[str, object]:
+        answer = answers.pop(0)
+        if isinstance(answer, NodeError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("drcio_controller.cli._fetch_status", fetch)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "8")
+
+    assert main(["top", "--count", "3", "--interval", "0.1"]) == 0
+    first, missed, _ = capsys.readouterr().out.split("\x1b[H\x1b[2J")[1:]
+    lines = first.splitlines()
+    assert lines[0] == "node node-1   policy drcio"
+    assert len(lines) == 7
+    assert all(len(line) <= 40 for line in lines[:-1])
+    assert "more lines" in lines[-1]
+    assert "no agent answers" in missed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["top", "--interval", "0"],
+        ["top", "--interval", "-1"],
+        ["top", "--interval", "nan"],
+        ["top", "--interval", "often"],
+        ["top", "--count", "-1"],
+        ["top", "--count", "\uff15"],
+        ["bench", "--seconds", "inf"],
+        ["bench", "--pods", "-3"],
+    ],
+)
+def test_figure_that_is_none_is_refused_by_the_command_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+
+    assert end.value.code == 2
+    assert "is not a" in capsys.readouterr().err
 
 
 def test_bench_measures_a_small_tree() -> None:

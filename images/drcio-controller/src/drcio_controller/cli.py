@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -102,9 +103,9 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         "bench", help="measure what the agent itself costs, on a made-up cgroup tree",
         description="Print CPU share and memory with 110 pods, and the time of a tick over 1,000 cgroups.",
     )  # fmt: skip
-    bench.add_argument("--pods", type=int, default=110, metavar="N", help="pods (default: %(default)s)")
+    bench.add_argument("--pods", type=_count, default=110, metavar="N", help="pods (default: %(default)s)")
     bench.add_argument(
-        "--seconds", type=float, default=10.0, metavar="S", help="how long (default: %(default)s)"
+        "--seconds", type=_seconds, default=10.0, metavar="S", help="how long (default: %(default)s)"
     )
     bench.add_argument("--json", action="store_true", help="print the figures for machines")
     bench.set_defaults(run=_run_bench)
@@ -145,8 +146,13 @@ def _add_views(commands: Commands, environ: Mapping[str, str]) -> None:
             view.add_argument("--json", action="store_true", help="print the status for machines")
             view.set_defaults(count=1, interval=0.0)
         else:
-            view.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between two")
-            view.add_argument("--count", type=int, default=0, metavar="N", help="end after so many; 0: never")
+            view.add_argument(
+                "--interval", type=_seconds, default=1.0, metavar="S",
+                help="seconds between two (default: %(default)s)",
+            )  # fmt: skip
+            view.add_argument(
+                "--count", type=_count, default=0, metavar="N", help="end after so many; 0: never"
+            )
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -154,6 +160,22 @@ def _address(text: str) -> tuple[str, int]:
     if not separator or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form HOST:PORT")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:9400` means every address
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def _run_agent(arguments: argparse.Namespace) -> int:
@@ -195,9 +217,9 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
     file.poll()
     expected = arguments.url is not None
     try:
-        status = json.loads(_fetch_status(arguments.url or DEFAULT_URL))
+        status = _fetch_status(arguments.url or DEFAULT_URL)
         answer = doctor.AgentAnswer(status=status, expected=expected)
-    except (NodeError, ValueError) as error:
+    except NodeError as error:
         answer = doctor.AgentAnswer(error=str(error), expected=expected)
     checks = doctor.examine(
         Roots(arguments.cgroup_root, arguments.sys_root),
@@ -207,7 +229,7 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
         agent=answer,
         mountinfo=own_mounts(),
     )
-    print(doctor.to_json(checks) if arguments.json else doctor.render(checks))
+    _show(doctor.to_json(checks) if arguments.json else doctor.render(checks))
     return doctor.exit_status(checks)
 
 
@@ -216,30 +238,58 @@ def _run_status(arguments: argparse.Namespace) -> int:
 
     shown = 0
     while True:
-        text = _fetch_status(arguments.url)
-        output = text if arguments.json else render(json.loads(text))
-        print(
-            f"\x1b[H\x1b[2J{output}" if arguments.count != 1 and sys.stdout.isatty() else output, flush=True
-        )
+        try:
+            document = _fetch_status(arguments.url)
+            output = json.dumps(document) if arguments.json else render(document)
+        except NodeError as error:
+            if not shown:
+                raise
+            output = f"drcio-controller: {error}"  # an agent that is busy or restarts is seen again
+        if arguments.count != 1 and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+            output = f"\x1b[H\x1b[2J{_fit(output, shutil.get_terminal_size())}"
         shown += 1
-        if shown == arguments.count:
+        if not _show(output) or shown == arguments.count:
             return 0
         time.sleep(arguments.interval)
 
 
-def _fetch_status(url: str) -> str:
+def _fit(text: str, screen: os.terminal_size) -> str:
+    """Return what of a text fits onto a screen, so that its beginning does not scroll out of sight."""
+    lines = [line[: screen.columns] for line in text.splitlines()]
+    rows = max(2, screen.lines - 1)
+    if len(lines) > rows:
+        lines = [*lines[: rows - 1], f"({len(lines) - rows + 1} more lines: drcio-controller status)"]
+    return "\n".join(lines)
+
+
+def _show(text: str) -> bool:
+    """Print a text as the terminal takes it; say whether anybody still reads it (`| head` may not)."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer is written at exit once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _fetch_status(url: str) -> dict[str, object]:
     import urllib3
 
     try:
         response = urllib3.request("GET", f"{url.rstrip('/')}/status", timeout=2.0, retries=False)
         if response.status != HTTPStatus.OK:
             raise ValueError(f"status {response.status}")
-        return response.data.decode()
-    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        document = json.loads(response.data)
+        if not isinstance(document, dict):
+            raise ValueError("the answer is no JSON object")
+    except (OSError, ValueError, RecursionError, urllib3.exceptions.HTTPError) as error:
         raise NodeError(
             f"no agent answers at {url}: {error}",
             hint="is it running? in a cluster: kubectl port-forward ds/drcio-controller 9400",
         ) from error
+    return document
 
 
 def _run_bench(arguments: argparse.Namespace) -> int:
@@ -247,5 +297,5 @@ def _run_bench(arguments: argparse.Namespace) -> int:
 
     logging.getLogger().setLevel(logging.WARNING)  # the made-up node's life is not news
     figures = bench.measure(pods=arguments.pods, seconds=arguments.seconds)
-    print(bench.to_json(figures) if arguments.json else bench.render(figures))
+    _show(bench.to_json(figures) if arguments.json else bench.render(figures))
     return bench.exit_status(figures)

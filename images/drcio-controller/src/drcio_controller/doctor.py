@@ -23,6 +23,7 @@ from drcio_controller.law.registry import engine_of
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.standby import REMEDIES, NodeLock, cgroup_standby
 from drcio_controller.status.model import Effect
+from drcio_controller.status.table import plain
 
 
 class Grade(StrEnum):
@@ -105,7 +106,7 @@ def render(checks: Sequence[Check]) -> str:
         lines.append(f"{_MARKS[check.grade]}  {check.subject:<{width}}  {check.finding}")
         if check.hint:
             lines.append(f"      {'':<{width}}  hint: {check.hint}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def to_json(checks: Sequence[Check]) -> str:

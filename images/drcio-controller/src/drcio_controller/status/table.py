@@ -14,6 +14,9 @@ _TITLES: Final = (
     "POD", "CLASS", "FROM", "ROLE", "WEIGHT", "LIMIT", "EFFECT", "MIB/S", "IO/S", "WAIT", "SHARE", "OF"
 )  # fmt: skip
 
+_NO_FIGURE: Final = 1e18
+"""Nothing on a node is as much; neither is what is no number at all."""
+
 
 def render(status: Document) -> str:
     """Return the tables for the document that `/status` serves."""
@@ -38,7 +41,20 @@ def render(status: Document) -> str:
     lines += [f"problem: {problem}" for problem in _texts(status, "problems")]
     if status.get("config_error"):
         lines.append(f"configuration refused: {status.get('config_error')}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
+
+
+def plain(line: str) -> str:
+    """Return a line that is one line on any terminal: what is not to be seen is shown by its escape.
+
+    A disk's serial, an API server's error, another version's document: not all words here are our own.
+    """
+    if line.isprintable():
+        return line
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in line
+    )
 
 
 def _device(device: Document, at_unix_s: float | None) -> list[str]:
@@ -156,7 +172,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _float(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and abs(value) < _NO_FIGURE else None
 
 
 def _text(value: object) -> str:
@@ -164,12 +180,15 @@ def _text(value: object) -> str:
 
 
 def _mib(value: object) -> str:
-    return f"{value / 2**20:.1f}" if isinstance(value, int | float) else "-"
+    figure = _float(value)
+    return "-" if figure is None else f"{figure / 2**20:.1f}"
 
 
 def _number(value: object, digits: int = 1) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"
+    figure = _float(value)
+    return "-" if figure is None else f"{figure:.{digits}f}"
 
 
 def _percent(value: object) -> str:
-    return f"{value:.0%}" if isinstance(value, int | float) else "-"
+    figure = _float(value)
+    return "-" if figure is None else f"{figure:.0%}"
