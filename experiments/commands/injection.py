@@ -25,9 +25,10 @@ from experiments.judgement.reasons import Outcome
 from experiments.judgement.study import study
 from experiments.judgement.testing import Behaviour, behaviour_of, build_run_around
 from experiments.judgement.verdict import judge
-from experiments.records.record import LatencySummary, LoadRecord, RunRecord
+from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, PlannedRun, Spec, parse_volume
 from experiments.targets import Progress
+from load_generator.document import LatencySummary, LoadDocument
 
 RUNS: Final = 50
 
@@ -189,7 +190,7 @@ class SimulatedTarget:
         wanted = _VOLUME_LP_MIB_S * (self._truth.lp_share if planned.scenario.name == DRCIO else 1.0)
         return min(wanted * self._chance.uniform(0.98, 1.02), _CPU_LP_MIB_S / slow)
 
-    def _load(self, planned: PlannedRun, *, slow: float) -> LoadRecord:
+    def _load(self, planned: PlannedRun, *, slow: float) -> LoadDocument:
         volume = {BASELINE: 1.0, CONTENTION: self._truth.contended, DRCIO: self._truth.controlled}
         count = round(self._spec.rate_rps * self._spec.duration_s)
         compute = self._draw(_COMPUTE, count, slow)
@@ -199,7 +200,7 @@ class SimulatedTarget:
         fetch = [cpu + one for cpu, one in zip(fetch_cpu, disk, strict=True)]
         whole = [sum(parts) for parts in zip(compute, rest, fetch, strict=True)]
         timings = {"fetch": _summary(fetch)} | ({"model": _summary(compute)} if self._machine.compute else {})
-        return LoadRecord(
+        return LoadDocument(
             plan={"rate_rps": self._spec.rate_rps},
             planned=count,
             sent=count,

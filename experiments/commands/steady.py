@@ -21,8 +21,9 @@ from rich.table import Table
 
 from experiments.commands.run import Lane, run_side_by_side
 from experiments.records.jsonfields import JsonObject
-from experiments.records.record import LatencySummary, RunRecord
+from experiments.records.record import RunRecord
 from experiments.records.spec import PlannedRun, Spec, plan_runs
+from load_generator.document import LatencySummary
 
 BOUND_SHARE: Final = 0.05
 """How far from the undisturbed runs' median a figure may lie on a busy host."""

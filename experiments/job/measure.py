@@ -21,8 +21,7 @@ from experiments.job.peers import Crew, Peers
 from experiments.job.publish import Published, publish_failure, publish_run
 from experiments.job.recording import Place, Restarts, run_record
 from experiments.job.scene import Scene, strangers, told
-from experiments.records.jsonfields import Field, JsonObject, JsonValue
-from experiments.records.record import load_load
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import NO_POLICY, Spec, plan_runs
 from load_generator.errors import LoadGeneratorError
 from load_generator.plan import Plan
@@ -146,7 +145,7 @@ class _Job:
             wanted.spec,
             self._planned,
             wanted.place,
-            load=load_load(Field(load.to_json(), "", "the load generator", "this is a defect")),
+            load=load.document(),
             observations=observer.observations,
             window_start_s=began_s + wanted.spec.warmup_s,
             started_unix_s=started_unix_s,

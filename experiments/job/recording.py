@@ -10,8 +10,9 @@ from experiments.job import account
 from experiments.job.counters import Io
 from experiments.job.observer import Observation
 from experiments.records.jsonfields import JsonObject
-from experiments.records.record import Devices, IoCounters, LoadRecord, PodInfo, PodSample, RunRecord, Sample
+from experiments.records.record import Devices, IoCounters, PodInfo, PodSample, RunRecord, Sample
 from experiments.records.spec import PlannedRun, Spec
+from load_generator.document import LoadDocument
 
 SECOND_HAND: Final = (
     "measured from inside the cluster: bytes are the workloads' own counts, weights and engine are the "
@@ -42,7 +43,7 @@ def run_record(
     planned: PlannedRun,
     place: Place,
     *,
-    load: LoadRecord,
+    load: LoadDocument,
     observations: Sequence[Observation],
     window_start_s: float,
     started_unix_s: float,

@@ -35,7 +35,7 @@ def cpu_of(record: RunRecord) -> CpuFigures:
     """Gather what a record says of the CPUs in its measured window."""
     parts = [timing.p95_ms for name, timing in record.load.timings.items() if name != FETCH]
     known = [part for part in parts if part is not None]
-    node = [sample.cpu for sample in record.samples if sample.cpu is not None]
+    node = [sample.cpu.at(sample.t_s) for sample in record.samples if sample.cpu is not None]
     lp_pods = record.pods_of("lp")
     # A record made from metrics alone has no cgroup's counters: zeros there are not known.
     read_from_cgroups = any(pod.cpu_usage_us for sample in record.samples for pod in sample.pods.values())
@@ -49,7 +49,7 @@ def cpu_of(record: RunRecord) -> CpuFigures:
         load_1m=_middle([seen.load_1m for seen in record.host or node if 0 <= seen.t_s <= record.duration_s]),
         hp_wait_per_work=_wait_per_work(record) if read_from_cgroups else None,
         lp_wait_share=(
-            series.worst_pod_share(record, lp_pods, lambda pod: pod.cpu_some_us)
+            series.worst_pod_share(record, lp_pods, lambda pod: pod.cpu_pressure.some_us)
             if lp_pods and read_from_cgroups
             else None
         ),
@@ -59,7 +59,7 @@ def cpu_of(record: RunRecord) -> CpuFigures:
 def _wait_per_work(record: RunRecord) -> float | None:
     """Return how long the service waited for a CPU for every second that it had one."""
     pods = record.pods_of("hp")
-    waited = series.growth_in_run(record, series.pods_counter(pods, lambda pod: pod.cpu_some_us))
+    waited = series.growth_in_run(record, series.pods_counter(pods, lambda pod: pod.cpu_pressure.some_us))
     worked = series.growth_in_run(record, series.pods_counter(pods, lambda pod: pod.cpu_usage_us))
     return _over(waited.delta, worked.delta)
 

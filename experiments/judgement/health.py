@@ -43,7 +43,7 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
         lp_active_share=moved.active_seconds / record.duration_s,
         lp_volume_share=max(lp.mib_s / volume.mib_s, lp.ops_s / volume.iops),
         lp_shared_share=shared.delta / moved.delta if moved.delta > 0 else None,
-        hp_cpu_wait_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.cpu_some_us),
+        hp_cpu_wait_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.cpu_pressure.some_us),
         hp_throttled_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.throttled_us),
         hp_restarts=sum(record.pods[name].restarts for name in hp_pods),
         lp_restarts=sum(record.pods[name].restarts for name in lp_pods),

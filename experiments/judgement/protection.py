@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.records import histogram
-from experiments.records.record import LoadInterval, LoadRecord
+from load_generator.document import LoadDocument, LoadInterval
 
 REQUESTS_PER_WINDOW: Final = 50
 """resctl-bench samples once a second at hundreds of requests a second. At a few a second a single
@@ -40,7 +40,7 @@ def window_s(rate_rps: float) -> int:
     return max(1, math.ceil(REQUESTS_PER_WINDOW / rate_rps)) if rate_rps > 0 else 1
 
 
-def protection(run: LoadRecord, base: LoadRecord, *, duration_s: float) -> Protection | None:
+def protection(run: LoadDocument, base: LoadDocument, *, duration_s: float) -> Protection | None:
     """Compare a run with its baseline window by window; nothing if the baseline completed nothing."""
     length_s = window_s(base.achieved_rps)
     windows = range(max(1, int(duration_s // length_s)))
@@ -62,7 +62,7 @@ def protection(run: LoadRecord, base: LoadRecord, *, duration_s: float) -> Prote
     )
 
 
-def _completions(load: LoadRecord, length_s: int) -> Counter[int]:
+def _completions(load: LoadDocument, length_s: int) -> Counter[int]:
     """Count the requests that were answered in each window.
 
     The load generator files a request under the second for which it was scheduled, so its answer
@@ -76,7 +76,7 @@ def _completions(load: LoadRecord, length_s: int) -> Counter[int]:
     return completions
 
 
-def _impact(run: LoadRecord, base: str, length_s: int, read: Callable[[LoadInterval], str]) -> float | None:
+def _impact(run: LoadDocument, base: str, length_s: int, read: Callable[[LoadInterval], str]) -> float | None:
     """Average the growth of the mean latency over the windows whose requests were answered at all."""
     base_ms = histogram.decode(base, where="baseline latency").mean_ms()
     by_window: defaultdict[int, list[histogram.Histogram]] = defaultdict(list)

@@ -13,13 +13,13 @@ from experiments.records import histogram
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import (
     Clock,
+    CpuCounters,
+    CpuPressure,
     CpuSample,
     Devices,
     DeviceSample,
     IoCounters,
-    LatencySummary,
-    LoadInterval,
-    LoadRecord,
+    IoPressure,
     PodInfo,
     PodSample,
     RunRecord,
@@ -35,6 +35,7 @@ from experiments.records.spec import (
     plan_runs,
     scenarios,
 )
+from load_generator.document import LatencySummary, LoadDocument, LoadInterval
 
 DEVICE: Final = "254:0"
 OTHER_DEVICE: Final = "254:16"
@@ -154,7 +155,7 @@ def build_run(spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
     return build_run_around(load, spec, run, behaviour)
 
 
-def build_run_around(load: LoadRecord, spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
+def build_run_around(load: LoadDocument, spec: Spec, run: PlannedRun, behaviour: Behaviour) -> RunRecord:
     """Build the record of a run that a load generator's record is given for."""
     devices = Devices(hp=(DEVICE,), lp=(behaviour.lp_device,) if behaviour.lp_pod else ())
     hp = PodInfo(qos_class="Burstable", priority="high", role="hp", restarts=behaviour.hp_restarts)
@@ -196,7 +197,7 @@ def build_host(spec: Spec, taken_share: float) -> tuple[CpuSample, ...]:
     )
 
 
-def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) -> LoadRecord:
+def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) -> LoadDocument:
     """Build the load generator's record of a run."""
     noise = random.Random(noise_seed)  # noqa: S311 - test data
     drift = noise.uniform(0.96, 1.04)
@@ -209,7 +210,7 @@ def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) 
     if behaviour.compute_p95_ms is not None:
         parts_us["model"] = _latencies_us(noise, completed, behaviour.compute_p95_ms)
     seconds = int(spec.duration_s)
-    return LoadRecord(
+    return LoadDocument(
         plan={
             "rate_rps": spec.rate_rps,
             "duration_s": spec.duration_s,
@@ -290,8 +291,8 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
     fetches = round(spec.rate_rps * 24 * age_s) if behaviour.hp_reads else 0
     hp = PodSample(
         io={DEVICE: IoCounters(rbytes=fetches * 4096, wbytes=0, rios=fetches, wios=0)},
-        io_some_us=age_s * 30_000,
-        cpu_some_us=round(age_s * 1e6 * behaviour.hp_cpu_wait_share),
+        io_pressure=IoPressure(some_us=age_s * 30_000),
+        cpu_pressure=CpuPressure(some_us=round(age_s * 1e6 * behaviour.hp_cpu_wait_share)),
         cpu_usage_us=round(age_s * 1e6 * behaviour.hp_cpu_usage_share),
         throttled_us=round(age_s * 1e6 * behaviour.hp_throttled_share),
         io_weight=behaviour.hp_weight,
@@ -305,7 +306,7 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
                 wios=lp_ops - lp_ops // 2,
             )
         },
-        cpu_some_us=round(age_s * 1e6 * behaviour.lp_cpu_wait_share),
+        cpu_pressure=CpuPressure(some_us=round(age_s * 1e6 * behaviour.lp_cpu_wait_share)),
         cpu_usage_us=age_s * 40_000,
         io_weight=behaviour.lp_weight,
     )
@@ -335,17 +336,16 @@ def _sample(spec: Spec, behaviour: Behaviour, t_s: int, age_s: int) -> Sample:
         model=f"{DEVICE} ctrl=user model=linear rbps=131072000 rseqiops=6000" if behaviour.iocost else "",
         io_max={LP_POD: behaviour.lp_io_max} if behaviour.lp_io_max else {},
         controller=_account(behaviour) if behaviour.controller_state is not None else None,
-        cpu=_node_cpu(float(t_s), age_s, behaviour.cpu_steal_share),
+        cpu=_node_cpu(age_s, behaviour.cpu_steal_share),
     )
 
 
-def _node_cpu(t_s: float, age_s: int, steal_share: float | None) -> CpuSample | None:
+def _node_cpu(age_s: int, steal_share: float | None) -> CpuCounters | None:
     """Build a look at a node of two CPUs, of which half of what is not stolen is idle."""
     if steal_share is None:
         return None
     left_us = age_s * 2e6 * (1 - steal_share)
-    return CpuSample(
-        t_s=t_s,
+    return CpuCounters(
         cpus=2,
         busy_us=round(left_us / 2),
         idle_us=round(left_us / 2),

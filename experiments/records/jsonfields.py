@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from types import NoneType, UnionType
+from typing import (
+    ClassVar,
+    Final,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import msgspec
 
 from experiments.errors import RecordError
+from experiments.records.values import UNIX_S_END, Count, Number, Positive, UnixS
+from load_generator.document import Json
 
-JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonValue: TypeAlias = Json
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
+T = TypeVar("T")
+Kind: TypeAlias = object
+"""A type, or what typing makes of several."""
+
 _FOUND_MAX_CHARS = 60
-_UNIX_S_END = 253_402_300_800  # the year 10000, where datetime ends
+
+
+class Counters(dict[str, int]):
+    """Counters by name, of which some must be there, and any others may be."""
+
+    required: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +130,54 @@ class Field:
     def unix_s(self) -> float:
         """Return a moment in seconds since 1970 that a calendar can show."""
         number = self.number()
-        if not 0 <= number < _UNIX_S_END:
+        if not 0 <= number < UNIX_S_END:
             raise self.refuse("seconds since 1970")
         return number
+
+    def convert(self, kind: type[T]) -> T:
+        """Return this value as what a class describes; fields that the class does not name are passed over.
+
+        Raises RecordError with the very field that is wrong.
+        """
+        try:
+            return msgspec.convert(self.value, kind, dec_hook=_counters)
+        except msgspec.ValidationError as error:
+            self._check(kind)
+            raise self.refuse(str(error)) from None
+
+    def _check(self, kind: Kind) -> None:
+        """Go through a value that does not fit, until the field is found that does not."""
+        origin, inner = get_origin(kind), get_args(kind)
+        if dataclasses.is_dataclass(kind):
+            self._check_fields(cast(type, kind))
+        elif kind in _CHECKS:
+            _CHECKS[kind](self)
+        elif origin is Literal:
+            if self.value not in inner:
+                raise self.refuse(f"one of {', '.join(map(str, inner))}")
+        elif origin in (Union, UnionType):
+            if self.value is not None:
+                self._check(next(one for one in inner if one is not NoneType))
+        elif origin is Mapping:
+            for entry in self.entries().values():
+                entry._check(inner[1])
+        elif origin is tuple:
+            for item in self.items():
+                item._check(inner[0])
+        elif isinstance(kind, type) and issubclass(kind, Counters):
+            for name in kind.required:
+                self.get(name)
+            for entry in self.entries().values():
+                entry.count()
+
+    def _check_fields(self, kind: type) -> None:
+        types = get_type_hints(kind, include_extras=True)
+        mapping = self.object()
+        for one in dataclasses.fields(kind):
+            if one.name in mapping:
+                self._at(one.name, mapping[one.name])._check(types[one.name])
+            elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+                self.get(one.name)
 
     def refuse(self, expected: str) -> RecordError:
         """Build the error that says what was found here and what should have been."""
@@ -149,3 +220,30 @@ def parse_document(text: str, *, source: str, schema: str, hint: str) -> Field:
     if claimed.value != schema:
         raise claimed.refuse(json.dumps(schema))
     return document
+
+
+def dump(value: object) -> JsonObject:
+    """Return the JSON form of an object of a class that describes a format."""
+    return cast(JsonObject, msgspec.to_builtins(value))
+
+
+_CHECKS: Final[Mapping[Kind, Callable[[Field], object]]] = {
+    str: Field.text,
+    bool: Field.flag,
+    int: Field.integer,
+    Count: Field.count,
+    float: Field.number,
+    Number: Field.number,
+    Positive: Field.positive,
+    UnixS: Field.unix_s,
+    JsonObject: Field.object,
+}
+"""How the value of a type is checked, and how it is called where it is something else."""
+
+
+def _counters(kind: type, value: object) -> object:
+    """Read an object of counters; msgspec calls it for a class that it does not know."""
+    counters: dict[str, int] = kind(msgspec.convert(value, dict[str, Count]))
+    if not (issubclass(kind, Counters) and counters.keys() >= set(kind.required)):
+        raise ValueError("a counter is missing")
+    return counters

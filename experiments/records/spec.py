@@ -6,13 +6,14 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from drcio_controller import ebs
 from drcio_controller.ebs import Volume, VolumeType
 from drcio_controller.errors import NoSuchVolume
 from experiments.errors import SpecError
-from experiments.records.jsonfields import Field, JsonObject
+from experiments.records.jsonfields import Field, JsonObject, dump
+from experiments.records.values import Count, Number
 
 SPEC_SCHEMA: Final = "drcio.spec/1"
 
@@ -105,24 +106,25 @@ def policy_scenarios(policies: Sequence[str]) -> tuple[Scenario, ...]:
 class Spec:
     """Everything that decides what an experiment measures; equal specs are comparable."""
 
+    schema: Literal["drcio.spec/1"] = SPEC_SCHEMA
     scenarios: tuple[Scenario, ...] = field(default_factory=lambda: scenarios("all"))
     load_level: str
-    rate_rps: float
+    rate_rps: Number
     """Offered rate; the exact figure behind `load_level`, or what `--rate` asked for."""
-    duration_s: float
+    duration_s: Number
     """Measured part of each run; the warm-up comes before it and is not judged."""
-    warmup_s: float
-    repeats: int
+    warmup_s: Number
+    repeats: Count
     volume: Volume
     lp_pattern: str = "mixed"
-    lp_block_bytes: int
-    lp_workers: int
+    lp_block_bytes: Count
+    lp_workers: Count
     """Queue depth of the batch job."""
     seed: int
     arrivals: str = "poisson"
     """Of requests: poisson as independent users come, or constant."""
     target: str = "twin"
-    more_repeats: int = 0
+    more_repeats: Count = 0
     """How many repeats may be added where only the CPU keeps those asked for from telling."""
 
     def __post_init__(self) -> None:
@@ -145,25 +147,7 @@ class Spec:
             raise SpecError(f"warm-up is {self.warmup_s:g} s; expected 0 or more")
 
     def to_json(self) -> JsonObject:
-        return {
-            "schema": SPEC_SCHEMA,
-            "target": self.target,
-            "scenarios": [
-                {"name": arm.name, "policy": arm.policy, "with_lp": arm.with_lp} for arm in self.scenarios
-            ],
-            "load_level": self.load_level,
-            "rate_rps": self.rate_rps,
-            "duration_s": self.duration_s,
-            "warmup_s": self.warmup_s,
-            "repeats": self.repeats,
-            "more_repeats": self.more_repeats,
-            "volume": {"type": self.volume.type, "iops": self.volume.iops, "mib_s": self.volume.mib_s},
-            "lp_pattern": self.lp_pattern,
-            "lp_block_bytes": self.lp_block_bytes,
-            "lp_workers": self.lp_workers,
-            "seed": self.seed,
-            "arrivals": self.arrivals,
-        }
+        return dump(self)
 
 
 def load_spec(document: Field) -> Spec:
@@ -171,39 +155,10 @@ def load_spec(document: Field) -> Spec:
 
     Raises RecordError for a field of the wrong kind, SpecError for a value that cannot be run.
     """
-    more_repeats = document.find("more_repeats")
-    return Spec(
-        target=document.get("target").text(),
-        scenarios=tuple(
-            Scenario(
-                name=arm.get("name").text(),
-                policy=arm.get("policy").text(),
-                with_lp=arm.get("with_lp").flag(),
-            )
-            for arm in document.get("scenarios").items()
-        ),
-        load_level=document.get("load_level").text(),
-        rate_rps=document.get("rate_rps").number(),
-        duration_s=document.get("duration_s").number(),
-        warmup_s=document.get("warmup_s").number(),
-        repeats=document.get("repeats").count(),
-        more_repeats=0 if more_repeats is None else more_repeats.count(),
-        volume=_load_volume(document.get("volume")),
-        lp_pattern=document.get("lp_pattern").text(),
-        lp_block_bytes=document.get("lp_block_bytes").count(),
-        lp_workers=document.get("lp_workers").count(),
-        seed=document.get("seed").integer(),
-        arrivals=arrivals.text() if (arrivals := document.find("arrivals")) is not None else "poisson",
-    )
-
-
-def _load_volume(document: Field) -> Volume:
-    kind = document.get("type").text()
-    if kind not in ("gp3", "io2"):
-        raise document.get("type").refuse("gp3 or io2")
-    return checked_volume(
-        "gp3" if kind == "gp3" else "io2", document.get("iops").count(), document.get("mib_s").count()
-    )
+    try:
+        return document.convert(Spec)
+    except NoSuchVolume as error:
+        raise SpecError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

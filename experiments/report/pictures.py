@@ -14,13 +14,14 @@ from experiments.judgement.figures import RunResult, ScenarioResult, Study
 from experiments.judgement.protection import FETCH
 from experiments.judgement.verdict import Verdict, headline
 from experiments.records import histogram
-from experiments.records.record import LatencySummary, RunRecord
+from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, SCENARIOS
 from experiments.report.canvas import Picture, bare
 from experiments.report.labels import label_of
 from experiments.report.palette import Palette, marker_of
 from experiments.report.scales import label_percentiles, log_latency, milliseconds, nines, ratio
 from experiments.report.timeline import timeline
+from load_generator.document import LatencySummary
 
 
 def pictures(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tuple[Picture, ...]:

@@ -117,7 +117,7 @@ def test_restarts_count() -> None:
 
 def test_packed_record_comes_back_whole() -> None:
     record = record_of(FakeNode())
-    assert dump_run(unpack(pack(record), source="test")) == json.loads(json.dumps(dump_run(record)))
+    assert unpack(pack(record), source="test") == record
 
 
 def test_pods_behind_one_name_are_added_up() -> None:

@@ -67,6 +67,9 @@ def test_binary_file_is_refused(tmp_path: Path) -> None:
         (("load", "latency", "p95_ms"), "fast", "load.latency.p95_ms"),
         (("samples",), {}, "samples is {}; expected a list"),
         (("samples", 3, "pods", "hp-gnn-service", "io", "254:0", "rbytes"), 1.5, r"samples\[3\].*rbytes"),
+        (("samples", 3, "pods", "hp-gnn-service", "io", "254:0"), {}, r"io.254:0.rbytes is missing"),
+        (("samples", 3, "cpu"), {"cpus": 2}, r"samples\[3\].cpu.busy_us is missing"),
+        (("clock",), "sundial", 'clock is "sundial"; expected one of real, virtual'),
         (("pods", "lp-batch", "role"), "batch", "expected one of hp, lp, load, other"),
         (("duration_s",), float("inf"), "duration_s is Infinity; expected a finite number"),
     ],
@@ -102,7 +105,7 @@ def test_unknown_io_counters_are_kept() -> None:
     document = copy.deepcopy(DOCUMENT)
     document["samples"][0]["pods"]["hp-gnn-service"]["io"]["254:0"]["dbytes"] = 7
     loaded = load_run(Field(document, "", "run.json", "hint"))
-    assert loaded.samples[0].pods["hp-gnn-service"].io["254:0"].extra == {"dbytes": 7}
+    assert loaded.samples[0].pods["hp-gnn-service"].io["254:0"]["dbytes"] == 7
     assert json.loads(json.dumps(dump_run(loaded))) == document
 
 

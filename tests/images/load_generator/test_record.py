@@ -117,7 +117,7 @@ def test_records_of_different_plans_do_not_merge() -> None:
         ("", "not JSON"),
         ("[]", "schema is 'list'; expected 'drcio.load/1'"),
         ('{"schema": "drcio.run/1"}', "schema is 'drcio.run/1'"),
-        ('{"schema": "drcio.load/1"}', "KeyError"),
+        ('{"schema": "drcio.load/1"}', "missing required field `plan`"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:

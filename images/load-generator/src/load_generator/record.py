@@ -1,26 +1,23 @@
-"""The record of one run of load: schema `drcio.load/1`, as JSON and back, and how records merge."""
+"""What one run of load found out, how it becomes a document and comes back, and how several merge."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
 
+import msgspec
+
+from load_generator.document import SCHEMA, Json, LatencySummary, LoadDocument, LoadInterval, Warmup
 from load_generator.errors import RecordError
 from load_generator.histogram import Histogram
 from load_generator.plan import Plan
-from load_generator.schedule import Arrivals
-
-SCHEMA = "drcio.load/1"
-
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """The requests that were scheduled in one second of the measured window."""
 
-    t_s: int
+    t_s: float
     errors: int
     latency: Histogram
     timings: Mapping[str, Histogram]
@@ -68,36 +65,40 @@ class LoadRecord:
         lag_p99_ms = self.lag.percentile_ms(99)
         return lag_p99_ms is not None and lag_p99_ms > self.plan.lag_limit_ms
 
-    def to_json(self) -> dict[str, Json]:
-        return {
-            "schema": SCHEMA,
-            "plan": {**asdict(self.plan), "arrivals": self.plan.arrivals.value},
-            "planned": self.planned,
-            "sent": self.sent,
-            "window_s": round(self.window_s, 3),
-            "completed": self.completed,
-            "errors": dict(self.errors),
-            "offered_rps": round(self.offered_rps, 3),
-            "achieved_rps": round(self.achieved_rps, 3),
-            "lag_p99_ms": self.lag.percentile_ms(99) or 0.0,
-            "lag_max_ms": self.lag.max_ms or 0.0,
-            "lag_histogram": self.lag.encode(),
-            "fell_behind": self.fell_behind,
-            "interrupted": self.interrupted,
-            "warmup": {"sent": self.warmup_sent, "errors": dict(self.warmup_errors)},
-            "latency": _summary(self.latency),
-            "timings": {name: _summary(histogram) for name, histogram in sorted(self.timings.items())},
-            "intervals": [
-                {
-                    "t_s": interval.t_s,
-                    "count": interval.count,
-                    "errors": interval.errors,
-                    "latency_histogram": interval.latency.encode(),
-                    "timings": {name: h.encode() for name, h in sorted(interval.timings.items())},
-                }
+    def document(self) -> LoadDocument:
+        """Return the record as it is stored."""
+        return LoadDocument(
+            plan=msgspec.to_builtins(self.plan),
+            planned=self.planned,
+            sent=self.sent,
+            window_s=round(self.window_s, 3),
+            completed=self.completed,
+            errors=dict(self.errors),
+            offered_rps=round(self.offered_rps, 3),
+            achieved_rps=round(self.achieved_rps, 3),
+            lag_p99_ms=self.lag.percentile_ms(99) or 0.0,
+            lag_max_ms=self.lag.max_ms or 0.0,
+            lag_histogram=self.lag.encode(),
+            fell_behind=self.fell_behind,
+            interrupted=self.interrupted,
+            warmup=Warmup(sent=self.warmup_sent, errors=dict(self.warmup_errors)),
+            latency=_summary(self.latency),
+            timings={name: _summary(histogram) for name, histogram in sorted(self.timings.items())},
+            intervals=tuple(
+                LoadInterval(
+                    t_s=interval.t_s,
+                    count=interval.count,
+                    errors=interval.errors,
+                    latency_histogram=interval.latency.encode(),
+                    timings={name: h.encode() for name, h in sorted(interval.timings.items())},
+                )
                 for interval in self.intervals
-            ],
-        }
+            ),
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        document: dict[str, Json] = msgspec.to_builtins(self.document())
+        return document
 
 
 def read_record(path: Path) -> LoadRecord:
@@ -114,13 +115,13 @@ def read_record(path: Path) -> LoadRecord:
 def parse_record(document: object, *, source: str) -> LoadRecord:
     """Read a record's JSON; `source` names it in errors."""
     found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-    if not isinstance(document, dict) or found != SCHEMA:
+    if found != SCHEMA:
         raise RecordError(f"{source}: schema is {found!r}; expected {SCHEMA!r}")
     try:
-        return _from_json(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _measured(msgspec.convert(document, LoadDocument))
+    except ValueError as error:
         raise RecordError(
-            f"{source}: field missing or malformed: {error!r}",
+            f"{source}: field missing or malformed: {error}",
             hint="write it again with `load-generator run`",
         ) from error
 
@@ -141,7 +142,7 @@ def merge(records: Sequence[LoadRecord]) -> LoadRecord:
                     f"plans differ in {name}: {getattr(first.plan, name)} and {getattr(record.plan, name)}",
                     hint="merge records of generators that ran the same plan side by side, seeds apart",
                 )
-    by_second: dict[int, list[Interval]] = {}
+    by_second: dict[float, list[Interval]] = {}
     for record in records:
         for interval in record.intervals:
             by_second.setdefault(interval.t_s, []).append(interval)
@@ -170,77 +171,42 @@ def merge(records: Sequence[LoadRecord]) -> LoadRecord:
     )
 
 
-def _summary(histogram: Histogram) -> dict[str, Json]:
-    return {
-        "p50_ms": histogram.percentile_ms(50),
-        "p95_ms": histogram.percentile_ms(95),
-        "p99_ms": histogram.percentile_ms(99),
-        "max_ms": histogram.max_ms,
-        "histogram": histogram.encode(),
-    }
-
-
-def _from_json(document: dict[str, object]) -> LoadRecord:
-    plan = dict(_mapping(document["plan"]))
-    plan["arrivals"] = Arrivals(str(plan["arrivals"]))
-    warmup = _mapping(document["warmup"])
-    return LoadRecord(
-        plan=Plan(**plan),  # type: ignore[arg-type]  # Plan checks its values itself
-        planned=_whole(document["planned"]),
-        sent=_whole(document["sent"]),
-        window_s=_number(document["window_s"]),
-        errors=_counts(document["errors"]),
-        achieved_rps=_number(document["achieved_rps"]),
-        latency=Histogram.decode(str(_mapping(document["latency"])["histogram"])),
-        lag=Histogram.decode(str(document["lag_histogram"])),
-        timings={
-            name: Histogram.decode(str(_mapping(summary)["histogram"]))
-            for name, summary in _mapping(document["timings"]).items()
-        },
-        intervals=tuple(
-            Interval(
-                t_s=_whole(interval["t_s"]),
-                errors=_whole(interval["errors"]),
-                latency=Histogram.decode(str(interval["latency_histogram"])),
-                timings={
-                    name: Histogram.decode(str(encoded))
-                    for name, encoded in _mapping(interval["timings"]).items()
-                },
-            )
-            for interval in map(_mapping, _list(document["intervals"]))
-        ),
-        warmup_sent=_whole(warmup["sent"]),
-        warmup_errors=_counts(warmup["errors"]),
-        interrupted=document["interrupted"] is True,
+def _summary(histogram: Histogram) -> LatencySummary:
+    return LatencySummary(
+        p50_ms=histogram.percentile_ms(50),
+        p95_ms=histogram.percentile_ms(95),
+        p99_ms=histogram.percentile_ms(99),
+        max_ms=histogram.max_ms,
+        histogram=histogram.encode(),
     )
 
 
-def _mapping(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError(f"found {value!r}, expected an object")
-    return value
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"found {value!r}, expected a list")
-    return value
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"found {value!r}, expected a whole number")
-    return value
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"found {value!r}, expected a number")
-    return float(value)
-
-
-def _counts(value: object) -> dict[str, int]:
-    return {kind: _whole(count) for kind, count in _mapping(value).items()}
+def _measured(document: LoadDocument) -> LoadRecord:
+    if document.window_s is None:
+        raise ValueError("window_s is missing; a record without it cannot be merged")
+    return LoadRecord(
+        plan=msgspec.convert(document.plan, Plan),
+        planned=document.planned,
+        sent=document.sent,
+        window_s=document.window_s,
+        errors=document.errors,
+        achieved_rps=document.achieved_rps,
+        latency=Histogram.decode(document.latency.histogram),
+        lag=Histogram.decode(document.lag_histogram),
+        timings={name: Histogram.decode(timing.histogram) for name, timing in document.timings.items()},
+        intervals=tuple(
+            Interval(
+                t_s=interval.t_s,
+                errors=interval.errors,
+                latency=Histogram.decode(interval.latency_histogram),
+                timings={name: Histogram.decode(encoded) for name, encoded in interval.timings.items()},
+            )
+            for interval in document.intervals
+        ),
+        warmup_sent=document.warmup.sent,
+        warmup_errors=document.warmup.errors,
+        interrupted=document.interrupted,
+    )
 
 
 def _sum_counts(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
