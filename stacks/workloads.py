@@ -329,7 +329,7 @@ def experiment_spec(settings: Settings, parts: Parts) -> dict[str, object]:
 def controller_settings(settings: Settings) -> controller_config.Config:
     """Return the controller's configuration for a stack."""
     targets = settings.controller.targets
-    policy, _, percent = settings.controller.policy.partition("iomax-")
+    policy, percent = controller_config.parse_policy(settings.controller.policy)
     return controller_config.Config(
         classes=MappingProxyType(
             {
@@ -342,8 +342,8 @@ def controller_settings(settings: Settings) -> controller_config.Config:
                 for name, weight in settings.io_weights.items()
             }
         ),
-        policy=controller_config.PolicyName(policy or "iomax"),
-        iomax_percent=int(percent or controller_config.Config.iomax_percent),
+        policy=policy,
+        iomax_percent=percent,
         engine=controller_config.Engine(settings.controller.engine),
         interval_s=settings.controller.interval_ms / 1000,
         floor_percent=float(settings.controller.floor_percent),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from drcio_controller.config import DEFAULT_CLASSES, Config, Engine, PolicyName, VolumeProfile
+from drcio_controller.config import DEFAULT_CLASSES, Config, Engine, PolicyName, VolumeProfile, parse_policy
 from drcio_controller.engines.iocost import IOPS_HEADROOM, CostModel
 from drcio_controller.law.decision import Decision, DevicePolicy, View
 from drcio_controller.law.registry import make_policy
@@ -38,7 +38,8 @@ def agent_config(arm: str, profile: VolumeProfile) -> Config | None:
         case "drcio":
             return Config(volumes=(profile,))
         case "iomax":
-            return Config(policy=PolicyName.IOMAX, iomax_percent=int(percent), volumes=(profile,))
+            policy, most = parse_policy(arm)
+            return Config(policy=policy, iomax_percent=most, volumes=(profile,))
         case "iocost":
             share = int(percent) / 100
             part = replace(
@@ -58,7 +59,8 @@ def policy_of(arm: str) -> tuple[DevicePolicy | None, Engine]:
         case "drcio":
             return make_policy(Config()), Engine.IOCOST
         case "iomax":
-            config = Config(policy=PolicyName.IOMAX, iomax_percent=int(percent), classes=DEFAULT_CLASSES)
+            policy, most = parse_policy(arm)
+            config = Config(policy=policy, iomax_percent=most, classes=DEFAULT_CLASSES)
             return make_policy(config), Engine.NONE
         case "iocost":
             return FixedCost(int(percent)), Engine.IOCOST

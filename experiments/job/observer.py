@@ -18,9 +18,7 @@ from experiments.job.counters import GrowingSum, Io
 from experiments.job.errors import ScrapeError
 from experiments.job.exposition import read
 from experiments.records.jsonfields import JsonObject, JsonValue
-
-ROW_BYTES: Final = 4096
-"""What the service reads for each feature row (hp_service.rows)."""
+from hp_service.manifest import ROW_BYTES
 
 _ROWS: Final = "gnn_feature_rows_read_total"
 _LP_BYTES: Final = "batch_io_bytes_total"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from drcio_controller import ebs
+from drcio_controller.config import POLICY_CHOICES, parse_policy
 from drcio_controller.ebs import Volume, VolumeType
-from drcio_controller.errors import NoSuchVolume
+from drcio_controller.errors import ConfigError, NoSuchVolume
 from experiments.errors import SpecError
 from experiments.records.jsonfields import Field, JsonObject, dump
 from experiments.records.values import Count, Number
+from lp_batch.patterns import Pattern
 
 SPEC_SCHEMA: Final = "drcio.spec/1"
 
@@ -24,16 +25,8 @@ SCENARIOS: Final = (BASELINE, CONTENTION, DRCIO)
 
 NO_POLICY: Final = "none"
 POLICIES: Final = (NO_POLICY, "weight-only", "bfq", "iomax-10", "iomax-50", "iocost-static", "step", DRCIO)
-_IOMAX_POLICY = re.compile(r"iomax-([1-9][0-9]?)")
 
-LP_PATTERNS: Final = (
-    "mixed",
-    "sequential-read",
-    "sequential-write",
-    "random-read",
-    "random-write",
-    "buffered-write-fsync",
-)
+LP_PATTERNS: Final = tuple(pattern.value for pattern in Pattern)
 ARRIVALS: Final = ("poisson", "constant")
 LOAD_LEVELS: Final = ("low", "medium", "high")
 
@@ -89,11 +82,15 @@ def policy_scenarios(policies: Sequence[str]) -> tuple[Scenario, ...]:
     Baseline and `none` are what every ratio is taken against, so they are always there.
     """
     for policy in policies:
-        if policy not in POLICIES and not _IOMAX_POLICY.fullmatch(policy):
+        if policy == NO_POLICY:
+            continue
+        try:
+            parse_policy(policy)
+        except ConfigError as error:
             raise SpecError(
-                f"policy is {policy!r}; expected one of {', '.join(POLICIES)}",
-                hint="iomax-N caps low priority at N% of the volume, N from 1 to 99",
-            )
+                f"policy is {policy!r}; expected one of {NO_POLICY}, {POLICY_CHOICES}",
+                hint="iomax-N caps low priority at N% of the volume",
+            ) from error
     others = tuple(dict.fromkeys(policy for policy in policies if policy != NO_POLICY))
     return (
         scenario(BASELINE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from drcio_controller.config import Config, PolicyName, VolumeProfile, dump
+from drcio_controller.config import Config, VolumeProfile, dump, parse_policy
 from drcio_controller.ebs import Volume
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
@@ -46,15 +46,8 @@ class Node:
         """Return the agent that carries a policy out, its configuration in place; None for no policy."""
         if policy == NO_POLICY:
             return None
-        if policy.startswith("iomax-"):
-            return self.agent(
-                Config(
-                    policy=PolicyName.IOMAX,
-                    iomax_percent=int(policy.removeprefix("iomax-")),
-                    volumes=self._profiles,
-                )
-            )
-        return self.agent(Config(policy=PolicyName(policy), volumes=self._profiles))
+        name, percent = parse_policy(policy)
+        return self.agent(Config(policy=name, iomax_percent=percent, volumes=self._profiles))
 
     def agent(self, config: Config) -> workloads.Workload:
         """Return the agent under a configuration, which is put in place."""

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from drcio_controller.config import parse_latency_target
+from drcio_controller.config import POLICY_CHOICES, parse_latency_target, parse_policy
 from drcio_controller.errors import ConfigError as ControllerConfigError
 
 _DIGEST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}\Z")
@@ -50,6 +50,15 @@ def short_dns_label(longest: int) -> Callable[[str], str | None]:
         f"at most {longest} lower-case letters, digits and '-', starting and ending with a letter or digit"
     )
     return lambda text: None if dns_label(text) is None and len(text) <= longest else expected
+
+
+def policy(text: str) -> str | None:
+    """Accept what the controller accepts as a policy."""
+    try:
+        parse_policy(text)
+    except ControllerConfigError:
+        return f"one of {POLICY_CHOICES}"
+    return None
 
 
 def latency_target(text: str) -> str | None:

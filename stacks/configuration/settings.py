@@ -13,6 +13,7 @@ from typing import Final
 
 from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, GP3_MAX_IOPS, GP3_MAX_MIB_S
+from lp_batch.patterns import Pattern
 from stacks.configuration import checks
 from stacks.configuration.keys import key
 from stacks.configuration.names import slug
@@ -32,14 +33,7 @@ LOAD_GENERATOR: Final = "load-generator"
 EXPERIMENT: Final = "experiment"
 IMAGE_NAMES: Final = (CONTROLLER, HP_SERVICE, LP_BATCH, LOAD_GENERATOR, EXPERIMENT)
 
-LP_PATTERNS: Final = (
-    "mixed",
-    "sequential-read",
-    "sequential-write",
-    "random-read",
-    "random-write",
-    "buffered-write-fsync",
-)
+LP_PATTERNS: Final = tuple(pattern.value for pattern in Pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +44,7 @@ class Controller:
     policy: str = key(
         PolicyName.DRCIO.value,
         "How the node is driven; all but drcio exist for comparison. iomax-N caps low priority at N percent.",
-        check=checks.matching(
-            r"drcio|weight-only|bfq|iocost-static|step|iomax-([1-9]\d?|100)",
-            "one of drcio, weight-only, bfq, iocost-static, step, iomax-1 to iomax-100",
-        ),
+        check=checks.policy,
     )
     engine: str = key(
         Engine.AUTO.value, "What makes weights act on a device.", choices=tuple(item.value for item in Engine)

@@ -16,7 +16,7 @@ from experiments.job.testing import DEVICE, FakeNode
 from experiments.judgement.study import study
 from experiments.judgement.testing import BASELINE_BEHAVIOUR, build_load, build_spec
 from experiments.judgement.verdict import judge
-from experiments.records.record import RunRecord, dump_run
+from experiments.records.record import RunRecord
 from experiments.records.spec import plan_runs, scenario
 
 SPEC = build_spec(repeats=1, arms=[scenario("drcio")])

@@ -108,11 +108,11 @@ def test_spec_survives_its_json_form() -> None:
 
 
 def test_compared_policies_always_have_baseline_and_none_beside_them() -> None:
-    names = [arm.name for arm in policy_scenarios(["bfq", "iomax-30", "drcio"])]
-    assert names == ["baseline", "contention", "bfq", "iomax-30", "drcio"]
+    names = [arm.name for arm in policy_scenarios(["bfq", "iomax-30", "iomax-100", "drcio"])]
+    assert names == ["baseline", "contention", "bfq", "iomax-30", "iomax-100", "drcio"]
 
 
-@pytest.mark.parametrize("policy", ["cfq", "iomax-0", "iomax-100", "iomax-", ""])
+@pytest.mark.parametrize("policy", ["cfq", "iomax", "iomax-0", "iomax-101", "iomax-", ""])
 def test_unknown_policy_is_refused(policy: str) -> None:
     with pytest.raises(SpecError, match="policy is"):
         policy_scenarios([policy])

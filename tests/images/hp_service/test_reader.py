@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hp_service import reader as reader_module
 from hp_service.architecture import SLOTS
 from hp_service.errors import DatasetError, FeatureReadError
+from hp_service.manifest import ROW_BYTES
 from hp_service.reader import FeatureReader
-from hp_service.rows import MAX_FEATURES, ROW_BYTES, write_rows
+from hp_service.rows import MAX_FEATURES, write_rows
 
 NODES, WIDTH = 300, 20
 READ_PATHS = ("o_direct+aio", "o_direct+threads", "buffered+threads")

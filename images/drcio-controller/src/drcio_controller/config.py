@@ -41,7 +41,7 @@ _TARGET = re.compile(
     r"p(?P<percentile>\d{1,2}(?:\.\d{1,4})?)\s{0,8}<\s{0,8}(?P<value>\d{1,7}(?:\.\d{1,6})?)\s{0,8}(?P<unit>ms|s)\Z",
     re.ASCII,
 )
-_IOMAX_POLICY = re.compile(r"iomax-(?P<percent>\d{1,3})\Z")
+_IOMAX_POLICY = re.compile(r"iomax-(?P<percent>[1-9]\d?|100)\Z", re.ASCII)
 
 
 class Engine(StrEnum):
@@ -64,7 +64,26 @@ class PolicyName(StrEnum):
     IOCOST_STATIC = "iocost-static"
     STEP = "step"
     IOMAX = "iomax"
-    """Written `iomax-N` in the file: low priority is capped at N percent of the volume."""
+    """Written `iomax-N`: low priority is capped at N percent of the volume."""
+
+
+POLICY_CHOICES: Final = ", ".join(
+    ["iomax-1 to iomax-100" if name is PolicyName.IOMAX else name.value for name in PolicyName]
+)
+
+
+def parse_policy(text: str) -> tuple[PolicyName, int]:
+    """Return the policy that a text such as `drcio` or `iomax-25` names, and iomax's percentage (else 100).
+
+    Raises:
+        ConfigError: the text names no policy.
+    """
+    match = _IOMAX_POLICY.match(text)
+    if match is not None:
+        return PolicyName.IOMAX, int(match["percent"])
+    if text not in set(PolicyName) - {PolicyName.IOMAX}:
+        raise ConfigError(f"policy is {text!r}; expected one of {POLICY_CHOICES}")
+    return PolicyName(text), 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +219,7 @@ def parse(text: str) -> Config:
     }
     _refuse_unknown(top, known, "configuration")
     values = Config()
-    policy, percent = _policy(top.get("policy", values.policy_text))
+    policy, percent = parse_policy(_text(top.get("policy", values.policy_text), "policy"))
     classes = _classes(top["classes"]) if "classes" in top else values.classes
     return Config(
         classes=classes,
@@ -288,17 +307,6 @@ def _choice(value: object, kind: type[_E], where: str) -> _E:
         return kind(_text(value, where))
     except ValueError:
         raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(kind)}") from None
-
-
-def _policy(value: object) -> tuple[PolicyName, int]:
-    text = _text(value, "policy")
-    match = _IOMAX_POLICY.match(text)
-    if match is not None and 1 <= int(match["percent"]) <= 100:
-        return PolicyName.IOMAX, int(match["percent"])
-    if text not in set(PolicyName) - {PolicyName.IOMAX}:
-        choices = ", ".join(name for name in PolicyName if name is not PolicyName.IOMAX)
-        raise ConfigError(f"policy is {text!r}; expected one of {choices}, iomax-1 to iomax-100")
-    return PolicyName(text), Config.iomax_percent
 
 
 def _classes(value: object) -> Mapping[str, PriorityClass]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hp_service.errors import FeatureReadError
-from hp_service.rows import ROW_BYTES
+from hp_service.manifest import ROW_BYTES
 
 _SYSCALLS: Mapping[str, Mapping[str, int]] = {
     # asm/unistd_64.h and asm-generic/unistd.h

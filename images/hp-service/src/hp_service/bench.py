@@ -23,7 +23,7 @@ from hp_service import dataset
 from hp_service.architecture import SLOTS
 from hp_service.errors import BenchError
 from hp_service.graph import load_graph
-from hp_service.rows import ROW_BYTES
+from hp_service.manifest import ROW_BYTES
 from hp_service.weights import load_weights
 
 HOST = "127.0.0.1"

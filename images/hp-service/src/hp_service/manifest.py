@@ -18,6 +18,8 @@ IMAGE_CACHE_DIR = "/opt/hp-service/cache"
 """Where the image keeps the data package, so that `prepare` needs no network in a cluster."""
 USER_ID = 10001
 DRAIN_S = 20
+ROW_BYTES = 4096
+"""What a row of the feature file takes, and one `gnn_feature_rows_read_total` counts."""
 
 LABELS = {"app": NAME, "drcio.io/priority": "high"}
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from hp_service.aio import AioBurst
 from hp_service.architecture import SLOTS
 from hp_service.errors import DatasetError, FeatureReadError
-from hp_service.rows import ROW_BYTES, decode_rows
+from hp_service.manifest import ROW_BYTES
+from hp_service.rows import decode_rows
 
 POOL_THREADS = 64
 """Reads in flight at once where native AIO is not to be had."""

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hp_service.errors import FeatureReadError
+from hp_service.manifest import ROW_BYTES
 
-ROW_BYTES = 4096
 NODE_BYTES = 8
 ROWS_PER_WRITE = 4096
 MAX_FEATURES = (ROW_BYTES - NODE_BYTES) // 4

@@ -9,12 +9,12 @@ Access = tuple[bool, int]
 
 
 class Pattern(StrEnum):
+    MIXED = "mixed"
+    """Half random reads, half random writes, drawn per operation."""
     SEQUENTIAL_READ = "sequential-read"
     SEQUENTIAL_WRITE = "sequential-write"
     RANDOM_READ = "random-read"
     RANDOM_WRITE = "random-write"
-    MIXED = "mixed"
-    """Half random reads, half random writes, drawn per operation."""
     BUFFERED_WRITE_FSYNC = "buffered-write-fsync"
     """Sequential writes through the page cache, an fsync every so often: a log or a checkpoint."""
 
