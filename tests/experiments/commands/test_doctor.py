@@ -118,4 +118,7 @@ def test_runs_before_anything_is_installed(tmp_path: Path) -> None:
     assert lines[-1] == "make demo:   can run here" if done.returncode == 0 else "cannot" in lines[-1]
 
 
-RUN = "import sys; sys.path.insert(0, sys.argv[1]); from experiments.commands import doctor; sys.exit(doctor.main())"
+RUN = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from experiments.commands import doctor; sys.exit(doctor.main())"
+)
