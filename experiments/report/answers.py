@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.judgement.figures import Paired, ScenarioResult, Study
-from experiments.judgement.verdict import Criterion, Verdict
+from experiments.judgement.verdict import Criterion, Verdict, is_look
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO
@@ -29,6 +29,8 @@ class Answer:
 
 def answers(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tuple[Answer, ...]:
     """Answer whether there was contention, whether it was controlled, at what cost, how sure, and on what."""
+    if verdict.outcome == "inconclusive" and is_look(study):
+        return (*_looked(study), _place(study, records))
     criteria = {item.name: item for item in verdict.criteria}
     open_whole = verdict.outcome in ("invalid", "inconclusive")
     return (
@@ -38,6 +40,52 @@ def answers(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tup
         _certainty(study, verdict),
         _place(study, records),
     )
+
+
+def _looked(study: Study) -> tuple[Answer, ...]:
+    """Answer what can be answered without the service alone: how the two scenarios differ."""
+    contention, drcio = study.scenarios[CONTENTION], study.scenarios[DRCIO]
+    slower = _over(contention.hp.p95_ms, drcio.hp.p95_ms)
+    kept = _over(drcio.lp.mib_s, contention.lp.mib_s)
+    return (
+        Answer(
+            question="What did the batch job do to the service?",
+            short=_time(contention.hp.p95_ms),
+            state="plain",
+            details=("Request p95", f"Disk fetch p95: {_time(contention.hp.fetch_p95_ms)}"),
+        ),
+        Answer(
+            question="And under DRC-IO?",
+            short=_time(drcio.hp.p95_ms),
+            state="plain",
+            details=_known(
+                [
+                    f"Request p95, {ratio(slower)} as long without control" if slower is not None else "",
+                    f"Disk fetch p95: {_time(drcio.hp.fetch_p95_ms)}",
+                ]
+            ),
+        ),
+        Answer(
+            question="What did it cost the batch job?",
+            short="cannot be told" if kept is None else _lost(kept),
+            state="plain",
+            details=(f"{drcio.lp.mib_s:.0f} of {contention.lp.mib_s:.0f} MiB/s without control",),
+        ),
+        Answer(
+            question="How sure is it?",
+            short="a look, not judged",
+            state="plain",
+            details=("Once each, and the service was not measured alone", "make demo measures and judges"),
+        ),
+    )
+
+
+def _time(value_ms: float | None) -> str:
+    return "not known" if value_ms is None else milliseconds(value_ms)
+
+
+def _over(one: float | None, other: float | None) -> float | None:
+    return one / other if one is not None and other else None
 
 
 def _contention(study: Study, item: Criterion) -> Answer:
@@ -86,16 +134,18 @@ def _cost(study: Study, item: Criterion, *, open_whole: bool) -> Answer:
         short = "cannot be told"
     elif state == "open":
         short = f"cannot be told, {1 - item.found:.0%} found"
-    elif item.found >= 1:
-        short = "nothing"
     else:
-        short = f"{1 - item.found:.0%} of its throughput"
+        short = _lost(item.found)
     return Answer(
         question="What did it cost the batch job?",
         short=short,
         state=state,
         details=tuple(details),
     )
+
+
+def _lost(kept: float) -> str:
+    return "nothing" if kept >= 1 else f"{1 - kept:.0%} of its throughput"
 
 
 def _certainty(study: Study, verdict: Verdict) -> Answer:
@@ -139,9 +189,10 @@ def _place(study: Study, records: Sequence[RunRecord]) -> Answer:
     clock = "virtual time" if records and records[0].clock == "virtual" else "real time"
     volume = study.spec.volume
     cpus, machine = _text(environment.get("cpus")), _text(environment.get("machine"))
+    processors = f"{cpus} CPU{'' if cpus == '1' else 's'}"
     details = [
         f"{where[:1].upper()}{where[1:]} with {how}, {clock}" if how else f"{where[:1].upper()}{where[1:]}",
-        f"{cpus} CPUs{f', {machine}' if machine else ''}" if cpus else machine,
+        f"{processors}{f', {machine}' if machine else ''}" if cpus else machine,
         f"Volume {volume}: {volume.iops} IOPS, {volume.mib_s} MiB/s",
         f"DRC-IO {_text(environment.get('commit'))}, {utc(records[0].started_unix_s)}" if records else "",
     ]

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from experiments.judgement.compare import PolicyComparison
 from experiments.judgement.figures import Figure, Paired, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
 from experiments.judgement.study import pair_ratios, ratio_of
-from experiments.judgement.verdict import Criterion, Verdict, headline
+from experiments.judgement.verdict import Criterion, Verdict, headline, is_look
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, NO_POLICY, SCENARIOS, command_line
@@ -56,6 +56,7 @@ def page(
             study=study,
             spec=study.spec,
             verdict=verdict,
+            look=verdict.outcome == "inconclusive" and is_look(study),
             headline=headline(study, verdict),
             when=utc(records[0].started_unix_s) if records else "no run",
             answers=answers(study, verdict, records),

@@ -57,6 +57,21 @@ def test_sound_experiment_answers_all_questions() -> None:
     assert "A node twin with an emulated CPU, real time" in place.details
 
 
+def test_look_answers_what_it_saw_and_claims_no_judgement() -> None:
+    spec = replace(SPEC, scenarios=scenarios("contention") + scenarios("drcio"))
+    made = [record for record in build_records(SPEC) if record.scenario != "baseline"]
+    result = study(made, spec)
+    verdict = judge(result)
+    hurt, under, cost, sure, _ = answers(result, verdict, made)
+    assert (hurt.short, under.short) == ("607 ms", "63.8 ms")
+    assert under.details[0] == f"Request p95, 9.50{TIMES} as long without control"
+    assert (cost.short, sure.short) == ("8% of its throughput", "a look, not judged")
+    assert {answer.state for answer in (hurt, under, cost, sure)} == {"plain"}
+    first_screen = page(result, verdict, made, [], None).partition("</header>")[0]
+    assert "<title>DRC-IO experiment: a look</title>" in first_screen
+    assert 'class="verdict look"' in first_screen
+
+
 @pytest.mark.parametrize(
     ("question", "short", "state", "changes"),
     [
