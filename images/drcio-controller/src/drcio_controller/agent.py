@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from drcio_controller.config import PRIORITY_LABEL, PolicyName
 from drcio_controller.configfile import ConfigFile
-from drcio_controller.errors import Busy, NodeError
+from drcio_controller.errors import NodeError
 from drcio_controller.instance import TYPE_LABEL, valid_type
 from drcio_controller.kernel.devices import own_mounts
 from drcio_controller.kernel.files import write_text
@@ -265,8 +265,7 @@ class Agent:
                 next_tick_s = max(next_tick_s + self._controller.look_again_s, time.monotonic())
         failures = self._controller.close(RESTORE_PATIENCE_S).unreleased if self._standby is None else ()
         for failure in failures:
-            kept = isinstance(failure.error, Busy)
-            log.error("not_restored knob=%s error=%r kept=%s", failure.knob, str(failure.error), kept)
+            log.error("not_restored knob=%s error=%r kept=%s", failure.knob, str(failure.error), failure.kept)
         log.info("stopped not_restored=%d", len(failures))
         return 1 if failures else 0
 

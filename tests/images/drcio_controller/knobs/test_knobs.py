@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +14,7 @@ import pytest
 from drcio_controller.errors import Busy, NotSupported, ReadBackMismatch
 from drcio_controller.kernel.knob import Knob
 from drcio_controller.kernel.parse import Limits
-from drcio_controller.knobs.journal import FILE_NAME, Journal
+from drcio_controller.knobs.journal import FILE_NAME, UNREAD_NAME, Journal
 from drcio_controller.knobs.knobset import CALM_S, CONTEST_PAUSE_LIMIT_S, REWRITE_LIMIT, VERIFY_INTERVAL_S
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import QosClass
@@ -364,11 +369,105 @@ def test_journal_of_another_boot_means_nothing(node: FakeNode, state_dir: Path) 
     assert node.read(knob.file) == "default 1000\n"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "drcio.journal/1"}', "\x00" * 10])
-def test_journal_that_cannot_be_read_counts_as_none(state_dir: Path, text: str) -> None:
+def journal_text(schema: str = "drcio.journal/1", **changes: object) -> str:
+    entry = {"file": "a/io.weight", "key": "default", "in_sysfs": False, "inode": 1, "before": "default 1"}
+    return json.dumps({"schema": schema, "boot_id": BOOT, "entries": [entry | changes]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"schema": "drcio.journal/1"}',
+        "\x00" * 10,
+        "[" * 100_000,
+        journal_text()[:-9],
+        journal_text("drcio.journal/2"),
+        journal_text(file="a/io.latency"),
+        journal_text(file="../../etc/passwd"),
+        journal_text(file="../io.weight"),
+        journal_text(file="/io.weight"),
+        journal_text(inode="1"),
+        journal_text(inode=float("inf")),
+        json.dumps({"schema": "drcio.journal/1", "boot_id": BOOT, "entries": None}),
+        json.dumps({"schema": "drcio.journal/1", "boot_id": BOOT, "entries": ["x", 1, None]}),
+    ],
+)
+def test_journal_that_cannot_be_read_counts_as_none_and_is_kept_aside(
+    node: FakeNode, state_dir: Path, text: str
+) -> None:
+    """A newer version's, a spoiled one: the agent works, and what stood there is not lost."""
     (state_dir / FILE_NAME).write_text(text)
+    knob = weight_of(node)
 
     assert Journal(state_dir, boot_id=BOOT).knobs() == []
+    assert (state_dir / FILE_NAME).read_text() == text
+    knobs = start(node, state_dir)
+    assert knobs.reconcile({knob: "1000"}, 0.0).written == (knob,)
+    assert (state_dir / UNREAD_NAME).read_text() == text
+    knobs.restore()
+    assert node.read(knob.file) == "default 100\n"
+
+
+def test_entry_that_cannot_be_read_costs_no_other_its_way_back(node: FakeNode, state_dir: Path) -> None:
+    knob = weight_of(node)
+    start(node, state_dir).reconcile({knob: "1000"}, 0.0)
+    document = json.loads((state_dir / FILE_NAME).read_text())
+    document["entries"].append(document["entries"][0] | {"file": "kubepods.slice/io.latency"})
+    (state_dir / FILE_NAME).write_text(json.dumps(document))
+
+    start(node, state_dir).restore()
+
+    assert node.read(knob.file) == "default 100\n"
+
+
+def test_what_cannot_be_noted_is_not_written(node: FakeNode, tmp_path: Path) -> None:
+    """The node's /run is full, or read-only: without its way back there is no change."""
+    knob, folder = weight_of(node), tmp_path / "later"
+    knobs = start(node, folder)
+
+    (failure,) = knobs.reconcile({knob: "1000"}, 0.0).failures
+    assert failure.knob == knob
+    assert "cannot note" in str(failure.error)
+    assert node.writes == []
+
+    folder.mkdir()
+    assert knobs.reconcile({knob: "1000"}, 0.5).written == (knob,)
+
+
+def test_journal_that_cannot_be_written_at_the_end_is_no_obstacle(node: FakeNode, state_dir: Path) -> None:
+    knob = weight_of(node)
+    knobs = start(node, state_dir)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    shutil.rmtree(state_dir)
+
+    assert knobs.restore().unreleased == ()
+    assert node.read(knob.file) == "default 100\n"
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.EIO, errno.EINTR])
+def test_put_back_that_fails_for_now_is_left_to_the_next(
+    node: FakeNode, state_dir: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    knob = weight_of(node)
+    start(node, state_dir).reconcile({knob: "1000"}, 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("drcio_controller.kernel.files.os.open", failing(code))
+        (failure,) = start(node, state_dir).restore().unreleased
+    assert failure.kept
+
+    assert start(node, state_dir).restore().unreleased == ()
+    assert node.read(knob.file) == "default 100\n"
+
+
+def failing(code: int) -> Callable[..., int]:
+    def fail(*arguments: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return fail
 
 
 def test_journal_is_written_before_the_knob(node: FakeNode, state_dir: Path) -> None:

@@ -26,6 +26,11 @@ ABSENT: Final = "absent"
 """Canonical value of a device entry that the file does not hold."""
 
 
+_FILES: Final = frozenset(
+    {"io.weight", "io.bfq.weight", "io.max", "io.cost.qos", "io.cost.model", SUBTREE_FILE, "scheduler"}
+)
+
+
 class Knob(NamedTuple):
     """One entry of one kernel file; `file` is relative to the cgroup root, or to sysfs.
 
@@ -45,6 +50,11 @@ class Knob(NamedTuple):
     def device(self) -> DeviceId | None:
         """Return the device that it is about; None for the node as a whole."""
         return DeviceId(self.key) if ":" in self.key else None
+
+    @property
+    def known(self) -> bool:
+        """Say whether it is a kind of knob that this program sets, below the tree that it is of."""
+        return self.name in _FILES and not self.file.startswith("/") and ".." not in self.file.split("/")
 
     @property
     def switches_controller(self) -> bool:

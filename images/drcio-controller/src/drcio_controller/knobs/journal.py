@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from drcio_controller.errors import KernelFileError
 from drcio_controller.kernel.knob import Knob
+from drcio_controller.loglimit import LogLimit
 
 log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "journal.json"
+UNREAD_NAME: Final = "journal.unread"
+"""What another version wrote or something spoiled, when it had to make room: for people to read."""
+UNREAD_LINES: Final = 3
+_HINT: Final = f"it is not put back; what the file says is kept as {UNREAD_NAME}"
 _SCHEMA: Final = "drcio.journal/1"
 
 
@@ -40,16 +46,21 @@ class Journal:
         self._boot_id = boot_id
         self._entries: dict[Knob, Entry] = {}
         self._lock = threading.Lock()
+        self._unread = False
+        self._lines = LogLimit(burst=1)
         self.inherited = 0
         self.load()
 
     def load(self) -> None:
         """Read the file anew: another agent may have written it meanwhile."""
         self._entries = {}
-        self.inherited = 0
         if self._path is not None and self._path.exists():
-            self._entries = {entry.knob: entry for entry in _load(self._path, self._boot_id)}
-            self.inherited = len(self._entries)
+            entries, unread = _load(self._path, self._boot_id)
+            self._entries = {entry.knob: entry for entry in entries}
+            self._unread = bool(unread)
+            for problem in unread[:UNREAD_LINES]:
+                log.error("journal_unreadable path=%s error=%r hint=%r", self._path, problem, _HINT)
+        self.inherited = len(self._entries)
 
     def knobs(self) -> list[Knob]:
         """Return every knob that must be put back one day, oldest first."""
@@ -70,19 +81,35 @@ class Journal:
         return entry.before if entry is not None and entry.inode == inode else None
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Remember entries durably; a later entry replaces an earlier one of the same knob."""
-        if entries:
-            with self._lock:
-                self._entries.update({entry.knob: entry for entry in entries})
+        """Remember entries durably; a later entry replaces an earlier one of the same knob.
+
+        Raises:
+            KernelFileError: the file cannot be written; none of them is remembered.
+        """
+        if not entries:
+            return
+        with self._lock:
+            earlier = dict(self._entries)
+            self._entries.update({entry.knob: entry for entry in entries})
+            try:
                 self._save()
+            except OSError as error:
+                self._entries = earlier
+                message = f"cannot note in {self._path} what was found: {error.strerror}"
+                raise KernelFileError(message) from error
 
     def remove(self, knobs: Sequence[Knob]) -> None:
-        """Forget knobs that were put back."""
-        if knobs:
-            with self._lock:
-                for knob in knobs:
-                    self._entries.pop(knob, None)
+        """Forget knobs that were put back; a file that keeps them all the same does no harm."""
+        if not knobs:
+            return
+        with self._lock:
+            for knob in knobs:
+                self._entries.pop(knob, None)
+            try:
                 self._save()
+            except OSError as error:
+                if self._lines.admits("remove"):
+                    log.error("journal_unwritable path=%s error=%r", self._path, error.strerror)
 
     def _save(self) -> None:
         if self._path is None:
@@ -101,26 +128,37 @@ class Journal:
                 for entry in self._entries.values()
             ],
         }
+        if self._unread:
+            self._path.replace(self._path.with_name(UNREAD_NAME))
+            self._unread = False
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(json.dumps(document))
         temporary.replace(self._path)
 
 
-def _load(path: Path, boot_id: str) -> list[Entry]:
-    """Return a file's entries; one of another boot or that cannot be read counts as none."""
+def _load(path: Path, boot_id: str) -> tuple[list[Entry], list[str]]:
+    """Return a file's entries, none where it is of another boot, and what of it cannot be used."""
     try:
         document = json.loads(path.read_text())
-        if document["schema"] != _SCHEMA or document["boot_id"] != boot_id:
-            log.info("journal_ignored path=%s reason=other_boot_or_schema", path)
-            return []
-        return [
-            Entry(
-                Knob(str(item["file"]), str(item["key"]), bool(item["in_sysfs"])),
-                int(item["inode"]),
-                str(item["before"]),
-            )
-            for item in document["entries"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.error("journal_unreadable path=%s error=%r", path, error)
-        return []
+        if document["boot_id"] != boot_id:
+            log.info("journal_ignored path=%s reason=other_boot", path)
+            return [], []
+        if document["schema"] != _SCHEMA:
+            return [], [f"its schema is {str(document['schema'])[:40]!r}; expected {_SCHEMA!r}"]
+        items = list(document["entries"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return [], [f"{type(error).__name__}: {error}"[:200]]
+    entries, unread = [], []
+    for item in items:
+        try:
+            entries.append(_entry(item))
+        except (ValueError, LookupError, TypeError) as error:
+            unread.append(f"{type(error).__name__}: {error}"[:200])
+    return entries, unread
+
+
+def _entry(item: Mapping[str, object]) -> Entry:
+    knob = Knob(str(item["file"]), str(item["key"]), bool(item["in_sysfs"]))
+    if not knob.known or type(item["inode"]) is not int:
+        raise ValueError(f"no knob of this version: {str(knob)[:80]!r}")
+    return Entry(knob, item["inode"], str(item["before"]))

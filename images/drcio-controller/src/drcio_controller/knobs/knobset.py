@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drcio_controller.errors import Busy, KernelFileError, ReadBackMismatch, Vanished
+from drcio_controller.errors import Busy, KernelFileError, NotSupported, ReadBackMismatch, Vanished
 from drcio_controller.kernel.drain import FREEZING_FILES
 from drcio_controller.kernel.files import inode_of, write_text
 from drcio_controller.kernel.knob import Knob, Roots, holds, read_knob, render_write
@@ -40,6 +40,11 @@ class Failure:
 
     knob: Knob
     error: KernelFileError
+
+    @property
+    def kept(self) -> bool:
+        """Say whether it may go another time; what the kernel refuses for good stays as it is."""
+        return not isinstance(self.error, NotSupported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +182,12 @@ class KnobSet:
         failures: list[Failure] = []
         while True:
             tried = self._release(knobs())
-            failures += [failure for failure in tried if not isinstance(failure.error, Busy)]
-            busy = [failure for failure in tried if isinstance(failure.error, Busy)]
+            failures += [failure for failure in tried if not failure.kept]
+            kept = [failure for failure in tried if failure.kept]
+            busy = any(isinstance(failure.error, Busy) for failure in kept)
             if not busy or clock() >= deadline_s:
                 self._show()
-                return Reconciled(unreleased=(*failures, *busy), took_s=self._taken())
+                return Reconciled(unreleased=(*failures, *kept), took_s=self._taken())
             sleep(BUSY_RETRY_S)
 
     def _show(self) -> None:
@@ -205,7 +211,10 @@ class KnobSet:
                     entries.append(Entry(knob, inode, read_knob(self._roots, knob)))
             except KernelFileError as error:
                 failures.append(Failure(knob, error))
-        self._journal.add(entries)
+        try:
+            self._journal.add(entries)
+        except KernelFileError as error:
+            failures += [Failure(entry.knob, error) for entry in entries]
         return failures
 
     def _settle(self, knob: Knob, value: str, now_s: float, *, verify: bool) -> bool | ForeignChange | None:
@@ -228,7 +237,8 @@ class KnobSet:
             if not holds(knob, held.value, found):
                 if self._made_anew(knob):
                     del self._held[knob]
-                    self._remember([knob])
+                    for failure in self._remember([knob]):
+                        raise failure.error
                     return self._settle(knob, value, now_s, verify=False)
                 result = self._foreign(knob, held, found, now_s)
                 if held.rewrite_at_s is not None:
@@ -296,13 +306,12 @@ class KnobSet:
                 continue
             try:
                 self._put_back(entry, held)
-            except Busy as error:
-                failures.append(Failure(knob, error))
-                continue
             except Vanished:
                 log.debug("vanished knob=%s", knob)
             except KernelFileError as error:
                 failures.append(Failure(knob, error))
+                if failures[-1].kept:
+                    continue
             done.append(knob)
             self._held.pop(knob, None)
         self._journal.remove(done)
