@@ -113,6 +113,50 @@ def test_bad_configuration_leaves_the_last_good_one_and_is_seen(rig: Rig) -> Non
     rig.expect_weight(cgroup, 5000)
 
 
+def test_refused_configuration_is_told_and_counted_once_each_time(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for text in ("classes: {high: ", "polcy: drcio\n"):
+        rig.config.write_text(text)
+        ticks = rig.agent._tally.ticks
+        eventually(lambda ticks=ticks: rig.agent._tally.ticks > ticks + 20, "twenty looks at the file")
+
+    assert len([one for one in caplog.records if "config_refused" in one.getMessage()]) == 2
+    assert "drcio_config_errors_total 2.0" in rig.get("/metrics")[1]
+
+
+def test_pass_that_always_fails_fills_no_log(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(now_s: float) -> None:
+        raise RuntimeError("a fault of this program's own")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.agent._controller, "tick", fail)
+        eventually(lambda: rig.agent._tally.tick_errors > 30, "thirty passes that failed")
+
+    assert 1 <= len([one for one in caplog.records if "tick_failed" in one.getMessage()]) <= 5
+
+
+@pytest.mark.parametrize("fault", ["malformed", "refused"])
+def test_fault_of_every_pods_files_fills_no_log_and_no_status(
+    rig: Rig, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    if fault == "refused":
+        rig.node.refuse.add("io.weight")
+    for index in range(120):
+        cgroup = rig.add_pod(f"p{index}", "high")
+        if fault == "malformed":
+            (rig.node.roots.cgroup / cgroup / "io.stat").write_text("nonsense\n")
+    eventually(lambda: len(rig.agent._status.pods) == 120, "all pods")
+    ticks = rig.agent._tally.ticks
+    eventually(lambda: rig.agent._tally.ticks > ticks + 10, "ten looks at them")
+
+    lines = [one for one in caplog.records if one.getMessage().startswith(("malformed_file", "knob_failed"))]
+    assert 1 <= len(lines) <= 25
+    assert len(rig.agent._status.problems) <= 50
+
+
 def test_status_names_the_configuration_in_force(rig: Rig) -> None:
     def in_force() -> object:
         return json.loads(rig.get("/status")[1])["config_digest"]

@@ -32,6 +32,7 @@ from drcio_controller.kube.informer import Informer
 from drcio_controller.kube.namespace import parse_namespace
 from drcio_controller.kube.pod import parse_pod
 from drcio_controller.latency.watch import LatencyWatch
+from drcio_controller.loglimit import LogLimit
 from drcio_controller.loop import Controller
 from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby
 from drcio_controller.status.metrics import NodeCollector
@@ -106,9 +107,8 @@ class Agent:
         self._options = options
         self._tally = Tally()
         self._file = ConfigFile(options.config_path)
-        self._file.poll()
-        if self._file.error:
-            log.error("config_refused error=%r in_force=defaults", self._file.error)
+        self._config_refusal = ""
+        self._take_config(in_force="defaults")
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._journal = Journal(None if options.dry_run else options.state_dir, boot_id=_boot_id())
         self._latency = LatencyWatch(
@@ -139,6 +139,7 @@ class Agent:
         """Where it listens; None until it does."""
         self._server: Server | None = None
         self._listen_refused = False
+        self._error_lines = LogLimit()
         self._status_at_s = float("-inf")
         self._known: frozenset[str] = frozenset()
         self._ended = threading.Event()
@@ -255,10 +256,11 @@ class Agent:
             due = time.monotonic() >= next_tick_s
             try:
                 self._pass(acted_on_news=bool(batch), due=due)
-            except Exception:
+            except Exception as error:
                 # The one broad catch: an agent that dies leaves its node with limits nobody moves.
                 self._tally.tick_errors += 1
-                log.exception("tick_failed")
+                if self._error_lines.admits(type(error).__name__):
+                    log.exception("tick_failed")
             if batch:
                 time.sleep(GATHER_S)
             if due:
@@ -282,13 +284,10 @@ class Agent:
             if self._pods_stale:
                 self._take_pods()
             if due:
-                if self._file.poll():
+                if self._take_config(in_force="last_good"):
                     self._tally.config_reloads += 1
                     log.info("config_taken policy=%s", self._file.config.policy_text)
                     self._controller.set_config(self._file.config)
-                elif self._file.error and self._file.error != self._status.config_error:
-                    self._tally.config_errors += 1
-                    log.error("config_refused error=%r in_force=last_good", self._file.error)
                 self._controller.tick(started_s)
                 self._watch.watch(self._controller.folders())
             else:
@@ -300,6 +299,15 @@ class Agent:
                 self._notices.look(self._status)
         self._last_tick_s = time.monotonic()
         self._tally.tick_seconds += self._last_tick_s - started_s
+
+    def _take_config(self, *, in_force: str) -> bool:
+        """Look at the file; say whether another configuration is in force, and of a refusal once why."""
+        taken = self._file.poll()
+        if self._file.error and self._file.error != self._config_refusal:
+            self._tally.config_errors += 1
+            log.error("config_refused error=%r in_force=%s", self._file.error, in_force)
+        self._config_refusal = self._file.error
+        return taken
 
     def _synced(self) -> bool:
         """Say whether pods are known, and their namespaces' labels are or cannot be had."""

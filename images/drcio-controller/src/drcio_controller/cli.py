@@ -180,6 +180,7 @@ def _count(text: str) -> int:
 
 def _run_agent(arguments: argparse.Namespace) -> int:
     from drcio_controller.agent import Agent, Options
+    from drcio_controller.kernel.files import raise_files_limit
     from drcio_controller.kernel.knob import Roots
     from drcio_controller.kube.endpoint import at_url, in_cluster
 
@@ -201,6 +202,7 @@ def _run_agent(arguments: argparse.Namespace) -> int:
         once=arguments.once,
         dry_run=arguments.dry_run,
     )
+    raise_files_limit()
     agent = Agent(options)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop())

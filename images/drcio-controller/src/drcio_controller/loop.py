@@ -45,6 +45,8 @@ DEVICE_LINGER_S: Final = 30.0
 """How long a device stays managed after its last managed pod went: engines are not to be switched
 off and on, which quiesces the queue, while a pod restarts."""
 
+PROBLEMS_SHOWN: Final = 20
+
 _FIRST_DECISION: Final = Decision(state="new", reason="nothing was seen yet")
 
 LatencySource = Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]]
@@ -99,6 +101,8 @@ class Controller:
         self._instance_type = ""
         self._told_problems: set[tuple[str, str]] = set()
         self._pod_lines = LogLimit()
+        self._kernel_lines = LogLimit(burst=20, refill_s=60.0)
+        self._decision_lines = LogLimit(burst=20, refill_s=10.0)
         self._hierarchy: Hierarchy | None = None
         self._cgroups: Mapping[str, str] | None = None
         self._overhead: Mapping[str, tuple[str, ...]] = {}
@@ -260,7 +264,7 @@ class Controller:
             f"{device}: it has stopped, its configuration waits to be written for {seconds:.0f} s"
             for device, seconds in self._knobs.waiting_s.items()
         ]
-        return failing + contested + waiting
+        return [*_first(failing), *_first(contested), *waiting]
 
     def _device_seen(self, state: _DeviceState, at_unix_s: float) -> DeviceSeen:
         profile, source = state.device.profile(self._config.volumes)
@@ -311,7 +315,8 @@ class Controller:
         )
         for message in snapshot.malformed:
             self.tally.malformed += 1
-            log.warning("malformed_file error=%r", message)
+            if self._kernel_lines.admits("malformed"):
+                log.warning("malformed_file error=%r", message)
         return snapshot
 
     def _cgroups_of(self, hierarchy: Hierarchy) -> Mapping[str, str]:
@@ -396,8 +401,9 @@ class Controller:
                 state.decided_since_s = now_s
             if another_state or decision.budget_ratio != state.decision.budget_ratio:
                 terms = " ".join(f"{key}={value:.4g}" for key, value in decision.terms.items())
+                told = another_state and self._decision_lines.admits(window.device)
                 log.log(
-                    logging.INFO if another_state else logging.DEBUG,
+                    logging.INFO if told else logging.DEBUG,
                     "decision device=%s state=%s budget=%.4g reason=%r %s",
                     window.device, decision.state, decision.budget_ratio, decision.reason, terms,
                 )  # fmt: skip
@@ -444,17 +450,19 @@ class Controller:
             self.tally.took(knob, seconds)
         for change in result.foreign:
             self.tally.foreign(change.knob)
-            log.warning(
-                "foreign_change knob=%s wrote=%r found=%r contested=%s",
-                change.knob, change.wrote, change.found, change.contested,
-            )  # fmt: skip
+            if self._kernel_lines.admits(change.knob.name):
+                log.warning(
+                    "foreign_change knob=%s wrote=%r found=%r contested=%s",
+                    change.knob, change.wrote, change.found, change.contested,
+                )  # fmt: skip
         failing = {
             failure.knob: _worth_telling(failure.error) for failure in (*result.failures, *result.unreleased)
         }
         for knob, message in failing.items():
             if message and self._failing.get(knob) != message:
                 self.tally.failed(knob)
-                log.warning("knob_failed knob=%s error=%r", knob, message)
+                if self._kernel_lines.admits(knob.name):
+                    log.warning("knob_failed knob=%s error=%r", knob, message)
         self._failing = {knob: message for knob, message in failing.items() if message}
 
     def _note_acting(self, wanted: Mapping[Knob, str], now_s: float) -> None:
@@ -497,6 +505,12 @@ def _belongs(knob: Knob, state: _DeviceState) -> bool:
             return knob.name == "io.max" and knob.key == state.device.id
         case _:
             return False
+
+
+def _first(problems: Sequence[str]) -> list[str]:
+    """Return what somebody reads of problems that a thousand knobs may have alike."""
+    more = len(problems) - PROBLEMS_SHOWN
+    return [*problems[:PROBLEMS_SHOWN], *([f"and {more} more knobs alike"] if more > 0 else [])]
 
 
 def _worth_telling(error: KernelFileError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ _GONE: Final = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.ES
 _REFUSED: Final = {errno.EOPNOTSUPP, errno.EROFS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS}
 _FOR_NOW: Final = {errno.EBUSY, errno.EAGAIN}
 _READ_SIZE: Final = 65536
+
+FILES_WANTED: Final = 16_384
+"""Three of each pod's, of some thousands. A container begins with 1024 on many nodes."""
 
 
 def _translate(error: OSError, path: Path | str, action: str, value: str = "") -> KernelFileError:
@@ -70,6 +74,20 @@ def inode_of(path: Path | str) -> int:
         raise _translate(error, path, "look at") from error
 
 
+def files_limit() -> int:
+    """Return how many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return FILES_WANTED if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_files_limit() -> None:
+    """Let this process have as many files open as a node full of pods takes, if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _read_all(descriptor: int) -> str:
     chunk = os.pread(descriptor, _READ_SIZE, 0)
     if len(chunk) < _READ_SIZE:
@@ -84,16 +102,20 @@ def _read_all(descriptor: int) -> str:
 class OpenFiles:
     """Keep kernel files open between ticks: a `pread` costs a third of open, read and close.
 
-    A descriptor of a removed cgroup answers ENODEV; it is dropped and the caller sees `Vanished`.
+    A descriptor of a removed cgroup answers ENODEV; it is dropped and the caller sees `Vanished`. What is
+    more than half of the files that a process may have open is read and not kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._descriptors: dict[str, int] = {}
+        self._limit = files_limit() // 2 if limit is None else limit
 
     def read(self, path: str) -> str:
         """Return the file's current text; raises as `read_text` does."""
+        descriptor = self._descriptors.get(path)
+        if descriptor is None and len(self._descriptors) >= self._limit:
+            return read_text(path)
         try:
-            descriptor = self._descriptors.get(path)
             if descriptor is None:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 self._descriptors[path] = descriptor
