@@ -218,6 +218,9 @@ class _Plain:
 HOSTILE: Final[dict[str, Row]] = {
     "config hash of another pod": Row(annotated(**{"kubernetes.io/config.hash": VICTIM}), by_its_word),
     "whole mirror of another pod": Row(mirror(VICTIM), by_its_word),
+    "whole mirror of another pod, spelled as systemd does": Row(
+        mirror(VICTIM.replace("-", "_")), by_its_word
+    ),
     "mirror of a static pod whose containers are another's": Row(mirror(STATIC), by_its_word),
     "mirror that a ReplicaSet owns": Row(mirror(STATIC, owner="ReplicaSet"), by_its_word),
     "mirror from the API": Row(mirror(STATIC, source="api"), by_its_word),

@@ -52,6 +52,22 @@ def test_disk_without_a_partition_and_one_below_a_mapper_are_found(eks: FakeNode
     assert node_disks(eks.roots.sys, HOSTS.format(device=mapped)) == {mapped, ROOT}
 
 
+def test_disk_below_a_file_system_with_a_number_of_its_own_is_found_by_its_name(eks: FakeNode) -> None:
+    """btrfs shows an anonymous device number; where it lies stands behind the dash."""
+    btrfs = "601 580 0:35 /@/kubelet /etc/hosts rw,relatime shared:1 - btrfs {source} rw,subvolid=256"
+    names = eks.roots.sys / "class/block"
+    names.mkdir(parents=True)
+    (names / "nvme0n1p1").symlink_to(eks.roots.sys / "block/nvme0n1/nvme0n1p1")
+    eks.add_device(DeviceId("252:0"), "dm-0")
+    (eks.roots.sys / "block/dm-0/dm").mkdir()
+    (eks.roots.sys / "block/dm-0/dm/name").write_text("system-root\n")
+
+    assert node_disks(eks.roots.sys, btrfs.format(source="/dev/nvme0n1p1")) == {ROOT}
+    assert node_disks(eks.roots.sys, btrfs.format(source="/dev/mapper/system-root")) == {DeviceId("252:0")}
+    for other in ("nvme0n1p1", "/dev/", "/dev/..", "/dev/sdz1", "/srv/nvme0n1p1"):
+        assert node_disks(eks.roots.sys, btrfs.format(source=other)) == frozenset()
+
+
 def test_container_on_no_disk_has_none(eks: FakeNode) -> None:
     assert node_disks(eks.roots.sys, table(VOLUME)) == frozenset()
     assert node_disks(eks.roots.sys, HOSTS.format(device="8:99")) == frozenset()

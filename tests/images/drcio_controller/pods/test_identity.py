@@ -58,6 +58,21 @@ def test_uid_of_a_living_pod_is_nobody_elses() -> None:
     assert uids == {"victim": "victim", "thief": "thief"}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("spelled", ["6f9a-4c1b", "6f9a_4c1b"])
+def test_uid_of_a_living_pod_is_nobody_elses_however_it_is_spelled(spelled: str, order: int) -> None:
+    """systemd's name of a pod's cgroup is the same for a dash and an underscore."""
+    pods = [pod("6f9a-4c1b"), pod("thief", static_hash=spelled)][::order]
+
+    assert resolved(*pods, cgroups={spelled: [ID]}) == {"6f9a-4c1b": "6f9a-4c1b", "thief": "thief"}
+
+
+def test_of_two_spellings_of_one_hash_neither_is_believed() -> None:
+    pods = pod("one", static_hash="a-b"), pod("two", static_hash="a_b")
+
+    assert resolved(*pods, cgroups={"a-b": [ID], "a_b": [ID]}) == {"one": "one", "two": "two"}
+
+
 def test_of_two_mirrors_of_one_hash_the_one_whose_container_is_there_has_it() -> None:
     real, false = pod("real", static_hash=HASH), pod("false", static_hash=HASH, container_id="f" * 64)
 

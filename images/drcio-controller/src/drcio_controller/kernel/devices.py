@@ -84,16 +84,31 @@ def node_disks(sys_root: Path, mountinfo: str) -> frozenset[DeviceId]:
     """
     found = set()
     for line in mountinfo.splitlines():
-        words = line.split()
+        words = line.split(" ")
         if len(words) > 4 and words[4] in _NODE_MOUNTS:
-            found |= _whole_disks(sys_root, words[2])
+            found |= _whole_disks(sys_root, words[2]) or _named_disks(sys_root, line.partition(" - ")[2])
     return frozenset(found)
+
+
+def _named_disks(sys_root: Path, mounted: str) -> set[DeviceId]:
+    """Return the disks of a mount's source, a device's path: btrfs has a device number of no disk.
+
+    `mounted` is what stands behind the dash: file system, source, options.
+    """
+    _, _, rest = mounted.partition(" ")
+    source = rest.partition(" ")[0]
+    name = source.rpartition("/")[2]
+    if not source.startswith("/dev/") or name in ("", ".", ".."):
+        return set()
+    mappers = (link for link in _entries(sys_root / "block") if _optional(link / "dm" / "name") == name)
+    links = [sys_root / "class" / "block" / name, *mappers]
+    return set().union(*(_whole_disks(sys_root, _optional(link / "dev")) for link in links))
 
 
 def _whole_disks(sys_root: Path, device: str) -> set[DeviceId]:
     """Return the disk of a partition, a stacked device with those below it; none for what is on no disk."""
     link = sys_root / "dev" / "block" / device
-    if not link.exists():
+    if not device or not link.exists():
         return set()
     disk = link.resolve()
     folder = disk.parent if (disk / "partition").exists() else disk

@@ -35,13 +35,21 @@ def cgroup_uids(pods: Mapping[str, Pod], children: Children) -> dict[str, str]:
     A claim that is not proven leaves the pod with its own uid, after which no cgroup of another pod
     can be named. Of two pods that prove the same, neither is believed.
     """
+    living = {_spelled(uid) for uid in pods}
     proven = {
         uid: pod.static_hash
         for uid, pod in pods.items()
-        if pod.static_hash and pod.static_hash not in pods and _holds(pod, children(pod, pod.static_hash))
+        if pod.static_hash
+        and _spelled(pod.static_hash) not in living
+        and _holds(pod, children(pod, pod.static_hash))
     }
-    claims = Counter(proven.values())
-    return {uid: proven[uid] if uid in proven and claims[proven[uid]] == 1 else uid for uid in pods}
+    claims = Counter(map(_spelled, proven.values()))
+    return {uid: proven[uid] if uid in proven and claims[_spelled(proven[uid])] == 1 else uid for uid in pods}
+
+
+def _spelled(uid: str) -> str:
+    """Return what is one for all uids of one cgroup: systemd's names have `_` where a uid has `-`."""
+    return uid.replace("-", "_")
 
 
 def unproven(pods: Mapping[str, Pod], uids: Mapping[str, str]) -> list[str]:
