@@ -58,7 +58,6 @@ def make_pod() -> MakePod:
             pod_ip=pod_ip,
             containers=(),
             deletion_timestamp="",
-            resource_version="1",
             host_ips=(host_ip,),
             host_network=host_network,
             ports=frozenset(ports),

@@ -6,8 +6,10 @@ guard that the row is about, which must. A row that cannot fail proves nothing.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -373,6 +375,31 @@ def test_labels_that_change_all_the_time_fill_no_log(rig: Rig, caplog: pytest.Lo
     eventually(lambda: "class high" in render_once(rig.agent._status, dry_run=False), "the last label")
 
     assert len([record for record in caplog.records if "pod_problem" in record.getMessage()]) <= 5
+
+
+def test_labels_that_change_all_the_time_take_no_core(rig: Rig) -> None:
+    """A pass that takes 20 ms, as with a thousand pods it may, is followed by four times as long a pause."""
+    pod = rig.add_pod("a", "low")
+    rig.expect_weight(pod, 10)
+    passes: list[float] = []
+    act = rig.agent._pass
+
+    def slow(*, acted_on_news: bool, due: bool) -> None:
+        act(acted_on_news=acted_on_news, due=due)
+        time.sleep(0.02)
+        if acted_on_news:
+            passes.append(time.monotonic())
+
+    rig.agent._pass = slow  # type: ignore[method-assign]
+    ends_s = time.monotonic() + 3.0
+    for priority in itertools.cycle(("high", "low")):
+        rig.relabel("a", priority)
+        if time.monotonic() >= ends_s:
+            break
+
+    assert 10 <= len(passes) <= 35
+    rig.relabel("a", "medium")
+    rig.expect_weight(pod, 100)
 
 
 def test_hundred_pods_of_a_megabyte_each_are_not_kept(rig: Rig) -> None:

@@ -55,6 +55,11 @@ GATHER_S: Final = 0.02
 """After acting on a piece of news, wait this long for more: pods come and go in crowds, and the first of
 them need not wait for the others."""
 
+GATHER_SHARE: Final = 4.0
+"""And at least so many times what acting on it took, up to GATHER_LIMIT_S: who changes a label all day long
+has a fifth of a core and no more."""
+GATHER_LIMIT_S: Final = 0.1
+
 TAKE_NODE_INTERVAL_S: Final = 2.0
 """How often a passive agent looks whether the one that steers the node has gone, and one that cannot listen
 whether its address is free."""
@@ -253,7 +258,8 @@ class Agent:
             stopping = any(isinstance(item, _Stop) for item in batch)
             if stopping:
                 break
-            due = time.monotonic() >= next_tick_s
+            began_s = time.monotonic()
+            due = began_s >= next_tick_s
             try:
                 self._pass(acted_on_news=bool(batch), due=due)
             except Exception as error:
@@ -262,7 +268,8 @@ class Agent:
                 if self._error_lines.admits(type(error).__name__):
                     log.exception("tick_failed")
             if batch:
-                time.sleep(GATHER_S)
+                took_s = time.monotonic() - began_s
+                time.sleep(max(GATHER_S, min(GATHER_LIMIT_S, GATHER_SHARE * took_s)))
             if due:
                 next_tick_s = max(next_tick_s + self._controller.look_again_s, time.monotonic())
         failures = self._controller.close(RESTORE_PATIENCE_S).unreleased if self._standby is None else ()

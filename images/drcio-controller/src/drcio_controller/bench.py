@@ -147,7 +147,6 @@ def _pod(uid: str, qos: QosClass, priority: str) -> Pod:
         pod_ip="",
         containers=(),
         deletion_timestamp="",
-        resource_version="1",
     )
 
 

@@ -107,6 +107,22 @@ def test_a_list_in_many_pages_is_whole(node: Node) -> None:
     assert len(node.started().items) == 120
 
 
+def test_change_of_what_is_not_kept_is_no_news(node: Node) -> None:
+    """A pod's author may note something in an annotation a hundred times a second."""
+    node.started()
+    node.create("a")
+    assert isinstance(node.next(), Added)
+    for turn in range(20):
+        note = {"metadata": {"annotations": {"mesh.example/turn": str(turn)}, "labels": {"app": str(turn)}}}
+        node.store.patch(Resource.PODS, "default", "a", note)
+    node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"drcio.io/tier": "high"}}})
+
+    news = node.next()
+    assert isinstance(news, Modified)
+    assert news.item.labels == {"drcio.io/tier": "high"}
+    assert node.informer.health().events >= 21
+
+
 def test_changes_are_delivered_in_order(node: Node) -> None:
     node.started()
     node.create("a", **{"drcio.io/tier": "low"})

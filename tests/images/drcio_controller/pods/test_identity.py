@@ -26,7 +26,6 @@ def pod(uid: str, *, static_hash: str = "", container_id: str = ID) -> Pod:
         pod_ip="",
         containers=(Container("main", container_id, True),),
         deletion_timestamp="",
-        resource_version="1",
         static_hash=static_hash,
     )
 

@@ -62,7 +62,7 @@ class Added(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Modified(Generic[T]):
-    """An object changed."""
+    """An object changed in what is kept of it."""
 
     item: T
     previous: T
@@ -283,7 +283,7 @@ class Informer(Generic[T]):
             self._items[item.uid] = item
         if previous is None:
             self._deliver(Added(item))
-        else:
+        elif item != previous:  # most changes are of what is not kept: conditions, heartbeats, a mesh's notes
             self._deliver(Modified(item, previous))
 
     def _parse(self, document: JsonObject) -> T | None:

@@ -75,7 +75,6 @@ class Pod:
     containers: tuple[Container, ...]
     deletion_timestamp: str
     """RFC 3339; empty while nobody has deleted the pod."""
-    resource_version: str
     static_hash: str = ""
     """The uid that the pod, marked as the mirror of a static pod, says its cgroup is named after; a
     claim, to be believed by `identity.cgroup_uids` alone."""
@@ -134,7 +133,6 @@ def parse_pod(document: JsonObject) -> Pod:
         pod_ip=text_at(status, "podIP"),
         containers=_containers(status),
         deletion_timestamp=text_at(metadata, "deletionTimestamp"),
-        resource_version=text_at(metadata, "resourceVersion"),
         static_hash=_static_hash(metadata, node_name),
         host_ips=_host_ips(status),
         host_network=object_at(document, "spec").get("hostNetwork") is True,
