@@ -82,6 +82,26 @@ def test_agent_on_another_cgroup_version_is_up_and_passive_and_says_so_once(
     assert "hint=" in line.getMessage()
 
 
+@pytest.mark.parametrize("controllers", ["cpuset cpu memory pids\n", "", "iomem cpu\n"])
+def test_agent_without_an_io_controller_is_up_and_passive_and_says_so_once(
+    node: FakeNode, api: PodApiServer, fast_folder: Path, caplog: pytest.LogCaptureFixture, controllers: str
+) -> None:
+    """A unified tree whose io controller v1's blkio has, as on a hybrid node, or that was turned off."""
+    (node.roots.cgroup / "cgroup.controllers").write_text(controllers)
+    rig = Rig(node, api, fast_folder)
+    rig.start()
+    rig.add_pod("a", "high")
+
+    eventually(lambda: 'drcio_agent_standby{reason="no-io"} 1.0' in rig.get("/metrics")[1], "metric")
+    rig.stop()
+
+    assert rig.exit_status == 0
+    assert node.writes == []
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "standby reason=no-io" in line
+    assert "blkio" in line
+
+
 def test_second_agent_is_passive_until_the_first_has_gone(
     node: FakeNode, api: PodApiServer, fast_folder: Path, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ from drcio_controller.kube.pod import parse_pod
 from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.loglimit import LogLimit
 from drcio_controller.loop import Controller
-from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby
+from drcio_controller.standby import REMEDIES, NodeLock, Standby, node_standby
 from drcio_controller.status.metrics import NodeCollector
 from drcio_controller.status.model import NodeStatus
 from drcio_controller.status.notices import Notices
@@ -107,7 +107,7 @@ class Agent:
     """One process on one node."""
 
     def __init__(self, options: Options) -> None:
-        self._standby = cgroup_standby(options.roots.cgroup)
+        self._standby = node_standby(options.roots.cgroup)
         self._lock = NodeLock(options.roots.cgroup)
         self._options = options
         self._tally = Tally()
@@ -202,7 +202,7 @@ class Agent:
 
     def _take_node(self) -> None:
         """Become the agent that writes on this node, unless there is one or nothing can be written."""
-        if self._standby in (Standby.CGROUP_V1, Standby.HYBRID):
+        if self._standby not in (None, Standby.LOCKED):
             self._say_standby()
         elif self._options.dry_run or self._lock.acquire():
             if self._standby is not None:

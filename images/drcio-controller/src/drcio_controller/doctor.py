@@ -21,7 +21,7 @@ from drcio_controller.kernel.knob import Roots
 from drcio_controller.kernel.parse import DeviceId, parse_controllers, parse_settings
 from drcio_controller.law.registry import engine_of
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
-from drcio_controller.standby import REMEDIES, NodeLock, cgroup_standby
+from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby, offers_io
 from drcio_controller.status.model import Effect
 from drcio_controller.status.table import plain
 
@@ -81,9 +81,8 @@ def examine(
     if standby is not None:
         return [_bad("cgroup v2", *REMEDIES[standby]), *settings, *about_agent]
     checks = [Check(grade=Grade.GOOD, subject="cgroup v2", finding=f"mounted at {roots.cgroup}")]
-    if "io" not in (_controllers(roots.cgroup / "cgroup.controllers") or ()):
-        hint = "CONFIG_BLK_CGROUP is needed, and no cgroup_disable=io; every weight is inert without it"
-        return [*checks, _bad("io controller", "the kernel does not offer it", hint), *settings, *about_agent]
+    if not offers_io(roots.cgroup):
+        return [*checks, _bad("io controller", *REMEDIES[Standby.NO_IO]), *settings, *about_agent]
     own_disks = node_disks(roots.sys, mountinfo)
     hierarchy = find_hierarchy(lambda path: (roots.cgroup / path).is_dir())
     return [

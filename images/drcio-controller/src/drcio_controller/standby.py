@@ -12,7 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.errors import NodeError
+from drcio_controller.errors import KernelFileError, NodeError
+from drcio_controller.kernel.files import read_text
+from drcio_controller.kernel.parse import parse_controllers
 
 
 class Standby(StrEnum):
@@ -20,6 +22,7 @@ class Standby(StrEnum):
 
     CGROUP_V1 = "cgroup-v1"
     HYBRID = "hybrid"
+    NO_IO = "no-io"
     LOCKED = "locked"
 
 
@@ -31,6 +34,11 @@ REMEDIES: Final = {
     Standby.HYBRID: (
         "the node boots with both cgroup versions, and the io controller is v1's",
         "boot with systemd.unified_cgroup_hierarchy=1",
+    ),
+    Standby.NO_IO: (
+        "the kernel offers cgroup v2 no io controller: a v1 hierarchy has it, or it is turned off",
+        "unmount the v1 hierarchy of blkio (findmnt -t cgroup), boot without cgroup_disable=io or blkio;"
+        " the kernel needs CONFIG_BLK_CGROUP",
     ),
     Standby.LOCKED: (
         "another drcio-controller steers this node",
@@ -59,6 +67,23 @@ def cgroup_standby(root: Path) -> Standby | None:
         f"{root} is no cgroup tree: it has neither cgroup.controllers nor a v1 controller's folder",
         hint="mount the host's /sys/fs/cgroup there, or name where it is by --cgroup-root",
     )
+
+
+def node_standby(root: Path) -> Standby | None:
+    """Return why nothing on the node can be steered, or None for a cgroup v2 tree with an io controller.
+
+    Raises:
+        NodeError: it is no cgroup tree of any version.
+    """
+    return cgroup_standby(root) or (None if offers_io(root) else Standby.NO_IO)
+
+
+def offers_io(root: Path) -> bool:
+    """Say whether the kernel has an io controller for the cgroup v2 tree at `root`."""
+    try:
+        return "io" in parse_controllers(read_text(root / "cgroup.controllers"))
+    except KernelFileError:
+        return False
 
 
 class NodeLock:
