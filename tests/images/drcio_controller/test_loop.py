@@ -401,6 +401,47 @@ def test_instance_limit_and_what_other_volumes_use_reach_the_policy(node: FakeNo
     assert (view.instance.volumes, view.instance.others_bytes_per_s) == (2, 50 << 20)
 
 
+@pytest.mark.parametrize(
+    ("model", "serial", "expected"),
+    [
+        ("nvme0n1", "vol0aaaaaaaaaaaaaaaa", (2, 50 << 20, 1)),
+        ("nvme0n1", "AWS1234567890ABCDEF", (1, 0, 0)),
+        ("dm-0", "", (1, 0, 0)),
+    ],
+)
+def test_volume_that_no_managed_pod_uses_takes_its_part_of_the_instances_limit(
+    node: FakeNode, make_pod: Make, model: str, serial: str, expected: tuple[int, int, int]
+) -> None:
+    """The root disk under image pulls, an unlabelled pod's volume: EBS counts all of them together."""
+    root = DeviceId("259:0")
+    node.add_device(root, model, serial)
+    views: list[View] = []
+
+    class Seen(StaticPolicy):
+        def decide(self, view: View) -> Decision:
+            views.append(view)
+            return super().decide(view)
+
+    rig = Rig(node)
+    rig.controller.set_instance_type("t3.xlarge")
+    rig.add(make_pod("a", "high"))
+    rig.add(make_pod("plain"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen())
+        for _ in range(3):
+            node.do_io(rig.cgroups["plain"], read_bytes=50 << 20, device=root)
+            rig.tick("a", seconds=1.0)
+        loads = [views[-1].instance]
+        rig.tick("a", seconds=1.0)
+        loads.append(views[-1].instance)
+
+    busy, idle = loads
+    assert busy is not None
+    assert (busy.volumes, busy.others_bytes_per_s, busy.others_ios_per_s) == expected
+    assert idle is not None
+    assert (idle.volumes, idle.others_bytes_per_s) == (1, 0)
+
+
 def test_step_policy_moves_weights_by_latency_over_target(node: FakeNode, make_pod: Make) -> None:
     measured = {"a": Latency(measured_s=0.2, limit_s=0.1)}
     rig = Rig(node, Config(policy=PolicyName.STEP), latencies=lambda pods, now_s: measured)

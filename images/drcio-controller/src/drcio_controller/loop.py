@@ -30,7 +30,7 @@ from drcio_controller.pods.nodepod import NodePod, classify
 from drcio_controller.pods.sandbox import overhead_cgroups
 from drcio_controller.status.model import NodeStatus
 from drcio_controller.status.report import DeviceSeen, Header, Seen, Tally, build_status
-from drcio_controller.window import Window, windows
+from drcio_controller.window import Use, Window, use_of, windows
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,8 @@ class Controller:
         self._refused: dict[DeviceId, set[Engine]] = {}
         self._active_at_s: dict[tuple[str, DeviceId], float] = {}
         self._previous: Snapshot | None = None
+        self._is_ebs: dict[DeviceId, bool] = {}
+        self._ebs_elsewhere = Use()
         self._last: Reconciled = Reconciled()
         self._failing: dict[Knob, str] = {}
         self._now_s = 0.0
@@ -223,6 +225,7 @@ class Controller:
             snapshot = self._observe(hierarchy, now_s)
             self._find_devices(snapshot, now_s)
             if self._previous is not None:
+                self._ebs_elsewhere = use_of(self._unmanaged_ebs(snapshot), self._previous, snapshot)
                 self._decide(windows(self._previous, snapshot, self._pods), now_s)
             self._previous = snapshot
         self.apply(now_s)
@@ -420,12 +423,25 @@ class Controller:
             return None
         ebs = {state.device.id for state in self._devices.values() if state.device.is_ebs}
         others = [window for window in seen if window.device in ebs and window.device != device.id]
+        elsewhere = self._ebs_elsewhere
         return InstanceLoad(
             limit=limit,
-            volumes=1 + len(others),
-            others_bytes_per_s=sum(window.bytes_per_s for window in others),
-            others_ios_per_s=sum(window.ios_per_s for window in others),
+            volumes=1 + len(others) + elsewhere.active,
+            others_bytes_per_s=sum(window.bytes_per_s for window in others) + elsewhere.bytes_per_s,
+            others_ios_per_s=sum(window.ios_per_s for window in others) + elsewhere.ios_per_s,
         )
+
+    def _unmanaged_ebs(self, snapshot: Snapshot) -> list[DeviceId]:
+        """Return the EBS volumes that no managed pod uses: the node's own, an unlabelled pod's."""
+        if self.instance_limit is None:
+            return []
+        self._is_ebs = {device: known for device, known in self._is_ebs.items() if device in snapshot.root}
+        for device in snapshot.root.keys() - self._is_ebs.keys():
+            try:
+                self._is_ebs[device] = describe(self._roots.sys, device).is_ebs
+            except KernelFileError:
+                self._is_ebs[device] = False
+        return [device for device, ebs in self._is_ebs.items() if ebs and device not in self._devices]
 
     def _place(self, hierarchy: Hierarchy, now_s: float) -> list[PlacedPod]:
         active: dict[str, set[DeviceId]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +73,31 @@ def windows(previous: Snapshot, current: Snapshot, pods: Mapping[str, NodePod]) 
         for device in current.devices
         if device in previous.devices
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What some devices did together between two snapshots."""
+
+    bytes_per_s: float = 0.0
+    ios_per_s: float = 0.0
+    active: int = 0
+    """Of the devices, those that did anything."""
+
+
+def use_of(devices: Collection[DeviceId], previous: Snapshot, current: Snapshot) -> Use:
+    """Return what devices did by the root's count, which has every disk of the node."""
+    span_s = current.at_s - previous.at_s
+    if span_s <= 0:
+        return Use()
+    both = [
+        (previous.root[device], current.root[device])
+        for device in devices
+        if device in previous.root and device in current.root
+    ]
+    ios = [_grown(before.total_ios, after.total_ios) for before, after in both]
+    moved = sum(_grown(before.total_bytes, after.total_bytes) for before, after in both)
+    return Use(moved / span_s, sum(ios) / span_s, sum(count > 0 for count in ios))
 
 
 def _window(

@@ -27,7 +27,7 @@ class InstanceLoad:
 
     limit: InstanceLimit
     volumes: int = 1
-    """EBS volumes that managed pods use, this one included."""
+    """EBS volumes that managed pods use, this one included, and others that are busy now."""
     others_bytes_per_s: float = 0.0
     others_ios_per_s: float = 0.0
 
