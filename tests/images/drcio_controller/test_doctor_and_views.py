@@ -347,6 +347,10 @@ def test_help_helps(command: list[str], capsys: pytest.CaptureFixture[str]) -> N
     [
         (["--node-name", ""], "the node's name is not known"),
         (["--node-name", "n", "--api-server", "nowhere"], "API server is 'nowhere'"),
+        (
+            ["--node-name", "n", "--api-server", "http://127.0.0.1:9", "--state-dir", "/proc/drcio"],
+            "/proc/drcio cannot be made",
+        ),
         (["status", "--url", "http://127.0.0.1:9"], "no agent answers at http://127.0.0.1:9"),
     ],
 )

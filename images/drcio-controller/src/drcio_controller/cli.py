@@ -191,7 +191,13 @@ def _run_agent(arguments: argparse.Namespace) -> int:
         )
     endpoint = at_url(arguments.api_server) if arguments.api_server else in_cluster(os.environ)
     if not arguments.dry_run:
-        arguments.state_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            arguments.state_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NodeError(
+                f"{arguments.state_dir} cannot be made: {error.strerror}",
+                hint="mount a writable tmpfs of the node there, or name another folder by --state-dir",
+            ) from error
     options = Options(
         node_name=arguments.node_name,
         endpoint=endpoint,

@@ -15,7 +15,7 @@ from drcio_controller.config import LatencyTarget
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.latency.histogram import BOUNDS_LIMIT, parse_histogram, percentile_between
 from drcio_controller.latency.scrape import BODY_LIMIT_BYTES
-from drcio_controller.latency.watch import STALE_AFTER_S, LatencyWatch
+from drcio_controller.latency.watch import ROUND_LIMIT_CPU_S, STALE_AFTER_S, LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod
 
 METRIC = "request_seconds"
@@ -244,3 +244,47 @@ def test_hundred_pods_that_never_end_their_answer_keep_nobody_else_waiting() -> 
 
     gaps_s = [later - earlier for earlier, later in itertools.pairwise(honest)]
     assert max(gaps_s[1:]) < STALE_AFTER_S
+
+
+def test_pods_that_answer_as_slowly_as_they_may_keep_a_quick_one_waiting_for_no_long() -> None:
+    """Each is well within its share of the time, and together they would fill every round."""
+    now_s = 0.0
+    honest: list[float] = []
+
+    def get(url: str) -> str:
+        nonlocal now_s
+        if url == "http://pod/metrics":
+            honest.append(now_s)
+        now_s += 0.01 if url == "http://pod/metrics" else 0.06
+        return text(1, 2, 3, 4)
+
+    pod = pod_with_target()
+    assert pod.latency is not None
+    slow = {
+        str(index): replace(pod, latency=replace(pod.latency, url=f"http://slow-{index}/"))
+        for index in range(100)
+    }
+    watch = LatencyWatch(3.0, get=get, clock=lambda: now_s)
+    watch.latencies(slow | {"a": pod}, 0.0)
+    while now_s < 120:
+        watch.poll()
+        now_s += 1.0
+
+    assert honest[0] < 30
+    assert max(later - earlier for earlier, later in itertools.pairwise(honest)) < STALE_AFTER_S
+
+
+def test_pods_with_a_megabyte_to_read_take_a_part_of_the_threads_time() -> None:
+    heavy = f'{METRIC}_bucket{{le="1"}} 1\n' * (BODY_LIMIT_BYTES // 33)
+    pod = pod_with_target()
+    assert pod.latency is not None
+    pods = {
+        str(index): replace(pod, latency=replace(pod.latency, url=f"http://heavy-{index}/"))
+        for index in range(40)
+    }
+    watch = LatencyWatch(3.0, get=lambda url: heavy, clock=lambda: 0.0)
+    watch.latencies(pods, 0.0)
+    began_s = time.thread_time()
+    watch.poll()
+
+    assert time.thread_time() - began_s < 3 * ROUND_LIMIT_CPU_S

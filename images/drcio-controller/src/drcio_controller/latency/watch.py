@@ -29,8 +29,13 @@ BACKOFF_LIMIT_S: Final = 60.0
 """A pod that does not answer is asked after 1, 2, 4, ... seconds, at last this many."""
 
 ROUND_LIMIT_S: Final = 1.0
-"""A round asks the quick ones first and begins with nobody after this long: a hundred pods that answer
-slowly on purpose keep each other waiting, and nobody else."""
+"""A round begins with nobody after this long. In its first half those that answer are asked, the quick ones
+first, so that a hundred pods that are slow on purpose keep each other waiting and nobody else; in its second
+half those that have waited longest, so that one that was never asked is found out to be quick."""
+
+ROUND_LIMIT_CPU_S: Final = 0.2
+"""And after so much work of its own: a megabyte of one histogram from each of a hundred pods takes seconds to
+read, which are the control loop's."""
 
 _EARLY_S: Final = 0.1
 """The thread wakes a little early at times, and would then leave a pod out for a whole round."""
@@ -43,8 +48,8 @@ class _Asked:
     """What is known of one pod's answers."""
 
     due_s: float = float("-inf")
-    took_s: float = ROUND_LIMIT_S / 2
-    """The last answer, or failure to; of one that was never asked, more than an honest one takes."""
+    took_s: float | None = None
+    """The last answer; None of one that has not answered, or not any more."""
     failures: int = 0
     history: deque[tuple[float, Histogram]] = field(default_factory=deque)
     url: str = ""
@@ -87,17 +92,23 @@ class LatencyWatch:
         for uid, source in sources.items():
             if uid not in self._asked or self._asked[uid].url != source.url:
                 self._asked[uid] = _Asked(url=source.url)
-        round_ends_s = self._clock() + ROUND_LIMIT_S
-        for uid in sorted(sources, key=lambda uid: self._asked[uid].took_s):
-            now_s = self._clock()
-            if self._stop.is_set() or now_s >= round_ends_s:
-                return
-            if now_s < self._asked[uid].due_s:
-                continue
-            latency = self._ask(self._asked[uid], sources[uid])
-            self._asked[uid].took_s = self._clock() - now_s
-            if latency is not None:
-                self._latest = {**self._latest, uid: (self._clock(), latency)}
+        began_s, worked_s = self._clock(), time.thread_time()
+        answering = [uid for uid in sources if self._asked[uid].took_s is not None]
+        quickest = sorted(answering, key=lambda uid: self._asked[uid].took_s or 0.0)
+        longest_waiting = sorted(sources, key=lambda uid: self._asked[uid].due_s)
+        for order, part in ((quickest, 0.5), (longest_waiting, 1.0)):
+            for uid in order:
+                now_s = self._clock()
+                if (
+                    self._stop.is_set()
+                    or now_s - began_s >= part * ROUND_LIMIT_S
+                    or time.thread_time() - worked_s >= part * ROUND_LIMIT_CPU_S
+                ):
+                    break
+                if now_s >= self._asked[uid].due_s:
+                    latency = self._ask(self._asked[uid], sources[uid])
+                    if latency is not None:
+                        self._latest = {**self._latest, uid: (self._clock(), latency)}
 
     def _ask(self, asked: _Asked, source: LatencySource) -> Latency | None:
         began_s = self._clock()
@@ -107,13 +118,15 @@ class LatencyWatch:
                 raise ValueError(f"no histogram {source.metric}")
         except (ValueError, OSError) as error:
             asked.failures += 1
+            asked.took_s = None
             asked.due_s = self._clock() + min(BACKOFF_LIMIT_S, 2.0 ** min(asked.failures - 1, 30))
             if self._lines.admits(source.url):
                 log.warning("no_latency url=%s error=%r", source.url, str(error))
             return None
         now_s = self._clock()
         asked.failures = 0
-        asked.due_s = began_s + max(INTERVAL_S, SLOWEST_SHARE * (now_s - began_s)) - _EARLY_S
+        asked.took_s = now_s - began_s
+        asked.due_s = began_s + max(INTERVAL_S, SLOWEST_SHARE * asked.took_s) - _EARLY_S
         history = asked.history
         history.append((now_s, histogram))
         while len(history) > 2 and now_s - history[1][0] >= self._window_s:
