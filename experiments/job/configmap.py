@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from drcio_controller.kube.jsontypes import Json, JsonObject
 from experiments.job.api import Api
 from experiments.job.errors import ApiRefused, NotPublished
-from experiments.records.jsonfields import JsonObject, JsonValue
 
 _HINT: Final = "the program makes the ConfigMap and a Role that allows get and patch of it before the Job"
 
@@ -32,23 +32,24 @@ class ConfigMap:
 
     def read(self) -> Contents:
         """Return what it holds; raises NotPublished."""
-        document = self._request("GET", None)
+        document = self._asked(lambda: self._api.get(self._path))
         return Contents(data=_texts(document.get("data")), binary=_texts(document.get("binaryData")))
 
     def patch(
         self, *, data: Mapping[str, str | None] | None = None, binary: Mapping[str, str | None] | None = None
     ) -> None:
         """Merge entries into it, None removes one; raises NotPublished."""
-        self._request("PATCH", {"data": dict(data or {}), "binaryData": dict(binary or {})})
+        patch: JsonObject = {"data": {**(data or {})}, "binaryData": {**(binary or {})}}
+        self._asked(lambda: self._api.merge(self._path, patch))
 
-    def _request(self, method: str, body: JsonObject | None) -> JsonObject:
+    def _asked(self, ask: Callable[[], JsonObject]) -> JsonObject:
         try:
-            return self._api.request(method, self._path, body)
+            return ask()
         except ApiRefused as error:
             raise NotPublished(f"{self._where}: {error}", hint=error.hint or _HINT) from error
 
 
-def _texts(value: JsonValue) -> dict[str, str]:
-    if not isinstance(value, Mapping):
+def _texts(value: Json | None) -> dict[str, str]:
+    if not isinstance(value, dict):
         return {}
     return {name: text for name, text in value.items() if isinstance(text, str)}

@@ -57,7 +57,7 @@ class _Pod:
 def strangers(api: Api, scene: Scene) -> list[str]:
     """Return the pods that run and do not belong to the scenario; raises ApiRefused."""
     selector = quote(f"app in ({','.join(scene.apps)})")
-    return found_in(api.request("GET", f"/api/v1/pods?labelSelector={selector}"), scene)
+    return found_in(api.get(f"/api/v1/pods?labelSelector={selector}"), scene)
 
 
 def found_in(pod_list: JsonObject, scene: Scene) -> list[str]:

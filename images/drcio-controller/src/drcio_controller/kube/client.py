@@ -128,14 +128,21 @@ class KubeClient:
         labels = object_at(answer, "metadata", "labels")
         return {key: value for key, value in labels.items() if isinstance(value, str)}
 
+    def get(self, path: str) -> JsonObject:
+        """Return what the API has at a path."""
+        return self._json("get", "GET", path)
+
+    def merge(self, path: str, patch: JsonObject) -> JsonObject:
+        """Merge `patch` into the object at a path, and return what it has become."""
+        return self._json("patch", "PATCH", path, body=patch, content_type=_MERGE_PATCH)
+
     def create_event(self, namespace: str, event: JsonObject) -> None:
         """Create a core/v1 Event."""
         self._json("create", "POST", f"/api/v1/namespaces/{namespace}/events", body=event)
 
     def patch_event(self, namespace: str, name: str, patch: JsonObject) -> None:
         """Merge `patch` into a core/v1 Event."""
-        path = f"/api/v1/namespaces/{namespace}/events/{name}"
-        self._json("patch", "PATCH", path, body=patch, content_type=_MERGE_PATCH)
+        self.merge(f"/api/v1/namespaces/{namespace}/events/{name}", patch)
 
     def _open_watch(self, path: str, query: dict[str, str], accept: str) -> urllib3.BaseHTTPResponse:
         silence_s = self._timeouts.watch_silence_s
