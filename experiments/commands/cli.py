@@ -37,7 +37,6 @@ from experiments.fuzz.drive import (
 )
 from experiments.fuzz.guests import Guests, TwinBoot
 from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
-from experiments.fuzz.picture import draw_fuzz
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
 from experiments.judgement.verdict import EXIT_CODES
@@ -65,6 +64,7 @@ from experiments.records.spec import (
 )
 from experiments.records.wholefile import write_json
 from experiments.report import build_report, print_summary, write_spec
+from experiments.report.fuzzed import fuzz_picture, read_fuzzed
 from experiments.response.drive import respond, response_spec
 from experiments.response.table import print_response
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
@@ -588,7 +588,8 @@ def _fuzz(options: argparse.Namespace, console: Console) -> int:
     print_fuzz(console, summary)
     console.print(f"records: {options.output}")
     if summary.figures:
-        console.print(f"picture: {draw_fuzz(summary.figures, options.output / 'fuzz.svg')}")
+        svg, _ = fuzz_picture(read_fuzzed(options.output / SUMMARY_FILE)).drawn().write(options.output)
+        console.print(f"picture: {svg}")
     if options.json:
         print((options.output / SUMMARY_FILE).read_text(), end="")
     return summary.exit_code

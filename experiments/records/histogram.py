@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import binascii
 import functools
 import itertools
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# hdrhistogram ships no type information; this module is the only one that touches it.
-from hdrh.codec import (  # type: ignore[import-untyped]
-    HdrCookieException,
-    HdrHistogramSettingsException,
-    HdrLengthException,
-)
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
-
 from experiments.errors import RecordError
+from load_generator.histogram import Histogram as Recorded
+from load_generator.histogram import buckets
 
-_DAMAGED = (
-    HdrCookieException,
-    HdrLengthException,
-    HdrHistogramSettingsException,
-    binascii.Error,
-    zlib.error,
-    ValueError,
-    TypeError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-)
 _US_PER_MS = 1000.0
 
 
@@ -82,25 +62,17 @@ def decode(encoded: str, *, where: str) -> Histogram:
     """
     try:
         return _decode(encoded) if encoded else Histogram()
-    except _DAMAGED as error:
+    except ValueError as error:
         raise RecordError(
-            f"{where}: not an HdrHistogram (V2, base64): {error or type(error).__name__}",
-            hint="the record is damaged; run the experiment again",
+            f"{where}: {error}", hint="the record is damaged; run the experiment again"
         ) from error
 
 
 # The study and the pictures ask for the same few thousand histograms of an experiment.
 @functools.lru_cache(maxsize=8192)
 def _decode(encoded: str) -> Histogram:
-    decoded = HdrHistogram.decode(encoded)
-    counts: list[int] = decoded.counts[:]
-    occupied = tuple(itertools.compress(range(len(counts)), counts))
-    lows = tuple(decoded.get_value_from_index(index) for index in occupied)
-    return Histogram(
-        lows,
-        tuple(decoded.get_highest_equivalent_value(low) for low in lows),
-        tuple(counts[index] for index in occupied),
-    )
+    occupied = tuple(buckets(encoded))
+    return Histogram(*zip(*occupied, strict=True)) if occupied else Histogram()
 
 
 def merge(histograms: Iterable[Histogram]) -> Histogram:
@@ -117,10 +89,6 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
     )
 
 
-def encode(latencies_us: Iterable[int], *, highest_us: int = 3_600_000_000) -> str:
-    """Encode latencies (microseconds) as the load generator does: three significant digits."""
-    histogram = HdrHistogram(1, highest_us, 3)
-    for latency_us in latencies_us:
-        histogram.record_value(latency_us)
-    encoded: bytes = histogram.encode()
-    return encoded.decode("ascii")
+def encode(latencies_us: Iterable[int]) -> str:
+    """Encode latencies (microseconds) as the load generator does."""
+    return Recorded(latencies_us).encode()

@@ -52,11 +52,12 @@ def find_fuzzed(directory: Path) -> Fuzzed | None:
     """
     for path in (directory / FOLDER / SUMMARY_FILE, directory.resolve().parent / FOLDER / SUMMARY_FILE):
         if path.is_file():
-            return _read(path)
+            return read_fuzzed(path)
     return None
 
 
-def _read(path: Path) -> Fuzzed:
+def read_fuzzed(path: Path) -> Fuzzed:
+    """Read a fuzz's summary; raises RecordError where it is damaged."""
     document = read_document(path, schema=SCHEMA, hint=_HINT)
     whole = document.object()
     checks = [

@@ -1,6 +1,6 @@
 """HdrHistograms of microseconds with one shape, so that any two merge exactly."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # The library ships no types; this module is the only one that touches it.
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
@@ -45,9 +45,24 @@ class Histogram:
     def decode(cls, encoded: str) -> "Histogram":
         """Read what `encode` wrote; raises ValueError for anything else."""
         histogram = cls()
-        try:
-            decoded = HdrHistogram.decode(encoded)
-            histogram._inner.add(decoded)
-        except Exception as error:
-            raise ValueError(f"not an HdrHistogram: {error}") from error
+        histogram._inner.add(_decoded(encoded))
         return histogram
+
+
+def buckets(encoded: str) -> Iterator[tuple[int, int, int]]:
+    """Yield the occupied buckets of what `encode` wrote, lowest first: lowest and highest value, and count.
+
+    Raises ValueError for anything else.
+    """
+    decoded = _decoded(encoded)
+    for index, count in enumerate(decoded.counts[:]):
+        if count:
+            low = int(decoded.get_value_from_index(index))
+            yield low, int(decoded.get_highest_equivalent_value(low)), int(count)
+
+
+def _decoded(encoded: str) -> HdrHistogram:
+    try:
+        return HdrHistogram.decode(encoded)
+    except Exception as error:
+        raise ValueError(f"not an HdrHistogram (V2, base64): {error or type(error).__name__}") from error

@@ -107,10 +107,6 @@ class KubeClient:
         """Close idle connections."""
         self._pool.clear()
 
-    def server_version(self) -> str:
-        """Return the API server's version, for example `v1.35.2`."""
-        return text_at(self._json("get", "GET", "/version"), "gitVersion")
-
     @property
     def pods(self) -> "Collection":
         """Return the pods of all namespaces."""
