@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from node_twin.jsontypes import JsonObject
+from node_twin.kerneltext import pressure_totals_us, read
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +38,15 @@ def read_cpu(*, own_root: int | None = None, proc: Path = PROC_ROOT) -> JsonObje
         raise ValueError(f"{proc / 'stat'}: first line is {' '.join(first)!r}; expected cpu and its times")
     ticks = [int(word) for word in first[1 : _LAST_COLUMN + 1]]
     idle, steal = sum(ticks[column] for column in _IDLE_COLUMNS), ticks[_STEAL_COLUMN]
-    load = _text(proc / "loadavg").split()
+    load = read(proc / "loadavg").split()
+    pressure = read(proc / "pressure" / "cpu")
     return {
         "cpus": sum(line.startswith("cpu") for line in lines) - 1,
         "busy_us": (sum(ticks) - idle - steal) * _US_PER_TICK,
         "idle_us": idle * _US_PER_TICK,
         "steal_us": steal * _US_PER_TICK,
         "own_us": None if own_root is None else _tree_us(own_root, proc),
-        "pressure_us": _pressure_us(_text(proc / "pressure" / "cpu")),
+        "pressure_us": pressure_totals_us(pressure)[0] if pressure else None,
         "load_1m": float(load[0]) if load else None,
     }
 
@@ -93,26 +95,10 @@ def _tree_us(root: int, proc: Path) -> int:
     while waiting:
         folder = proc / str(waiting.pop())
         # The command's name, in parentheses, may hold spaces and parentheses itself.
-        fields = _text(folder / "stat").rpartition(")")[2].split()
+        fields = read(folder / "stat").rpartition(")")[2].split()
         if not fields:
             continue  # ended between the listing and the reading
         total += sum(int(word) for word in fields[11:15])  # utime, stime, cutime, cstime
         for task in folder.glob("task/*/children"):
-            waiting += [int(word) for word in _text(task).split()]
+            waiting += [int(word) for word in read(task).split()]
     return total * _US_PER_TICK
-
-
-def _pressure_us(text: str) -> int | None:
-    for line in text.splitlines():
-        kind, *words = line.split()
-        if kind == "some":
-            return next((int(word[6:]) for word in words if word.startswith("total=")), None)
-    return None
-
-
-def _text(path: Path) -> str:
-    """Read a kernel file; one that is not there, or whose process has ended, reads as empty."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

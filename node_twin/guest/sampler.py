@@ -17,6 +17,7 @@ from typing import cast
 
 from node_twin.cpustat import read_cpu
 from node_twin.jsontypes import JsonObject, JsonValue
+from node_twin.kerneltext import default_weight, keyed_lines, pressure_totals_us, read
 
 log = logging.getLogger(__name__)
 
@@ -107,14 +108,14 @@ class Sampler:
             counters = pod_counters(folder)
             if counters is not None:
                 pods[name] = counters
-                limits[name] = _text(folder / "io.max").strip()
+                limits[name] = read(folder / "io.max").strip()
         slices: dict[str, JsonValue] = {}
         for folder in (root / "kubepods.slice").glob("kubepods-*.slice"):
-            weight = default_weight(_text(folder / "io.weight"))
+            weight = default_weight(read(folder / "io.weight"))
             if weight is not None:
                 slices[folder.relative_to(root).as_posix()] = weight
         vrate = {}
-        for device, fields in keyed_lines(_text(root / "io.stat")).items():
+        for device, fields in keyed_lines(read(root / "io.stat")).items():
             if "cost.vrate" in fields:
                 vrate[device] = float(fields["cost.vrate"])
         return {
@@ -125,8 +126,8 @@ class Sampler:
                 number: device_counters(self._sys_root, name) for number, name in self._devices.items()
             },
             "vrate_pct": vrate or None,
-            "qos": _text(root / "io.cost.qos").strip(),
-            "model": _text(root / "io.cost.model").strip(),
+            "qos": read(root / "io.cost.qos").strip(),
+            "model": read(root / "io.cost.model").strip(),
             "io_max": limits,
             "controller": self._controller(),
             "cpu": read_cpu(),
@@ -137,17 +138,17 @@ def moved_bytes(folder: Path) -> int:
     """Return what a cgroup has read and written, on all devices together."""
     return sum(
         int(fields.get("rbytes", "0")) + int(fields.get("wbytes", "0"))
-        for fields in keyed_lines(_text(folder / "io.stat")).values()
+        for fields in keyed_lines(read(folder / "io.stat")).values()
     )
 
 
 def pod_counters(folder: Path) -> JsonObject | None:
     """Read one pod's counters; None when its cgroup has gone."""
-    stat = _text(folder / "io.stat")
-    cpu = dict(line.split() for line in _text(folder / "cpu.stat").splitlines())
+    stat = read(folder / "io.stat")
+    cpu = dict(line.split() for line in read(folder / "cpu.stat").splitlines())
     if "usage_usec" not in cpu:
         return None
-    io_some, io_full = pressure_totals_us(_text(folder / "io.pressure"))
+    io_some, io_full = pressure_totals_us(read(folder / "io.pressure"))
     return {
         "io": {
             device: {
@@ -159,17 +160,17 @@ def pod_counters(folder: Path) -> JsonObject | None:
             if "rbytes" in fields
         },
         "io_pressure": {"some_us": io_some, "full_us": io_full},
-        "cpu_pressure": {"some_us": pressure_totals_us(_text(folder / "cpu.pressure"))[0]},
+        "cpu_pressure": {"some_us": pressure_totals_us(read(folder / "cpu.pressure"))[0]},
         "cpu_usage_us": int(cpu["usage_usec"]),
         "throttled_us": int(cpu.get("throttled_usec", 0)),
-        "io_weight": default_weight(_text(folder / "io.weight")),
+        "io_weight": default_weight(read(folder / "io.weight")),
     }
 
 
 def device_counters(sys_root: Path, name: str) -> JsonObject:
     """Read /sys/block/NAME/stat (kernel: Documentation/block/stat.rst) and the active scheduler."""
-    columns = [int(word) for word in _text(sys_root / "block" / name / "stat").split()]
-    scheduler = _text(sys_root / "block" / name / "queue" / "scheduler")
+    columns = [int(word) for word in read(sys_root / "block" / name / "stat").split()]
+    scheduler = read(sys_root / "block" / name / "queue" / "scheduler")
     return {
         "reads": columns[0],
         "read_bytes": columns[2] * _SECTOR_BYTES,
@@ -182,41 +183,3 @@ def device_counters(sys_root: Path, name: str) -> JsonObject:
         "queue_ticks_ms": columns[10],
         "scheduler": scheduler[scheduler.find("[") + 1 : scheduler.find("]")] if "[" in scheduler else "",
     }
-
-
-def keyed_lines(text: str) -> dict[str, dict[str, str]]:
-    """Parse `MAJ:MIN key=value ...` lines; words without `=` are passed over."""
-    parsed = {}
-    for line in text.splitlines():
-        device, *words = line.split()
-        parsed[device] = dict(word.split("=", 1) for word in words if "=" in word)
-    return parsed
-
-
-def pressure_totals_us(text: str) -> tuple[int, int]:
-    """Return the some and full totals of a pressure file; 0 where the kernel has none."""
-    totals = {"some": 0, "full": 0}
-    for line in text.splitlines():
-        kind, *words = line.split()
-        for word in words:
-            key, _, value = word.partition("=")
-            if key == "total":
-                totals[kind] = int(value)
-    return totals["some"], totals["full"]
-
-
-def default_weight(text: str) -> int | None:
-    """Return the `default` line's value of an io.weight file; None where there is none."""
-    for line in text.splitlines():
-        key, _, value = line.partition(" ")
-        if key == "default":
-            return int(value)
-    return None
-
-
-def _text(path: Path) -> str:
-    """Read a kernel file; a file that is not there, or whose cgroup has gone, reads as empty."""
-    try:
-        return path.read_text(encoding="ascii")
-    except OSError:
-        return ""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from node_twin.guest.sampler import CGROUP_ROOT, default_weight, keyed_lines
+from node_twin.guest.sampler import CGROUP_ROOT
+from node_twin.kerneltext import default_weight, keyed_lines
 
 LOOK_EVERY_S: Final = 0.2
 """Often enough for figures in seconds; twice as often, an emulated CPU's time is missed by the service."""

@@ -5,12 +5,10 @@ Light on purpose: the Pulumi program and the node twin import it, and define not
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final
 
 from drcio_controller.config import PolicyName
-
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
-JsonObject: TypeAlias = dict[str, Json]
+from drcio_controller.kube.jsontypes import Json, JsonObject
 
 APP_LABEL: Final = "drcio-controller"
 PORT: Final = 9400
