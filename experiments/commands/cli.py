@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias
 
 from rich.console import Console
 
@@ -118,11 +119,22 @@ def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; each sets the function that carries it out as `command`."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (
+        *(_add_run, _add_look, _add_compare, _add_sweep, _add_respond, _add_steady, _add_fuzz),
+        *(_add_report, _add_export, _add_explore),
+    ):
+        add(commands)
+    return parser
 
+
+def _add_run(commands: _Commands) -> None:
     run = commands.add_parser(
         "run",
         help="run baseline, contention and drcio, and judge them",
@@ -146,6 +158,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(run)
     run.set_defaults(command=_run)
 
+
+def _add_look(commands: _Commands) -> None:
     look = commands.add_parser(
         "look",
         help="run contention and drcio once each and short: what control does, at a glance, and no proof",
@@ -155,6 +169,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(look)
     look.set_defaults(command=_look, repeats=1, more_repeats=0, duration=8.0, output=Path("results/look"))
 
+
+def _add_compare(commands: _Commands) -> None:
     compare = commands.add_parser(
         "compare",
         help="run several policies side by side on one twin",
@@ -168,6 +184,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(compare)
     compare.set_defaults(command=_compare)
 
+
+def _add_sweep(commands: _Commands) -> None:
     sweeping = commands.add_parser(
         "sweep",
         help="run the three scenarios under one kind of batch job after another",
@@ -181,6 +199,8 @@ def build_parser() -> argparse.ArgumentParser:
         command=_sweep, lp_pattern=LP_PATTERNS[0], lp_block_kib=1, more_repeats=0
     )  # each batch has its own
 
+
+def _add_respond(commands: _Commands) -> None:
     respond = commands.add_parser(
         "respond",
         help="measure how quickly the controller reacts and how exactly it shares",
@@ -204,14 +224,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     respond.set_defaults(command=_respond)
 
-    _add_steady(commands)
-    _add_fuzz(commands)
 
+def _add_report(commands: _Commands) -> None:
     report = commands.add_parser("report", help="judge stored records again and rewrite the report")
     report.add_argument("directory", type=Path, metavar="DIR")
     report.add_argument("--json", action="store_true", help="print results.json instead of a table")
     report.set_defaults(command=_report)
 
+
+def _add_export(commands: _Commands) -> None:
     export = commands.add_parser(
         "export-metrics",
         help="write the contract's metrics of any Prometheus as one tidy table",
@@ -230,15 +251,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=_export)
 
+
+def _add_explore(commands: _Commands) -> None:
     exploration = commands.add_parser(
         "explore", help="serve a run's Prometheus data on loopback, with the queries"
     )
     exploration.add_argument("directory", type=Path, metavar="DIR", help="of a run made with --prometheus")
     exploration.set_defaults(command=_explore)
-    return parser
 
 
-def _add_fuzz(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_fuzz(commands: _Commands) -> None:
     fuzz = commands.add_parser(
         "fuzz",
         help="judge the law on random mixes of work, against no control and fixed knobs",
@@ -285,7 +307,7 @@ def _add_fuzz(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     fuzz.set_defaults(command=_fuzz)
 
 
-def _add_steady(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_steady(commands: _Commands) -> None:
     steady = commands.add_parser(
         "steady",
         help="make the same runs again and again, the last time on a busy machine, and compare the figures",
