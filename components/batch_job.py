@@ -104,14 +104,16 @@ class BatchJob(pulumi.ComponentResource):
 
 def _template(args: BatchJobArgs) -> Tree:
     pod = manifest.pod_template(
-        image="",
-        claim=args.claim,
-        pattern=args.pattern,
-        block_size=args.block_size,
-        num_workers=args.workers,
-        file_size=args.file_size,
-        num_operations=args.operations or None,
-        rate_mib_s=args.rate_mib_s or None,
+        manifest.PodOptions(
+            image="",
+            claim=args.claim,
+            pattern=args.pattern,
+            block_size=args.block_size,
+            num_workers=args.workers,
+            file_size=args.file_size,
+            num_operations=args.operations or None,
+            rate_mib_s=args.rate_mib_s or None,
+        )
     )
     placed = sharing_volume(with_image(_own_folder(pod), args.image), args.claim)
     return on_stack_node(placed, args.stack)

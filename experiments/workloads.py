@@ -69,13 +69,15 @@ def service(*, namespace: str, node: str) -> Workload:
 def batch_job(spec: Spec, *, namespace: str, node: str, file_size: str, claim: str = DATA_CLAIM) -> Workload:
     """Return the low-priority batch job with the spec's pattern, running until it is stopped."""
     template = lp_manifest.pod_template(
-        image=_LOCAL_IMAGE.format(name="lp-batch"),
-        claim=claim,
-        pattern=spec.lp_pattern,
-        block_size=str(spec.lp_block_bytes),
-        num_workers=spec.lp_workers,
-        file_size=file_size,
-        seed=spec.seed,
+        lp_manifest.PodOptions(
+            image=_LOCAL_IMAGE.format(name="lp-batch"),
+            claim=claim,
+            pattern=spec.lp_pattern,
+            block_size=str(spec.lp_block_bytes),
+            num_workers=spec.lp_workers,
+            file_size=file_size,
+            seed=spec.seed,
+        )
     )
     return Workload(role="lp", manifest=pod(LP_POD, template, namespace=namespace, node=node))
 

@@ -19,7 +19,7 @@ from experiments.job.errors import JobError, NotPublished, NotYet, ScrapeError, 
 from experiments.job.observer import Observer, Sources, Web
 from experiments.job.peers import Crew, Peers
 from experiments.job.publish import Published, publish_failure, publish_run
-from experiments.job.recording import Place, Restarts, run_record
+from experiments.job.recording import Measured, Place, Restarts, run_record
 from experiments.job.scene import Scene, strangers, told
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import NO_POLICY, Spec, plan_runs
@@ -145,14 +145,16 @@ class _Job:
             wanted.spec,
             self._planned,
             wanted.place,
-            load=load.document(),
-            observations=observer.observations,
-            window_start_s=began_s + wanted.spec.warmup_s,
-            started_unix_s=started_unix_s,
-            restarts=Restarts(hp=hp_restarts, lp=lp_restarts),
-            environment=self._environment(service),
-            interrupted=load.interrupted,
-            notes=self._notes(observer, load),
+            Measured(
+                load=load.document(),
+                observations=observer.observations,
+                window_start_s=began_s + wanted.spec.warmup_s,
+                started_unix_s=started_unix_s,
+                restarts=Restarts(hp=hp_restarts, lp=lp_restarts),
+                environment=self._environment(service),
+                interrupted=load.interrupted,
+                notes=self._notes(observer, load),
+            ),
         )
         published = publish_run(self._config_map, wanted.spec, record)
         if not published.with_record:

@@ -38,21 +38,24 @@ class Restarts:
     lp: int
 
 
-def run_record(
-    spec: Spec,
-    planned: PlannedRun,
-    place: Place,
-    *,
-    load: LoadDocument,
-    observations: Sequence[Observation],
-    window_start_s: float,
-    started_unix_s: float,
-    restarts: Restarts,
-    environment: JsonObject,
-    interrupted: bool,
-    notes: Sequence[str] = (),
-) -> RunRecord:
-    """Put one run together; `window_start_s` is the measured window's start by the monotonic clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of a run."""
+
+    load: LoadDocument
+    observations: Sequence[Observation]
+    window_start_s: float
+    """Of the measured window, by the monotonic clock."""
+    started_unix_s: float
+    restarts: Restarts
+    environment: JsonObject
+    interrupted: bool
+    notes: Sequence[str] = ()
+
+
+def run_record(spec: Spec, planned: PlannedRun, place: Place, measured: Measured) -> RunRecord:
+    """Put one run together."""
+    observations, restarts = measured.observations, measured.restarts
     accounts = [seen.account for seen in observations if seen.account is not None]
     anywhere = {f"claim/{place.claim}": 1.0}
     hp_device = _main(account.shares_of_devices(accounts, place.hp_app) or anywhere)
@@ -68,19 +71,20 @@ def run_record(
         policy=planned.scenario.policy,
         repeat=planned.repeat,
         order=planned.order,
-        started_unix_s=started_unix_s,
+        started_unix_s=measured.started_unix_s,
         warmup_s=spec.warmup_s,
         duration_s=spec.duration_s,
-        environment=environment,
-        load=load,
+        environment=measured.environment,
+        load=measured.load,
         samples=tuple(
-            _sample(seen, place, {hp_device: 1.0}, lp_shares, window_start_s) for seen in observations
+            _sample(seen, place, {hp_device: 1.0}, lp_shares, measured.window_start_s)
+            for seen in observations
         ),
         devices=Devices(hp=(hp_device,), lp=tuple(sorted(lp_shares)) if with_lp else ()),
         lp_summary=None,
         pods=pods,
-        notes=(SECOND_HAND, *notes),
-        interrupted=interrupted,
+        notes=(SECOND_HAND, *measured.notes),
+        interrupted=measured.interrupted,
     )
 
 

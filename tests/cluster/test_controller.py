@@ -11,7 +11,7 @@ import pytest
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared
 from local_cluster.kube import Object
-from lp_batch.manifest import pod_template
+from lp_batch.manifest import PodOptions, pod_template
 from stacks.preview.manifests import manifests
 from stacks.preview.testing import render
 from tests.cluster.nodes import Real
@@ -37,13 +37,15 @@ class Scene:
 
     def create(self, name: str, priority: str) -> None:
         template = pod_template(
-            image=self.node.image,
-            claim=CLAIM,
-            priority=priority,
-            pattern="mixed",
-            block_size="64KiB",
-            num_workers=4,
-            file_size="64MiB",
+            PodOptions(
+                image=self.node.image,
+                claim=CLAIM,
+                priority=priority,
+                pattern="mixed",
+                block_size="64KiB",
+                num_workers=4,
+                file_size="64MiB",
+            )
         )
         (container,) = template["spec"]["containers"]
         container["args"] = [

@@ -11,7 +11,7 @@ from experiments.job.counters import Io
 from experiments.job.errors import ScrapeError
 from experiments.job.observer import Observation, Observer, Sources
 from experiments.job.publish import pack, unpack
-from experiments.job.recording import Place, Restarts, run_record
+from experiments.job.recording import Measured, Place, Restarts, run_record
 from experiments.job.testing import DEVICE, FakeNode
 from experiments.judgement.study import study
 from experiments.judgement.testing import BASELINE_BEHAVIOUR, build_load, build_spec
@@ -65,13 +65,15 @@ def record_of(node: FakeNode, *, restarts: Restarts | None = None) -> RunRecord:
         SPEC,
         planned,
         PLACE,
-        load=build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1),
-        observations=seen,
-        window_start_s=SPEC.warmup_s,
-        started_unix_s=1_790_000_000.0,
-        restarts=restarts or Restarts(hp=0, lp=0),
-        environment={"target": "cluster"},
-        interrupted=False,
+        Measured(
+            load=build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1),
+            observations=seen,
+            window_start_s=SPEC.warmup_s,
+            started_unix_s=1_790_000_000.0,
+            restarts=restarts or Restarts(hp=0, lp=0),
+            environment={"target": "cluster"},
+            interrupted=False,
+        ),
     )
 
 
@@ -169,13 +171,15 @@ def test_device_without_a_controller_is_the_claim_that_both_mount() -> None:
         SPEC,
         plan_runs(SPEC)[0],
         PLACE,
-        load=build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1),
-        observations=seen,
-        window_start_s=0.0,
-        started_unix_s=0.0,
-        restarts=Restarts(hp=0, lp=0),
-        environment={},
-        interrupted=False,
+        Measured(
+            load=build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1),
+            observations=seen,
+            window_start_s=0.0,
+            started_unix_s=0.0,
+            restarts=Restarts(hp=0, lp=0),
+            environment={},
+            interrupted=False,
+        ),
     )
     assert record.devices.hp == record.devices.lp == ("claim/shared-data",)
     assert DEVICE not in record.samples[-1].pods["lp-batch"].io

@@ -6,7 +6,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from load_generator import cli
-from load_generator.manifest import PodTemplate, pod_template
+from load_generator.manifest import PodOptions, PodTemplate, pod_template
 
 KUBERNETES = "1.35"
 
@@ -18,7 +18,7 @@ def args_of(template: PodTemplate) -> list[str]:
 
 
 def test_the_pod_is_valid_kubernetes_and_has_no_priority() -> None:
-    template = pod_template(image="load-generator:1", url="http://svc:8080/score")
+    template = pod_template(PodOptions(image="load-generator:1", url="http://svc:8080/score"))
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -31,7 +31,9 @@ def test_the_pod_is_valid_kubernetes_and_has_no_priority() -> None:
 
 @pytest.mark.parametrize(("rate_rps", "rate"), [(None, "--level=high"), (7.5, "--rate=7.5")])
 def test_the_args_are_what_the_command_line_takes(rate_rps: float | None, rate: str) -> None:
-    template = pod_template(image="i", url="http://svc:8080/score", level="high", rate_rps=rate_rps, seed=3)
+    template = pod_template(
+        PodOptions(image="i", url="http://svc:8080/score", level="high", rate_rps=rate_rps, seed=3)
+    )
     args = args_of(template)
     assert rate in args
     options = cli._parser().parse_args(args)
@@ -40,7 +42,7 @@ def test_the_args_are_what_the_command_line_takes(rate_rps: float | None, rate: 
 
 def test_results_can_go_to_a_volume_of_the_callers() -> None:
     template = pod_template(
-        image="i", url="http://h/s", results={"persistentVolumeClaim": {"claimName": "c"}}
+        PodOptions(image="i", url="http://h/s", results={"persistentVolumeClaim": {"claimName": "c"}})
     )
     assert template["spec"]["volumes"] == [{"name": "results", "persistentVolumeClaim": {"claimName": "c"}}]
 

@@ -6,7 +6,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from lp_batch import cli
-from lp_batch.manifest import PodTemplate, Qos, pod_template
+from lp_batch.manifest import PodOptions, PodTemplate, Qos, pod_template
 
 KUBERNETES = "1.35"
 
@@ -20,7 +20,7 @@ def args_of(template: PodTemplate) -> list[str]:
 @pytest.mark.parametrize("qos", ["burstable", "besteffort"])
 def test_the_pod_is_valid_kubernetes(qos: Qos) -> None:
     template = pod_template(
-        image="lp-batch:1", claim="shared", duration_s=60, summary="/results/lp.json", qos=qos
+        PodOptions(image="lp-batch:1", claim="shared", duration_s=60, summary="/results/lp.json", qos=qos)
     )
     pod = {
         "apiVersion": "v1",
@@ -33,15 +33,17 @@ def test_the_pod_is_valid_kubernetes(qos: Qos) -> None:
 
 def test_the_args_are_what_the_command_line_takes() -> None:
     template = pod_template(
-        image="i",
-        claim="c",
-        duration_s=5,
-        num_operations=7,
-        rate_mib_s=1.5,
-        summary="/results/lp.json",
-        pattern="random-read",
-        block_size="4KiB",
-        num_workers=3,
+        PodOptions(
+            image="i",
+            claim="c",
+            duration_s=5,
+            num_operations=7,
+            rate_mib_s=1.5,
+            summary="/results/lp.json",
+            pattern="random-read",
+            block_size="4KiB",
+            num_workers=3,
+        )
     )
     options = cli._parser().parse_args(args_of(template))
     plan = cli._plan(options)
@@ -51,7 +53,7 @@ def test_the_args_are_what_the_command_line_takes() -> None:
 
 
 def test_without_limits_the_job_runs_until_it_is_stopped() -> None:
-    args = args_of(pod_template(image="i", claim="c"))
+    args = args_of(pod_template(PodOptions(image="i", claim="c")))
     assert not any("duration" in arg or "operations" in arg for arg in args)
 
 

@@ -4,6 +4,7 @@ Imports nothing of the package, so that a Pulumi program can load it in no time.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 APP = "load-generator"
@@ -21,27 +22,48 @@ class PodTemplate(TypedDict):
     spec: dict[str, Json]
 
 
-def pod_template(
-    *,
-    image: str,
-    url: str,
-    level: Literal["low", "medium", "high"] = "low",
-    rate_rps: float | None = None,
-    duration_s: float = 60.0,
-    warmup_s: float = 10.0,
-    seed: int = 1,
-    arrivals: Literal["poisson", "constant"] = "poisson",
-    ids_max: int = 1000,
-    timeout_s: float = 30.0,
-    ready_timeout_s: float = 300.0,
-    results: Mapping[str, Json] | None = None,
-) -> PodTemplate:
+@dataclass(frozen=True, kw_only=True)
+class PodOptions:
+    """What load a pod sends, and where to."""
+
+    image: str
+    url: str
+    level: Literal["low", "medium", "high"] = "low"
+    rate_rps: float | None = None
+    """Instead of the level's."""
+    duration_s: float = 60.0
+    warmup_s: float = 10.0
+    seed: int = 1
+    arrivals: Literal["poisson", "constant"] = "poisson"
+    ids_max: int = 1000
+    timeout_s: float = 30.0
+    ready_timeout_s: float = 300.0
+    results: Mapping[str, Json] | None = None
+    """The volume source mounted at /results; None is an emptyDir."""
+
+    @property
+    def args(self) -> list[str]:
+        """Return the container's arguments."""
+        return [
+            "run",
+            f"--url={self.url}",
+            f"--level={self.level}" if self.rate_rps is None else f"--rate={self.rate_rps}",
+            f"--duration={self.duration_s}",
+            f"--warmup={self.warmup_s}",
+            f"--seed={self.seed}",
+            f"--arrivals={self.arrivals}",
+            f"--ids-max={self.ids_max}",
+            f"--timeout={self.timeout_s}",
+            f"--ready-timeout={self.ready_timeout_s}",
+            f"--output={RESULTS_DIR}",
+        ]
+
+
+def pod_template(options: PodOptions) -> PodTemplate:
     """Describe one Job pod that sends load and leaves /results/load.json.
 
-    `rate_rps` overrides `level`. `results` is the volume source mounted at /results, an emptyDir by
-    default. The pod has no priority label: load is not a workload that the controller weighs.
+    The pod has no priority label: load is not a workload that the controller weighs.
     """
-    rate = f"--level={level}" if rate_rps is None else f"--rate={rate_rps}"
     return PodTemplate(
         metadata={"labels": {"app": APP}},
         spec={
@@ -59,21 +81,9 @@ def pod_template(
             "containers": [
                 {
                     "name": CONTAINER,
-                    "image": image,
+                    "image": options.image,
                     "command": ["load-generator"],
-                    "args": [
-                        "run",
-                        f"--url={url}",
-                        rate,
-                        f"--duration={duration_s}",
-                        f"--warmup={warmup_s}",
-                        f"--seed={seed}",
-                        f"--arrivals={arrivals}",
-                        f"--ids-max={ids_max}",
-                        f"--timeout={timeout_s}",
-                        f"--ready-timeout={ready_timeout_s}",
-                        f"--output={RESULTS_DIR}",
-                    ],
+                    "args": options.args,
                     # No CPU limit: a throttled generator falls behind its schedule.
                     "resources": {
                         "requests": {"cpu": "250m", "memory": "128Mi"},
@@ -87,6 +97,6 @@ def pod_template(
                     "volumeMounts": [{"name": "results", "mountPath": RESULTS_DIR}],
                 }
             ],
-            "volumes": [{"name": "results", **(results or {"emptyDir": {}})}],
+            "volumes": [{"name": "results", **(options.results or {"emptyDir": {}})}],
         },
     )

@@ -4,6 +4,7 @@ Imports nothing of the package, so that a Pulumi program can load it in no time.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 APP = "lp-batch"
@@ -24,56 +25,59 @@ class PodTemplate(TypedDict):
     spec: dict[str, Json]
 
 
-def pod_template(
-    *,
-    image: str,
-    claim: str,
-    pattern: str = "mixed",
-    block_size: str = "1MiB",
-    num_workers: int = 16,
-    file_size: str = "1GiB",
-    duration_s: float | None = None,
-    num_operations: int | None = None,
-    rate_mib_s: float | None = None,
-    seed: int = 1,
-    summary: str | None = None,
-    qos: Qos = "burstable",
-    priority: str = "low",
-) -> PodTemplate:
-    """Describe one batch pod that works under /data/lp of the claim's volume.
+@dataclass(frozen=True, kw_only=True)
+class PodOptions:
+    """What a batch pod does, and where. Without a duration or a number of operations it has no end."""
 
-    Without `duration_s` and `num_operations` it runs until it is told to stop. `summary` is a path in
-    the container; the summary is the last line of its log in any case.
-    """
-    args = [
-        "run",
-        f"--dir={DATA_DIR}",
-        f"--pattern={pattern}",
-        f"--block-size={block_size}",
-        f"--num-workers={num_workers}",
-        f"--file-size={file_size}",
-        f"--seed={seed}",
-        f"--metrics-port={METRICS_PORT}",
-    ]
-    for option, value in (
-        ("--duration", duration_s),
-        ("--num-operations", num_operations),
-        ("--rate", rate_mib_s),
-        ("--summary", summary),
-    ):
-        if value is not None:
-            args.append(f"{option}={value}")
+    image: str
+    claim: str
+    pattern: str = "mixed"
+    block_size: str = "1MiB"
+    num_workers: int = 16
+    file_size: str = "1GiB"
+    duration_s: float | None = None
+    num_operations: int | None = None
+    rate_mib_s: float | None = None
+    seed: int = 1
+    summary: str | None = None
+    """A path in the container; the summary is the last line of its log in any case."""
+    qos: Qos = "burstable"
+    priority: str = "low"
 
+    @property
+    def args(self) -> list[str]:
+        """Return the container's arguments."""
+        given = (
+            ("--duration", self.duration_s),
+            ("--num-operations", self.num_operations),
+            ("--rate", self.rate_mib_s),
+            ("--summary", self.summary),
+        )
+        return [
+            "run",
+            f"--dir={DATA_DIR}",
+            f"--pattern={self.pattern}",
+            f"--block-size={self.block_size}",
+            f"--num-workers={self.num_workers}",
+            f"--file-size={self.file_size}",
+            f"--seed={self.seed}",
+            f"--metrics-port={METRICS_PORT}",
+            *(f"{option}={value}" for option, value in given if value is not None),
+        ]
+
+
+def pod_template(options: PodOptions) -> PodTemplate:
+    """Describe one batch pod that works under /data/lp of the claim's volume."""
     # Small requests: a batch job takes what is left. A memory limit, because its buffers are bounded
     # (twice the queue depth times the block size) and a leak should hit itself.
     resources: dict[str, Json] = (
         {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-        if qos == "burstable"
+        if options.qos == "burstable"
         else {}
     )
     return PodTemplate(
         metadata={
-            "labels": {"app": APP, "drcio.io/priority": priority},
+            "labels": {"app": APP, "drcio.io/priority": options.priority},
             "annotations": {
                 "prometheus.io/scrape": "true",
                 "prometheus.io/port": str(METRICS_PORT),
@@ -97,9 +101,9 @@ def pod_template(
             "containers": [
                 {
                     "name": CONTAINER,
-                    "image": image,
+                    "image": options.image,
                     "command": ["lp-batch"],
-                    "args": args,
+                    "args": options.args,
                     "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
                     "resources": resources,
                     "securityContext": {
@@ -110,6 +114,6 @@ def pod_template(
                     "volumeMounts": [{"name": "data", "mountPath": DATA_MOUNT}],
                 }
             ],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": options.claim}}],
         },
     )
