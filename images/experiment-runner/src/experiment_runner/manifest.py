@@ -61,32 +61,35 @@ class RunnerOptions:
     working_dir: str = WORKING_DIR
     """Another where a checkout stands for the image, as on the node twin."""
 
+    @property
+    def args(self) -> list[str]:
+        """Return the container's arguments."""
+        expected = None if self.expected_pods is None else _dump(self.expected_pods)
+        given = (
+            ("--expected-pods", expected),
+            ("--lp-metrics", self.lp_metrics),
+            ("--controller", self.controller),
+            ("--controller-config", self.controller_config),
+            ("--api-server", self.api_server),
+        )
+        return [
+            f"--spec={_dump(self.spec)}",
+            f"--service-url={self.service_url}",
+            f"--hp-metrics={self.hp_metrics}",
+            f"--claim={self.claim}",
+            f"--config-map={self.config_map}",
+            f"--namespace={self.namespace}",
+            f"--facts={_dump(self.facts)}",
+            f"--pods={self.pods}",
+            *(f"{option}={value}" for option, value in given if value is not None),
+        ]
+
 
 def pod_template(options: RunnerOptions) -> PodTemplate:
     """Describe a pod of the Job that measures.
 
     The pod has no priority label: load is not a workload that the controller weighs.
     """
-    args = [
-        f"--spec={_dump(options.spec)}",
-        f"--service-url={options.service_url}",
-        f"--hp-metrics={options.hp_metrics}",
-        f"--claim={options.claim}",
-        f"--config-map={options.config_map}",
-        f"--namespace={options.namespace}",
-        f"--facts={_dump(options.facts)}",
-        f"--pods={options.pods}",
-    ]
-    if options.expected_pods is not None:
-        args.append(f"--expected-pods={_dump(options.expected_pods)}")
-    for option, value in (
-        ("--lp-metrics", options.lp_metrics),
-        ("--controller", options.controller),
-        ("--controller-config", options.controller_config),
-        ("--api-server", options.api_server),
-    ):
-        if value is not None:
-            args.append(f"{option}={value}")
     return PodTemplate(
         metadata={"labels": {"app": APP}},
         spec={
@@ -108,7 +111,7 @@ def pod_template(options: RunnerOptions) -> PodTemplate:
                     "name": CONTAINER,
                     "image": options.image,
                     "command": ["python", "-m", "experiments.job"],
-                    "args": args,
+                    "args": options.args,
                     "workingDir": options.working_dir,
                     "env": [
                         {

@@ -44,23 +44,70 @@ def create_app(
     scorer: Scoring, metrics: Metrics, *, max_in_flight: int, version: str, readiness: Mapping[str, object]
 ) -> Starlette:
     """Return the application; `readiness` is what /readyz tells about the loaded service."""
-    # One thread per admitted request: it spends its life waiting for the disk, without the
-    # interpreter lock, while the event loop goes on.
-    threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="score")
-    in_flight = 0
+    scores = _Scores(scorer, metrics, max_in_flight)
 
-    async def score(request: Request) -> Response:
-        nonlocal in_flight
+    async def healthz(_request: Request) -> Response:
+        return _json(200, {"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        own = {"status": "ready", "in_flight": scores.in_flight, "io_cost": io_cost()}
+        return _json(200, {**own, **readiness})
+
+    async def show_metrics(_request: Request) -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def openapi(_request: Request) -> Response:
+        return _json(200, openapi_document(version, scorer.reviews))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        # The server has waited for requests in flight before it comes here.
+        scores.close()
+
+    return Starlette(
+        routes=[
+            Route("/score", scores.answer, methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", show_metrics),
+            Route("/openapi.json", openapi),
+        ],
+        exception_handlers={HTTPException: _no_such_route},
+        lifespan=lifespan,
+    )
+
+
+class _Scores:
+    """Answer requests for scores, so many at once and no more."""
+
+    def __init__(self, scorer: Scoring, metrics: Metrics, max_in_flight: int) -> None:
+        self._scorer = scorer
+        self._metrics = metrics
+        self._max_in_flight = max_in_flight
+        # One thread per admitted request: it spends its life waiting for the disk, without the
+        # interpreter lock, while the event loop goes on.
+        self._threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="score")
+        self.in_flight = 0
+
+    def close(self) -> None:
+        """End the threads, once no request is in flight."""
+        self._threads.shutdown()
+
+    async def answer(self, request: Request) -> Response:
+        """Score the reviews that one request asks for, or say why not."""
+        metrics = self._metrics
         arrived = time.perf_counter()
-        if in_flight >= max_in_flight:
+        if self.in_flight >= self._max_in_flight:
             metrics.requests.labels("overload").inc()
-            message = f"{in_flight} requests are in flight, the most that is admitted"
+            message = f"{self.in_flight} requests are in flight, the most that is admitted"
             return _refuse(503, "overload", message, {"Retry-After": str(RETRY_AFTER_S)})
-        in_flight += 1
-        metrics.active.set(in_flight)
+        self.in_flight += 1
+        metrics.active.set(self.in_flight)
         try:
-            ids = parse_ids(await _body(request), scorer.reviews)
-            scored = await asyncio.get_running_loop().run_in_executor(threads, scorer.score, ids)
+            ids = parse_ids(await _body(request), self._scorer.reviews)
+            loop = asyncio.get_running_loop()
+            scored = await loop.run_in_executor(self._threads, self._scorer.score, ids)
         except ClientDisconnect:
             metrics.requests.labels("aborted").inc()
             return Response(status_code=400)  # nobody is there to read it
@@ -75,41 +122,11 @@ def create_app(
             metrics.requests.labels("error").inc()
             raise  # the server logs it with its traceback and answers 500
         finally:
-            in_flight -= 1
-            metrics.active.set(in_flight)
+            self.in_flight -= 1
+            metrics.active.set(self.in_flight)
         response = _json(200, {"ids": ids, "scores": scored.scores}, {"Server-Timing": server_timing(scored)})
         metrics.observe(scored, time.perf_counter() - arrived)
         return response
-
-    async def healthz(_request: Request) -> Response:
-        return _json(200, {"status": "ok"})
-
-    async def readyz(_request: Request) -> Response:
-        return _json(200, {"status": "ready", "in_flight": in_flight, "io_cost": io_cost(), **readiness})
-
-    async def show_metrics(_request: Request) -> Response:
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def openapi(_request: Request) -> Response:
-        return _json(200, openapi_document(version, scorer.reviews))
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
-        # The server has waited for requests in flight before it comes here.
-        threads.shutdown()
-
-    return Starlette(
-        routes=[
-            Route("/score", score, methods=["POST"]),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", show_metrics),
-            Route("/openapi.json", openapi),
-        ],
-        exception_handlers={HTTPException: _no_such_route},
-        lifespan=lifespan,
-    )
 
 
 async def _no_such_route(_request: Request, error: Exception) -> Response:

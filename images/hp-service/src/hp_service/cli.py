@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias
 
 from hp_service.errors import HpServiceError
 
@@ -48,6 +49,9 @@ def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hp-service",
@@ -55,7 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("drcio-hp-service"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_prepare(commands)
+    _add_serve(commands)
+    _add_bench(commands)
+    return parser
 
+
+def _add_prepare(commands: _Commands) -> None:
     prepare = commands.add_parser(
         "prepare",
         help="fetch the data, build the graph and the feature file, train the model",
@@ -83,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         "--verify", action="store_true", help="compare the feature file's checksum too, not only its size"
     )
 
+
+def _add_serve(commands: _Commands) -> None:
     serve = commands.add_parser("serve", help="serve a prepared directory over HTTP")
     _data_argument(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -103,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _aio_argument(serve)
 
+
+def _add_bench(commands: _Commands) -> None:
     bench = commands.add_parser(
         "bench",
         help="measure the service's own cost per request",
@@ -115,7 +129,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--seed", type=int, default=DEFAULT_SEED, metavar="N", help="default: %(default)s")
     bench.add_argument("--json", action="store_true", help="print the numbers as JSON")
     _aio_argument(bench)
-    return parser
 
 
 def _data_argument(parser: argparse.ArgumentParser) -> None:

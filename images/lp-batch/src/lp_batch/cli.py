@@ -10,8 +10,10 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias
 
 from lp_batch.arena import Arena
 from lp_batch.console import PrepareProgress, heartbeat, log, log_error
@@ -200,20 +202,33 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error} ({error.hint})") from error
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lp-batch",
         description="Read and write a file on a shared volume as a batch job does; verify and measure it.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common, shape = _common_options(), _shape_options()
+    _add_run(commands, [common, shape])
+    commands.add_parser("prepare", parents=[common], help="write the data file and stop")
+    _add_bench(commands, [common, shape])
+    return parser
 
+
+def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--dir", type=Path, required=True, help="directory of lp.dat and lp.json")
     common.add_argument("--file-size", type=_size, default="1GiB", metavar="SIZE", help="default 1GiB")
     common.add_argument(
         "--seed", type=int, default=1, help="fixes the access sequence and the data (default 1)"
     )
+    return common
 
+
+def _shape_options() -> argparse.ArgumentParser:
     shape = argparse.ArgumentParser(add_help=False)
     shape.add_argument(
         "--pattern",
@@ -229,8 +244,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="queue depth: blocks in flight (default 16)",
     )
+    return shape
 
-    run = commands.add_parser("run", parents=[common, shape], help="do the I/O")
+
+def _add_run(commands: _Commands, parents: Sequence[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", parents=parents, help="do the I/O")
     run.add_argument("--num-operations", type=int, metavar="N", help="stop after N operations")
     run.add_argument(
         "--duration", type=float, metavar="S", help="stop after S seconds (no limit at all: until SIGTERM)"
@@ -259,10 +277,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--summary", type=Path, metavar="PATH", help="also write the JSON summary there")
 
-    commands.add_parser("prepare", parents=[common], help="write the data file and stop")
 
+def _add_bench(commands: _Commands, parents: Sequence[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser(
-        "bench", parents=[common, shape], help="compare with fio at the same pattern and depth"
+        "bench", parents=parents, help="compare with fio at the same pattern and depth"
     )
     bench.add_argument(
         "--duration", type=float, default=10.0, metavar="S", help="each measurement (default 10)"
@@ -270,4 +288,3 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--repeats", type=int, default=3, help="interleaved measurements of each (default 3)")
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     bench.set_defaults(num_operations=None, rate=None, verify_full=0.02, read_back_every=128, fsync_every=16)
-    return parser
