@@ -49,6 +49,8 @@ class Simulated:
     told: bool = True
     low: bool = True
     salt: int = 0
+    even_pauses: bool = True
+    """Of high priority, as fio makes them on a twin; else it comes at random."""
     node: Node = field(init=False)
     decisions: list[tuple[float, Decision]] = field(default_factory=list)
     _pods: dict[str, NodePod] = field(default_factory=dict)
@@ -69,7 +71,8 @@ class Simulated:
             paths[path] = node.add_group(paths[path.rpartition("/")[0]])
         self._groups = paths
         self._knobs = SimulatedKnobs(node, paths)
-        self.add("high", mix.high.qos, high_job(mix.high), priority="high")
+        high = replace(high_job(mix.high), even_pauses=self.even_pauses)
+        self.add("high", mix.high.qos, high, priority="high")
         if self.low:
             for index, low in enumerate(mix.low):
                 self.add(f"low{index}", low.qos, low_job(low), priority="low")
@@ -207,6 +210,7 @@ def low_job(low: Low) -> Job:
                 read_percent=0,
                 burst=max(1, low.fsync_bytes // low.block_bytes),
                 think_s=low.fsync_bytes / _MEMORY_BYTES_PER_S + BASE_S,
+                even_pauses=True,
             )
         case Engine.THREADS:
             job = Job(size=low.block_bytes, read_percent=low.read_percent, threads=low.depth, depth=1)

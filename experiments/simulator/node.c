@@ -89,7 +89,7 @@ typedef struct {
 } group_t;
 
 typedef struct {
-	int32_t group, threads, burst, depth, size, read_percent, measured, first_thread;
+	int32_t group, threads, burst, depth, size, read_percent, measured, first_thread, even;
 	ns_t think, start, on, off;
 } job_t;
 
@@ -139,6 +139,8 @@ typedef struct {
 	bool enabled, running;
 	double per_io[2], per_page[2], vrate, verr, period_vtime, margin_min, margin_low, margin_target;
 	ns_t period, period_at, period_due;
+	bool period_ends; /* whoever is woken now is not there yet, so what it has in credit is taken away */
+	list_t woken;
 	uint64_t cur_period;
 	/* frozen by a write of io.cost.* */
 	bool frozen, pending_enable;
@@ -474,7 +476,8 @@ static void start_period(node_t *n, double v)
 {
 	n->period_vtime = v;
 	n->period_at = n->now;
-	n->period_due = (jiffies(n) + (n->period + JIFFY - 1) / JIFFY) * JIFFY;
+	/* a timer of the wheel is never early, and so always a jiffy late (calc_index) */
+	n->period_due = (jiffies(n) + (n->period + JIFFY - 1) / JIFFY + 1) * JIFFY;
 	schedule(n, n->period_due, PERIOD, 0);
 }
 
@@ -527,6 +530,8 @@ static void resume(node_t *n, int32_t s)
 	run_submitter(n, s);
 }
 
+static void run_woken(node_t *n);
+
 static void kick(node_t *n, int32_t group)
 {
 	group_t *g = &n->groups[group];
@@ -549,8 +554,17 @@ static void kick(node_t *n, int32_t group)
 			schedule(n, due, BUDGET, group);
 		}
 	}
-	while (passed.count) {
-		int32_t b = pop(n, &passed), s = n->bios[b].submitter;
+	while (passed.count)
+		push(n, &n->woken, pop(n, &passed));
+	if (!n->period_ends)
+		run_woken(n);
+}
+
+/* Let the submitters run whose bio passed: not before the timer that woke them is done. */
+static void run_woken(node_t *n)
+{
+	while (n->woken.count) {
+		int32_t b = pop(n, &n->woken), s = n->bios[b].submitter;
 		enter_device(n, b);
 		resume(n, s);
 	}
@@ -771,15 +785,21 @@ static void finish_io(node_t *n, int32_t i)
 	}
 	int32_t thread = io->thread;
 	t->outstanding--;
+	if (job->measured && job->threads == 1 && !t->outstanding)
+		/* the program takes a burst's I/Os back together, when the last is done */
+		for (int32_t k = 1; k <= job->burst && k <= n->samples_n; k++) {
+			sample_t *sample = &n->samples[n->samples_n - k];
+			sample->took = n->now - sample->at;
+		}
 	io->left = n->ios_free;
 	n->ios_free = i;
 	if (job->depth) {
 		issue(n, thread);
 	} else if (!t->outstanding && !t->thinking) {
 		t->thinking = true;
-		/* exponential around the mean, at least a fifth of it: programs do not tick in step */
-		double think = (double)job->think * (0.2 - 0.8 * log(1 - uniform(n)));
-		schedule(n, n->now + (ns_t)think, THINK, thread);
+		/* else exponential around the mean, at least a fifth of it */
+		double part = job->even ? 1 : 0.2 - 0.8 * log(1 - uniform(n));
+		schedule(n, n->now + (ns_t)((double)job->think * part), THINK, thread);
 	}
 }
 
@@ -1094,8 +1114,12 @@ void node_run(node_t *n, ns_t until)
 			issue(n, e.arg);
 			break;
 		case PERIOD:
-			if (e.at == n->period_due)
+			if (e.at == n->period_due) {
+				n->period_ends = true;
 				end_period(n);
+				n->period_ends = false;
+				run_woken(n);
+			}
 			break;
 		case BUDGET:
 			if (e.at == n->groups[e.arg].budget_due) {

@@ -24,7 +24,7 @@ class _Job(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("group", "threads", "burst", "depth", "size", "read_percent")),
         ("measured", ctypes.c_int32),
-        ("first_thread", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("first_thread", "even")),
         *((name, ctypes.c_int64) for name in ("think", "start", "on", "off")),
     )
 
@@ -59,7 +59,8 @@ class Job:
     burst: int = 1
     """Of each thread, where `depth` is 0; the pause begins when the last of it is done."""
     think_s: float = 0.0
-    """Mean of the pause; its distribution is exponential above a fifth of it."""
+    even_pauses: bool = False
+    """All pauses alike, as fio's are; else exponential around the mean, above a fifth of it."""
     start_s: float = 0.0
     on_s: float = 0.0
     """0: for good."""
@@ -161,6 +162,7 @@ class Node:
             read_percent=job.read_percent,
             measured=job.measured,
             first_thread=0,
+            even=job.even_pauses,
             think=_ns(job.think_s),
             start=_ns(job.start_s),
             on=_ns(job.on_s),

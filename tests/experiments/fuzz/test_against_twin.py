@@ -24,12 +24,10 @@ from tests.experiments.fuzz.agreement import factors, ordered
 RECORDED: Final = sorted((Path(__file__).parent / "recorded").glob("*.json"))
 NONE_FACTOR: Final = 1.3
 """By how much p95 may be off uncontrolled, where it is a queue over a rate."""
-FACTOR: Final = 3.0
-"""And under a fixed knob, where it is a tail of bursts: in all but one of a seed's arms."""
-VERGE_FACTOR: Final = 25.0
-"""In that one: where the volume is just full in one place and just not in the other (seed 2 at iomax-75: 6;
-seed 4 at iocost-100: 20, as the simulator's low priority gets a fifth more there), p95 is a queue or none."""
-SHARE_APART: Final = {"iomax": 0.03, "iocost": 0.2}
+FACTOR: Final = 1.6
+"""And under a fixed knob, or alone, where it is a tail of bursts. The twin's CPU is in it: 37 reads at once take
+it 2 ms to submit."""
+SHARE_APART: Final = {"iomax": 0.03, "iocost": 0.08}
 
 
 def pair(path: Path) -> tuple[JsonObject, JsonObject]:
@@ -49,8 +47,7 @@ def test_there_are_recorded_seeds_of_several_kinds() -> None:
 def test_p95_of_each_arm_is_within_a_factor(path: Path) -> None:
     off = {arm: max(factor, 1 / factor) for arm, factor in factors(*pair(path)).items()}
     assert off.pop(NONE) <= NONE_FACTOR
-    assert sum(factor > FACTOR for factor in off.values()) <= 1, off
-    assert max(off.values()) <= VERGE_FACTOR, off
+    assert max(off.values()) <= FACTOR, off
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)

@@ -171,7 +171,7 @@ def test_arms_that_were_measured_on_a_twin_rank_as_they_did_there() -> None:
     assert both.p95_ms < cap.p95_ms < fast.p95_ms <= 1.1 * none.p95_ms
     assert both.p95_ms < 4
     assert fast.p95_ms > 100
-    assert (both.mb_s, cap.mb_s, low_cap.mb_s) == pytest.approx((111.6, 112.6, 29.6), rel=0.05)
+    assert (both.mb_s, cap.mb_s, low_cap.mb_s) == pytest.approx((111.6, 112.6, 29.6), rel=0.08)
 
 
 def test_threads_that_wait_for_each_read_get_past_iocost_beside_a_bursty_group() -> None:
