@@ -9,6 +9,7 @@ import pytest
 
 from drcio_controller.config import Config, Engine, PolicyName, VolumeProfile
 from drcio_controller.instance import limit_of
+from drcio_controller.kernel.devices import GP3_BASELINE
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs.journal import Journal
 from drcio_controller.knobs.knobset import VERIFY_INTERVAL_S
@@ -127,6 +128,16 @@ def test_weights_are_made_effective_on_the_device_that_pods_use(rig: Rig, make_p
     assert f"{DEVICE} enable=1 ctrl=user" in rig.node.read("io.cost.qos")
     assert "ctrl=user model=linear" in rig.node.read("io.cost.model")
     assert rig.effect("a") is Effect.EFFECTIVE
+
+
+def test_device_that_was_just_found_binds_nobody(rig: Rig, make_pod: Make) -> None:
+    rig.add(make_pod("a", "high"))
+    rig.add(make_pod("b", "low"))
+    rig.tick("a", "b")
+
+    model = dict(word.split("=") for word in rig.node.read("io.cost.model").split() if "=" in word)
+    assert rig.status().devices[0].state == "new"
+    assert int(model["rbps"]) > 10 * GP3_BASELINE.bytes_per_s
 
 
 def test_slices_weigh_what_their_pods_weigh(rig: Rig, make_pod: Make) -> None:

@@ -19,6 +19,7 @@ from drcio_controller.knobs.knobset import Reconciled
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod
 from drcio_controller.law.decision import Decision, DevicePolicy, InstanceLoad, Latency, View
+from drcio_controller.law.law import UNBOUND_RATIO
 from drcio_controller.law.registry import engine_of, make_policy
 from drcio_controller.law.roles import split
 from drcio_controller.loglimit import LogLimit
@@ -47,7 +48,8 @@ off and on, which quiesces the queue, while a pod restarts."""
 
 PROBLEMS_SHOWN: Final = 20
 
-_FIRST_DECISION: Final = Decision(state="new", reason="nothing was seen yet")
+_FIRST_DECISION: Final = Decision(state="new", reason="nothing was seen yet", budget_ratio=UNBOUND_RATIO)
+"""Binds nobody: of what a device's pods do nothing is known."""
 
 LatencySource = Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]]
 
