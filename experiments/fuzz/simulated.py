@@ -173,16 +173,16 @@ class Simulated:
         self._knobs.reconcile(wanted_knobs(HIERARCHY, placed, [managed], weights_only=False))
 
     def _snapshot(self) -> Snapshot:
-        pods = {
-            uid: PodCounters(1, {DEVICE: _io_stat(self.node.group(self._groups[self._path(uid)]))})
-            for uid in self._pods
-        }
+        stats = {uid: _io_stat(self.node.group(self._groups[self._path(uid)])) for uid in self._pods}
         device = self.node.device()
         on = self.engine is ControlEngine.IOCOST
         root = {DEVICE: IoStat(cost_usage_us=device.usage_us if on else None)}
         return Snapshot(
             at_s=self.node.now_s,
-            pods={uid: counters for uid, counters in pods.items() if counters.io[DEVICE].total_ios},
+            # A pod is there before its first I/O.
+            pods={
+                uid: PodCounters(1, {DEVICE: stat} if stat.total_ios else {}) for uid, stat in stats.items()
+            },
             devices={DEVICE: _block_stat(device)},
             root=root,
         )

@@ -25,8 +25,8 @@ RECORDED: Final = sorted((Path(__file__).parent / "recorded").glob("*.json"))
 NONE_FACTOR: Final = 1.3
 """By how much p95 may be off uncontrolled, where it is a queue over a rate."""
 FACTOR: Final = 1.6
-"""And under a fixed knob, or alone, where it is a tail of bursts. The twin's CPU is in it: 37 reads at once take
-it 2 ms to submit."""
+"""And under a fixed knob, or alone, where it is a tail of bursts. The twin's CPU is in it: 37 reads at once
+take it 2 ms to submit."""
 SHARE_APART: Final = {"iomax": 0.03, "iocost": 0.08}
 
 

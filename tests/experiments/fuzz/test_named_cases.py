@@ -133,7 +133,7 @@ def test_batch_job_that_changes_its_mix_every_ten_seconds() -> None:
     law, moved, _ = run(mix(), setup=changing, seconds=60)
 
     assert law <= 1.5 * alone
-    assert moved >= 0.5 * free
+    assert moved >= 0.65 * free
 
 
 def test_bursts_with_nobody_beside_them_are_as_without_the_agent() -> None:
@@ -157,8 +157,8 @@ def test_burst_of_a_hundred_reads() -> None:
 
     law, _, share = ratios(mix(low(), high=service), from_s=10.0)
 
-    assert law <= 2.5
-    assert share >= 0.5  # a burst takes 33 ms of a bucket that holds 50
+    assert law <= 1.5
+    assert share >= 0.6  # a burst takes 33 ms of a bucket that holds 50
 
 
 @pytest.mark.parametrize(("iops", "mib_s"), [(6000, 250), (1500, 60)])

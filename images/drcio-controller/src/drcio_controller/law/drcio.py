@@ -24,15 +24,29 @@ from drcio_controller.window import Flow, Window
 QUICK_LOOK_S: Final = 0.25
 """How soon to look again while something is about to happen: a queue grows for as long as nobody looks."""
 
+LISTEN_S: Final = 0.05
+LISTEN_SPREAD: Final = 0.4
+"""A short look, longer or shorter by so much, or bursts of the same rhythm would never show."""
+LISTEN_MOST_S: Final = 0.1
+"""A look that is no longer shows how uneven the protected pods' I/O is, and nothing else."""
+LISTEN_LOOKS: Final = 20
+LISTEN_LOOKS_MOST: Final = 100
+"""Short looks at protected pods of which nothing is known, several to an ordinary one; so many at most, where
+they see little."""
+LISTEN_AT_ONCE: Final = 5
+LISTEN_EVERY_S: Final = 2.0
+"""After those there is one so often."""
+
 YIELDING_MEMORY_S: Final = 1.5
 """A lower class counts as doing I/O this long after its last one: under a small budget a large I/O
 may wait longer than from one look to the next."""
 
 PAUSE_LIMIT_S: Final = 10.0
 PAUSE_MEMORY: Final = 0.98
+PAUSE_EXPECTED_S: Final = 3.5
 PAUSES_UNTIL_IDLE: Final = 2.0
 """A protected pod that pauses for up to 10 s at times is idle after twice its longest pause, which is
-forgotten by 2% with each look at it."""
+forgotten by 2% with each look at it; of one of which nothing is known yet a pause of 3.5 s is expected."""
 
 NOISE: Final = 0.01
 """Of the device: less is nobody's I/O."""
@@ -67,10 +81,14 @@ class DrcioPolicy:
         self._state: laws.State | None = None
         self._protected_at_s = float("-inf")
         self._yielding_at_s = float("-inf")
-        self._pause_s = 0.0
+        self._pause_s = PAUSE_EXPECTED_S
         self._outside_ios = 0.0
         self._outside_bytes = 0.0
         self._reach: VolumeProfile | None = None
+        self._decision: Decision | None = None
+        self._to_listen = 0
+        self._listened = 0
+        self._listened_at_s = float("-inf")
 
     def decide(self, view: View) -> Decision:
         view = self._within_the_instance(view)
@@ -78,33 +96,61 @@ class DrcioPolicy:
         if self._state is None:
             self._state = laws.initial(self._law, known=view.profile_known)
         protected, yielding = split(window.flows)
-        outside = self._sees_outside(window, profile)
-        if outside and not protected:
-            # Nobody lighter among the pods, but outside of them: who asked for more than they have is above.
+        if not protected:
+            # Nobody lighter among the pods, by now: who asked for more than they have is known before.
             protected, yielding = _heavy(window.flows)
+        if self._decision is not None and self._to_listen > 0 and window.span_s <= LISTEN_MOST_S:
+            return self._listen(view, self._decision, protected, yielding)
+        outside = self._sees_outside(window, profile)
         self._note_activity(window, protected, yielding, outside=outside)
-        outcome = laws.step(
-            self._state,
-            laws.Signals(
-                now_s=window.end_s,
-                span_s=window.span_s,
-                latency_s=None if window.latency_ms is None else window.latency_ms / 1000,
-                delivered=work(profile, window.ios_per_s, window.bytes_per_s),
-                queued_s=work(profile, window.in_flight, window.in_flight * window.request_bytes),
-                read_s=1 / profile.iops,
-                protected_active=window.end_s - self._protected_at_s <= self._idle_after_s,
-                yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
-                yielding=_use(profile, yielding),
-                protected=_use(profile, protected),
-                smallest=used(profile, 1, PAGE_BYTES),
-                largest=used(profile, 1, UNIT_BYTES),
-                floor=self._config.floor_percent / 100,
-                missed_target=_missed_target(view, protected),
-            ),
-            self._law,
-        )
+        outcome = laws.step(self._state, self._signals(view, protected, yielding), self._law)
         self._state = outcome.state
-        return _decision(view, outcome, protected, yielding)
+        self._decision = _decision(view, outcome, protected, yielding)
+        enough = LISTEN_LOOKS if laws.bursts_known(self._state) else LISTEN_LOOKS_MOST
+        learning = any(flow.active for flow in protected) and self._listened < enough
+        due = window.end_s - self._listened_at_s >= LISTEN_EVERY_S
+        self._to_listen = LISTEN_AT_ONCE if learning else int(due)
+        return self._with_next_look(self._decision, listened=False)
+
+    def _listen(
+        self, view: View, decision: Decision, protected: Sequence[Flow], yielding: Sequence[Flow]
+    ) -> Decision:
+        """Look at the protected pods alone; what was decided stands."""
+        self._to_listen -= 1
+        self._listened_at_s = view.window.end_s
+        if any(flow.active for flow in protected):
+            self._protected_at_s = view.window.end_s
+        if self._state is not None:
+            self._state = laws.listen(self._state, self._signals(view, protected, yielding), self._law)
+            self._listened = self._state.short_looks
+        return self._with_next_look(decision, listened=True)
+
+    def _with_next_look(self, decision: Decision, *, listened: bool) -> Decision:
+        if self._to_listen <= 0:
+            # As soon as it is long enough to decide by: the short ones took their part of the interval.
+            return replace(decision, look_again_s=QUICK_LOOK_S) if listened else decision
+        # The fractions of the golden ratio's multiples are spread evenly.
+        between = (self._listened + self._to_listen) * 0.618 % 1 - 0.5
+        return replace(decision, look_again_s=LISTEN_S * (1 + 2 * LISTEN_SPREAD * between))
+
+    def _signals(self, view: View, protected: Sequence[Flow], yielding: Sequence[Flow]) -> laws.Signals:
+        window, profile = view.window, view.profile
+        return laws.Signals(
+            now_s=window.end_s,
+            span_s=window.span_s,
+            latency_s=None if window.latency_ms is None else window.latency_ms / 1000,
+            delivered=work(profile, window.ios_per_s, window.bytes_per_s),
+            queued_s=work(profile, window.in_flight, window.in_flight * window.request_bytes),
+            read_s=1 / profile.iops,
+            protected_active=window.end_s - self._protected_at_s <= self._idle_after_s,
+            yielding_active=window.end_s - self._yielding_at_s <= YIELDING_MEMORY_S,
+            yielding=_use(profile, yielding),
+            protected=_use(profile, protected),
+            smallest=used(profile, 1, PAGE_BYTES),
+            largest=used(profile, 1, UNIT_BYTES),
+            floor=self._config.floor_percent / 100,
+            missed_target=_missed_target(view, protected),
+        )
 
     def _within_the_instance(self, view: View) -> View:
         """Return the view with the profile that the instance's own limit leaves the volume.

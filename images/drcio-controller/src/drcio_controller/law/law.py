@@ -21,8 +21,14 @@ UNBOUND_RATIO: Final = 100.0
 
 READS_EXPECTED: Final = 16.0
 """Of a protected pod of which nothing is known yet: small reads that it does at once."""
-LOOKS_EXPECTED: Final = 8.0
-"""How many looks that expectation counts for."""
+SHORT_LOOKS_LEAST: Final = 10
+HEARD_LEAST: Final = 3
+"""So many short looks, and so many of them with I/O in them, say more than that expectation."""
+LOOKS_EXPECTED: Final = 4.0
+"""Ordinary looks that are taken to have been alike before the first."""
+EMPTY_LEAST: Final = 0.25
+"""Of the ordinary looks at the protected: where so many see nothing of them, the others see a burst each."""
+LOOKS_REMEMBERED: Final = 40
 NOISE: Final = 0.05
 """Of the profile: a mix of less says nothing about what comes next."""
 ROUNDING: Final = 1e-9
@@ -89,13 +95,13 @@ class Mode(StrEnum):
 class Law:
     """The law's constants; each one's measurement is in docs/law.md."""
 
-    margin: float = 0.85
+    margin: float = 0.8
     """Of the capacity, what is let in while the protected do I/O."""
     margin_min: float = 0.65
     """The same where the protected come in bursts that need the volume's own bucket."""
-    margin_apart: float = 1.08
-    """The same where the protected use none of the bucket that everybody else fills: of that iocost lets
-    in 5% less than it is told to. Only where the capacity is known, and not learned."""
+    margin_apart: float = 0.9
+    """The same where the protected use none of the bucket that everybody else fills. Only where the
+    capacity is known, and not learned."""
     unseen: float = 0.75
     """Of what it costs, what I/O is charged at least of a size that nobody has done of late."""
     burst_tail: float = 1.5
@@ -108,11 +114,12 @@ class Law:
     still in each burst and comes back at once; less, and the bursts themselves are held back."""
     demand_headroom: float = 1.5
     """That share is at least so many times what the protected use."""
-    burst_factor: float = 6.0
+    burst_factor: float = 8.0
     """How many bursts the protected may be ahead of their share: the next one may come early."""
-    period_min_s: float = 0.012
+    period_min_s: float = 0.032
     period_max_s: float = 0.4
-    """iocost's period. Not below three ticks of a kernel with HZ=250, whose timer it is."""
+    """iocost's period. Its timer is a tick late (4 ms with HZ=250), and what is given back for the period
+    is given for the tick as well: an eighth too much at 32 ms, a third at 12."""
     burst_memory_s: float = 20.0
     """Over so long the protected's demand and its unevenness are averaged; the largest burst is
     remembered three times as long."""
@@ -137,7 +144,8 @@ class Law:
     """A queue that is there after so many looks of draining is let go for so long."""
     probe_step: float = 1.12
     probe_s: float = 2.0
-    """A probe lets in so many times the capacity, for so long at most: less fits into the bucket."""
+    """A probe lets in so many times what is let in towards a told volume's figures, or times the capacity of
+    any other; for so long at most, as less fits into the bucket."""
     probe_first_s: float = 10.0
     probe_last_s: float = 240.0
     """From one probe to the next; doubled by each that met the queue."""
@@ -187,8 +195,18 @@ class State:
     base_s: float | None = None
     demand: float = 0.0
     """Mean work per second of the protected, while they are active."""
+    active_s: float = 0.0
+    """How long they were looked at while they were active."""
     unevenness: float = 0.0
-    """Mean square of its deviation in a look, per second."""
+    """Mean square of the work's deviation in an ordinary look, per second."""
+    largest_s: float = 0.0
+    """Work of the largest burst that was seen, by now."""
+    empty: float = 0.0
+    """Of the ordinary looks, those in which they did nothing."""
+    ordinary_looks: int = 0
+    short_looks: int = 0
+    heard: int = 0
+    """Of the short looks, those in which they did something."""
     burst_s: float = 0.0
     """Work of the largest burst of the protected that is remembered."""
     looks: int = 0
@@ -242,10 +260,7 @@ def initial(law: Law, *, known: bool) -> State:
 
 def step(state: State, seen: Signals, law: Law) -> Outcome:
     """Return what must hold until the next look: the whole law."""
-    if not state.looks:
-        state = replace(state, burst_s=seen.read_s * READS_EXPECTED)
-    if seen.protected_active:
-        state = _demand(state, seen, law)
+    state = listen(state, seen, law, short=False)
     state = _mix(state, seen, law)
     queueing = _queueing(state, seen, law)
     if state.mode is Mode.DRAIN:
@@ -303,26 +318,57 @@ def margin(state: State, law: Law) -> float:
     return max(law.margin_min, min(most, fits, refilled))
 
 
-def _demand(state: State, seen: Signals, law: Law) -> State:
-    """Learn what the protected use, and how unevenly.
+def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> State:
+    """Learn what the protected use, and how large their bursts are.
 
-    Where bursts of equal work come at random, that work is the variance over the mean (the index of
-    dispersion), whatever the length of a look.
+    Of bursts that follow each other many times in an ordinary look each such look has about as many. Where
+    they come at random their work is the variance over the mean (the index of dispersion), whatever the
+    length of a look; where they come regularly all looks are alike, and only a look that is shorter than
+    from one to the next shows a burst: as what is in it beyond the mean.
     """
+    if not state.looks:
+        state = replace(state, burst_s=seen.read_s * READS_EXPECTED)
+    # Through a queue comes what the queue lets through, which says nothing about what they want.
+    slow = seen.latency_s is not None and state.base_s is not None and seen.latency_s > limit_s(state, law)
+    if not seen.protected_active or slow:
+        return state
     if state.looks < 2:
         # They began somewhere within the first look.
-        demand = seen.protected.cost
-        burst_s = seen.read_s * READS_EXPECTED
-        unevenness = demand * burst_s
-        return replace(state, demand=demand, unevenness=unevenness, burst_s=burst_s, looks=state.looks + 1)
-    least = min(1.0, seen.span_s / law.burst_memory_s)
-    deviation_s = (seen.protected.cost - state.demand) * seen.span_s
-    demand = state.demand + max(least, 1 / state.looks) * (seen.protected.cost - state.demand)
-    weight = max(least, 1 / (state.looks + LOOKS_EXPECTED))
-    unevenness = state.unevenness + weight * (deviation_s**2 / seen.span_s - state.unevenness)
-    faded_s = state.burst_s * (1 - min(1.0, seen.span_s / (3 * law.burst_memory_s)))
-    burst_s = max(faded_s, unevenness / demand if demand > 0 else 0.0)
-    return replace(state, demand=demand, unevenness=unevenness, burst_s=burst_s, looks=state.looks + 1)
+        return replace(state, demand=seen.protected.cost, active_s=seen.span_s, looks=state.looks + 1)
+    active_s = min(law.burst_memory_s, state.active_s + seen.span_s)
+    demand = state.demand + min(1.0, seen.span_s / active_s) * (seen.protected.cost - state.demand)
+    state = replace(state, demand=demand, active_s=active_s, looks=state.looks + 1)
+    beyond_s = (seen.protected.cost - demand) * seen.span_s
+    largest_s = state.largest_s * (1 - min(1.0, seen.span_s / (3 * law.burst_memory_s)))
+    if short:
+        state = replace(
+            state,
+            largest_s=max(beyond_s, largest_s),
+            short_looks=state.short_looks + 1,
+            heard=state.heard + (seen.protected.cost > 0),
+        )
+    else:
+        weight = 1 / (min(state.ordinary_looks, LOOKS_REMEMBERED) + 1 + LOOKS_EXPECTED)
+        unevenness = state.unevenness + weight * (beyond_s**2 / seen.span_s - state.unevenness)
+        empty = state.empty + weight * ((seen.protected.cost <= 0) - state.empty)
+        burst_s = unevenness / demand if demand > 0 else 0.0
+        if empty > EMPTY_LEAST:
+            # One to a look at the most: then the mean is a part of it, and not of many.
+            burst_s += demand * seen.span_s
+        state = replace(
+            state,
+            unevenness=unevenness,
+            empty=empty,
+            largest_s=max(largest_s, burst_s),
+            ordinary_looks=state.ordinary_looks + 1,
+        )
+    expected_s = 0.0 if bursts_known(state) else seen.read_s * READS_EXPECTED
+    return replace(state, burst_s=max(expected_s, state.largest_s))
+
+
+def bursts_known(state: State) -> bool:
+    """Say whether enough was heard of the protected to know their bursts."""
+    return state.short_looks >= SHORT_LOOKS_LEAST and state.heard >= HEARD_LEAST
 
 
 def _mix(state: State, seen: Signals, law: Law) -> State:
@@ -411,10 +457,12 @@ def _queueing(state: State, seen: Signals, law: Law) -> bool:
 def _drained(state: State, seen: Signals, law: Law) -> State:
     """Take what came out of a queue that was there all the time for what the device can do."""
     there = (seen.latency_s or 0.0) > limit_s(state, law) and seen.queued_s > law.queue_slack_s
-    delivered = max(LEAST_CAPACITY, law.rough * seen.delivered)
-    if not there or state.capacity is None or delivered >= state.capacity:
+    # As much as was believed, within the measurement's roughness, lowers nothing.
+    if not there or state.capacity is None or seen.delivered >= law.rough * state.capacity:
         return state
-    return replace(state, capacity=delivered, probed_at_s=seen.now_s)
+    delivered = max(LEAST_CAPACITY, law.rough * seen.delivered)
+    wait_s = min(law.probe_last_s, 2 * state.probe_wait_s)
+    return replace(state, capacity=delivered, probed_at_s=seen.now_s, probe_wait_s=wait_s)
 
 
 def _base(state: State, seen: Signals, law: Law, *, queueing: bool) -> State:
@@ -449,11 +497,12 @@ def _decide(state: State, seen: Signals, law: Law, *, confirmed: bool) -> tuple[
 
 def _alone(state: State, law: Law) -> tuple[State, str, float | None]:
     state = replace(state, mode=Mode.IDLE, drain_looks=0)
-    if state.capacity is None or not state.small:
+    if state.capacity is None:
         return state, "nobody has to yield", None
     if state.demand * law.demand_headroom > law.margin * state.capacity:
         return state, "the protected pods need the device for themselves", law.alone_lift
-    return state, "nobody has to yield", margin(state, law)
+    known = state.small or bursts_known(state)
+    return state, "nobody has to yield", margin(state, law) if known else 1.0
 
 
 def _believed(state: State, seen: Signals, law: Law) -> State:
@@ -491,20 +540,23 @@ def _drain(state: State, seen: Signals, law: Law) -> tuple[State, str, float | N
 def _hold(state: State, seen: Signals, law: Law) -> tuple[State, str, float | None]:
     capacity = state.capacity or 1.0
     since_s = seen.now_s - state.probed_at_s
+    level = margin(state, law)
+    # What a told volume promises is its ceiling: towards that a small step over what is let in will do.
+    # Of any other a probe has to show more than was ever seen.
+    probing = law.probe_step * (level if math.isfinite(state.ceiling) else 1.0)
     if state.mode is Mode.PROBE and since_s < law.probe_s:
-        return state, "asking whether the device can do more", law.probe_step
+        return state, "asking whether the device can do more", probing
     if state.mode is Mode.PROBE:
         capacity = min(state.ceiling, capacity * law.probe_step)
         wait_s = law.probe_first_s / 4
         state = replace(state, capacity=capacity, probe_wait_s=wait_s, probed_at_s=seen.now_s)
         since_s = 0.0
-    level = margin(state, law)
     if seen.missed_target:
         level = law.margin_min
     wanted = seen.delivered > 0.9 * level * capacity
     if capacity < state.ceiling and wanted and since_s > state.probe_wait_s and not seen.missed_target:
         state = replace(state, mode=Mode.PROBE, probed_at_s=seen.now_s)
-        return state, "asking whether the device can do more", law.probe_step
+        return state, "asking whether the device can do more", probing
     return replace(state, mode=Mode.HOLD, drain_looks=0), "a little below what the device can do", level
 
 
