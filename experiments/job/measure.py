@@ -23,6 +23,7 @@ from experiments.job.recording import Measured, Place, Restarts, run_record
 from experiments.job.scene import Scene, strangers, told
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import NO_POLICY, Spec, plan_runs
+from load_generator.clock import clock_here
 from load_generator.errors import LoadGeneratorError
 from load_generator.plan import Plan
 from load_generator.record import LoadRecord
@@ -150,6 +151,7 @@ class _Job:
                 observations=observer.observations,
                 window_start_s=began_s + wanted.spec.warmup_s,
                 started_unix_s=started_unix_s,
+                clock=clock_here(),
                 restarts=Restarts(hp=hp_restarts, lp=lp_restarts),
                 environment=self._environment(service),
                 interrupted=load.interrupted,

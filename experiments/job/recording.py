@@ -10,7 +10,7 @@ from experiments.job import account
 from experiments.job.counters import Io
 from experiments.job.observer import Observation
 from experiments.records.jsonfields import JsonObject
-from experiments.records.record import Devices, IoCounters, PodInfo, PodSample, RunRecord, Sample
+from experiments.records.record import Clock, Devices, IoCounters, PodInfo, PodSample, RunRecord, Sample
 from experiments.records.spec import PlannedRun, Spec
 from load_generator.document import LoadDocument
 
@@ -47,6 +47,8 @@ class Measured:
     window_start_s: float
     """Of the measured window, by the monotonic clock."""
     started_unix_s: float
+    clock: Clock
+    """Whose time that is."""
     restarts: Restarts
     environment: JsonObject
     interrupted: bool
@@ -85,6 +87,7 @@ def run_record(spec: Spec, planned: PlannedRun, place: Place, measured: Measured
         pods=pods,
         notes=(SECOND_HAND, *measured.notes),
         interrupted=measured.interrupted,
+        clock=measured.clock,
     )
 
 

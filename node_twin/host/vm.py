@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from load_generator.clock import VIRTUAL
 from node_twin.errors import BootError, GuestDied, TwinError
 from node_twin.host.kernel import Kernel
 from node_twin.tools import find_tool, require_tools
@@ -211,7 +212,7 @@ def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_f
         *("--save-initramfs", str(saved), "--show-command", "--dry-run"),
     ]
     if not config.kvm:
-        virtme.append("--disable-kvm")
+        virtme += ["--disable-kvm", "--kopt", VIRTUAL]
     done = subprocess.run(
         virtme, capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(scratch)}
     )

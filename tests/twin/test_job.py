@@ -70,5 +70,6 @@ def test_job_publishes_what_the_program_reads(target: TwinTarget) -> None:
     assert cast(float, outputs["lp_mib_s"]) > 10
 
     record = unpack(cast("dict[str, str]", published["binaryData"])[RECORD_KEY], source=CONFIG_MAP)
+    assert record.clock == twin.clock
     judged = study([record], spec)
     assert results_json(judged, judge(judged)) == json.loads(data[RESULTS_KEY])

@@ -70,6 +70,7 @@ def record_of(node: FakeNode, *, restarts: Restarts | None = None) -> RunRecord:
             observations=seen,
             window_start_s=SPEC.warmup_s,
             started_unix_s=1_790_000_000.0,
+            clock="virtual",
             restarts=restarts or Restarts(hp=0, lp=0),
             environment={"target": "cluster"},
             interrupted=False,
@@ -85,6 +86,7 @@ def test_sound_run_lacks_only_what_to_compare_it_with() -> None:
     record = record_of(FakeNode())
     assert codes(record) == {"scenarios-missing"}
     (result,) = study([record], SPEC).runs
+    assert result.cpu.clock == "virtual"
     assert result.health.engine == "iocost"
     assert result.lp.mib_s == pytest.approx(110, rel=0.02)
 
@@ -176,6 +178,7 @@ def test_device_without_a_controller_is_the_claim_that_both_mount() -> None:
             observations=seen,
             window_start_s=0.0,
             started_unix_s=0.0,
+            clock="real",
             restarts=Restarts(hp=0, lp=0),
             environment={},
             interrupted=False,
