@@ -23,8 +23,11 @@ from local_cluster.control_plane import ControlPlane, PlaneOptions
 from local_cluster.errors import ClusterError, NodeError
 from local_cluster.node import boot
 from local_cluster.node.control import NodeControl
+from local_cluster.node.cpu import spent
 from local_cluster.node.settings import HOST_ADDRESS
 from local_cluster.programs import ROOT, find
+from node_twin.guest.window import IDLE_SLICE
+from node_twin.jsontypes import JsonObject
 
 CONTEXT: Final = "drcio-local"
 """Of its kubeconfig; the name that Pulumi.local.yaml has."""
@@ -110,27 +113,25 @@ def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
             repository=ROOT,
         )
         node = stack.enter_context(boot.node(config, plane, tell=tell))
-        stack.enter_context(_cared_for(plane, node.control))
+        stack.enter_context(_cared_for(plane, node.control, tell))
         yield Cluster(plane=plane, node=node, folder=FOLDER)
 
 
 @contextlib.contextmanager
-def _cared_for(plane: ControlPlane, control: NodeControl) -> Iterator[None]:
+def _cared_for(plane: ControlPlane, control: NodeControl, tell: Tell) -> Iterator[None]:
     """Do, as long as the block lasts, what a cloud's controllers and a volume provisioner would do.
 
     And while an experiment runs, have the node's idle time executed: who wakes up is then not late by what
     the host takes (node_twin/guest/idle.py).
     """
     stop = threading.Event()
+    measuring = _Measuring(plane, control, tell)
 
     def care() -> None:
-        exact = False
         while not stop.wait(_LOOK_EVERY_S):
             # The API server may be away for a while, by a test's will or a user's; the node may have ended.
             with contextlib.suppress(httpx.HTTPError, NodeError):
-                if (wanted := objects.measures(plane.kube)) != exact:
-                    control.exact(on=wanted)
-                    exact = wanted
+                measuring.look()
                 objects.reach_node(plane.kube)
                 objects.free_volume(plane.kube)
 
@@ -142,6 +143,31 @@ def _cared_for(plane: ControlPlane, control: NodeControl) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+class _Measuring:
+    """Follows experiments: the node's clock is exact while one runs, and what took its CPU is told after."""
+
+    def __init__(self, plane: ControlPlane, control: NodeControl, tell: Tell) -> None:
+        self._plane, self._control, self._tell = plane, control, tell
+        self._began: JsonObject | None = None
+        self._pods: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Do what there is to do; what fails is done at the next look."""
+        runs = objects.measures(self._plane.kube)
+        if runs:
+            self._pods |= objects.pod_names(self._plane.kube)
+        if runs and self._began is None:
+            began = self._control.cpu()
+            self._control.exact(on=True)
+            self._began = began
+        elif not runs and self._began is not None:
+            self._control.exact(on=False)
+            began, self._began = self._began, None
+            taken = spent(began, self._control.cpu(), self._pods, IDLE_SLICE)
+            self._tell(f"the node's CPU while the experiment ran: {taken.told()}")
+            self._pods = {}
 
 
 @contextlib.contextmanager

@@ -80,6 +80,11 @@ def measures(kube: Kube) -> bool:
     return bool(kube.items(f"/api/v1/pods?{query}"))
 
 
+def pod_names(kube: Kube) -> dict[str, str]:
+    """Return the name of every pod that there is, by its uid."""
+    return {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in kube.items("/api/v1/pods")}
+
+
 def reach_node(kube: Kube) -> None:
     """Say where the host reaches the node, and that it is initialised: what a cloud's controller does."""
     path = f"/api/v1/nodes/{NODE}"

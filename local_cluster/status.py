@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import httpx
 
+from local_cluster import objects
 from local_cluster.cluster import CONTEXT, FOLDER
+from local_cluster.errors import NodeError
 from local_cluster.kube import Kube
 from local_cluster.node.boot import stage_of
-from local_cluster.node.settings import NODE
+from local_cluster.node.control import NodeControl
+from local_cluster.node.cpu import spent
+from local_cluster.node.settings import NODE, NodeSettings
+from node_twin.guest.window import IDLE_SLICE
+
+_LOOK_S: Final = 5.0
 
 
 def lines(pid: int) -> Iterator[str]:
@@ -27,9 +37,21 @@ def lines(pid: int) -> Iterator[str]:
     else:
         running = sum(pod["status"].get("phase") == "Running" for pod in pods)
         yield f"pods: {len(pods)}, {running} running"
+        yield _cpu(objects.pod_names(kube))
         kube.close()
     for name, memory_bytes in memory_of_children(pid).items():
         yield f"memory of {name}: {memory_bytes >> 20} MiB"
+
+
+def _cpu(pods: dict[str, str]) -> str:
+    """Describe what takes the node's CPU now."""
+    with contextlib.closing(NodeControl(NodeSettings.read(FOLDER).control_port)) as control:
+        try:
+            before = control.cpu()
+            time.sleep(_LOOK_S)
+            return f"the node's CPU, by its clock: {spent(before, control.cpu(), pods, IDLE_SLICE).told()}"
+        except NodeError as error:
+            return f"the node's CPU: {error}"
 
 
 def _client(kubeconfig: Path) -> Kube:

@@ -27,6 +27,10 @@ class NodeControl:
     def monotonic_s(self) -> float:
         return cast(float, self._ask("GET", "/now")["monotonic_s"])
 
+    def cpu(self) -> JsonObject:
+        """Return a look at who took how much of the node's CPU (`local_cluster.node.cpu`)."""
+        return self._ask("GET", "/cpu")
+
     def restart(self, program: str) -> None:
         """Kill a program of the node and start it again: kubelet, containerd, kube-proxy or coredns."""
         self._ask("POST", "/restart", {"program": program})

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from local_cluster.node import files
+from local_cluster.node import cpu, files
 from local_cluster.node.settings import (
     HOST_ADDRESS,
     KUBELET_CONFIG,
@@ -86,6 +86,7 @@ def main() -> int:
     control = ControlServer(
         {
             "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
+            "GET /cpu": lambda _: cpu.look(time.monotonic(), proc=Path("/proc"), cgroup_root=CGROUP_ROOT),
             "GET /cgroups": lambda _: knobs_of_pods(CGROUP_ROOT),
             "POST /exact": lambda asked: _execute(idle, on=asked["on"] is True),
             "POST /restart": lambda asked: programs.restart(str(asked["program"])),
