@@ -29,7 +29,6 @@ def environment(
     container: ContainerSpec,
     *,
     given: Mapping[str, str],
-    node_ip: str,
     read_config_map: ConfigMapReader,
 ) -> dict[str, str]:
     """Return the container's variables: `given` ones, then the manifest's in their order."""
@@ -39,7 +38,7 @@ def environment(
             case LiteralEnv(name, value):
                 variables[name] = expand(value, variables)
             case FieldEnv(name, path):
-                variables[name] = pod_field(manifest, path, node_ip)
+                variables[name] = pod_field(manifest, path)
             case ConfigMapEnv(name, config_map, key, optional):
                 data = read_config_map(config_map) or {}
                 if key in data:
@@ -70,18 +69,13 @@ def command_line(
     return [expand(argument, variables) for argument in command]
 
 
-def pod_field(manifest: PodManifest, path: str, node_ip: str) -> str:
+def pod_field(manifest: PodManifest, path: str) -> str:
     """Return a field of the pod as the downward API gives it."""
     fields = {
         "metadata.name": manifest.name,
         "metadata.namespace": manifest.namespace,
         "metadata.uid": manifest.uid,
         "spec.nodeName": manifest.node_name,
-        "spec.serviceAccountName": manifest.service_account,
-        "status.podIP": node_ip,
-        "status.podIPs": node_ip,
-        "status.hostIP": node_ip,
-        "status.hostIPs": node_ip,
     }
     if path in fields:
         return fields[path]

@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from drcio_controller.kube.jsontypes import Json, JsonObject
+from drcio_controller.kube.jsontypes import JsonObject
 
 from .errors import ManifestError
 from .quantity import milli, parse_quantity, whole
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")
+
+
+HOST_PATH_TYPES: Final = ("", "Directory", "DirectoryOrCreate")
 
 
 class RestartPolicy(StrEnum):
@@ -118,17 +121,8 @@ Volume: TypeAlias = ClaimVolume | EmptyDirVolume | HostPathVolume | ConfigMapVol
 class HttpGet:
     """Succeeds on a status of 200 to 399."""
 
-    host: str
     port: int
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class TcpSocket:
-    """Succeeds when a connection is accepted."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +136,10 @@ class ExecAction:
 class Probe:
     """How to ask a container whether it is well."""
 
-    action: HttpGet | TcpSocket | ExecAction
+    action: HttpGet | ExecAction
     initial_delay_s: int
     period_s: int
     timeout_s: int
-    success_threshold: int
     failure_threshold: int
 
 
@@ -178,7 +171,6 @@ class PodManifest:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     node_name: str
-    service_account: str
     init_containers: tuple[ContainerSpec, ...]
     containers: tuple[ContainerSpec, ...]
     volumes: tuple[Volume, ...]
@@ -274,13 +266,11 @@ class Reader:
         except ValueError:
             raise self.wrong(key, "a quantity such as 250m or 1Gi") from None
 
-    def port(self, key: str, named: Mapping[str, int]) -> int:
-        """Return a port given by number, or by the name that the container's ports give it."""
-        value: Json = self._document.get(key)
-        if isinstance(value, str):
-            value = int(value) if value.isdigit() else named.get(value)
+    def port(self, key: str) -> int:
+        """Return a port."""
+        value = self._document.get(key)
         if not isinstance(value, int) or not 0 < value < 65536:
-            raise self.wrong(key, "a port number or the name of one of the container's ports")
+            raise self.wrong(key, "a port number")
         return value
 
     def choice(self, key: str, choices: type[RestartPolicy], default: RestartPolicy) -> RestartPolicy:
@@ -318,7 +308,6 @@ def parse_manifest(document: JsonObject) -> PodManifest:
         labels=metadata.text_map("labels"),
         annotations=metadata.text_map("annotations"),
         node_name=spec.text("nodeName", ""),
-        service_account=spec.text("serviceAccountName", "default"),
         init_containers=tuple(_container(reader) for reader in spec.children("initContainers")),
         containers=containers,
         volumes=tuple(_volume(reader) for reader in spec.children("volumes")),
@@ -349,9 +338,6 @@ def _container(reader: Reader) -> ContainerSpec:
         raise reader.wrong("name", "lower-case letters, digits and dashes")
     if "restartPolicy" in reader:
         raise reader.wrong("restartPolicy", "none: the twin has no sidecar containers; make it a container")
-    ports = {
-        port.text("name", ""): port.whole_number("containerPort", 0) for port in reader.children("ports")
-    }
     security = reader.child("securityContext")
     return ContainerSpec(
         name=name,
@@ -362,8 +348,8 @@ def _container(reader: Reader) -> ContainerSpec:
         env=tuple(_env(entry) for entry in reader.children("env")),
         resources=_resources(reader.child("resources")),
         mounts=tuple(_mount(entry) for entry in reader.children("volumeMounts")),
-        readiness=_probe(reader, "readinessProbe", ports),
-        startup=_probe(reader, "startupProbe", ports),
+        readiness=_probe(reader, "readinessProbe"),
+        startup=_probe(reader, "startupProbe"),
         read_only_root=security.flag("readOnlyRootFilesystem"),
         privileged=security.flag("privileged"),
     )
@@ -423,6 +409,8 @@ def _volume(reader: Reader) -> Volume:
         return EmptyDirVolume(name)
     if "hostPath" in reader:
         host_path = reader.child("hostPath")
+        if host_path.text("type", "") not in HOST_PATH_TYPES:
+            raise host_path.wrong("type", "Directory, DirectoryOrCreate or none")
         return HostPathVolume(name, host_path.text("path"), host_path.text("type", ""))
     if "configMap" in reader:
         source = reader.child("configMap")
@@ -434,26 +422,22 @@ def _volume(reader: Reader) -> Volume:
     )
 
 
-def _probe(container: Reader, key: str, ports: Mapping[str, int]) -> Probe | None:
+def _probe(container: Reader, key: str) -> Probe | None:
     if key not in container:
         return None
     reader = container.child(key)
-    action: HttpGet | TcpSocket | ExecAction
+    action: HttpGet | ExecAction
     if "httpGet" in reader:
         get = reader.child("httpGet")
-        action = HttpGet(get.text("host", "127.0.0.1"), get.port("port", ports), get.text("path", "/"))
-    elif "tcpSocket" in reader:
-        tcp = reader.child("tcpSocket")
-        action = TcpSocket(tcp.text("host", "127.0.0.1"), tcp.port("port", ports))
+        action = HttpGet(get.port("port"), get.text("path", "/"))
     elif "exec" in reader:
         action = ExecAction(reader.child("exec").texts("command"))
     else:
-        raise container.wrong(key, "httpGet, tcpSocket or exec")
+        raise container.wrong(key, "httpGet or exec, which is what the twin has")
     return Probe(
         action=action,
         initial_delay_s=reader.whole_number("initialDelaySeconds", 0),
         period_s=reader.whole_number("periodSeconds", 10, least=1),
         timeout_s=reader.whole_number("timeoutSeconds", 1, least=1),
-        success_threshold=reader.whole_number("successThreshold", 1, least=1),
         failure_threshold=reader.whole_number("failureThreshold", 3, least=1),
     )

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from .errors import KubeletError
-from .manifest import ExecAction, HttpGet, Probe, TcpSocket
+from .manifest import ExecAction, HttpGet, Probe
+
+_HOST: Final = "127.0.0.1"
+"""All pods are on the node's network."""
 
 ExecRunner = Callable[[tuple[str, ...], float], Awaitable[int]]
 """Runs a command in the container within so many seconds and returns its exit code."""
@@ -16,16 +20,14 @@ class ProbeState:
     """What a probe's answers so far amount to."""
 
     passing: bool = False
-    successes: int = 0
     failures: int = 0
 
     def after(self, success: bool, probe: Probe) -> "ProbeState":
-        """Return the state after one more answer: thresholds count answers in a row."""
+        """Return the state after one more answer: failures count in a row, one success is enough."""
         if success:
-            successes = self.successes + 1
-            return ProbeState(self.passing or successes >= probe.success_threshold, successes, 0)
+            return ProbeState(passing=True)
         failures = self.failures + 1
-        return ProbeState(self.passing and failures < probe.failure_threshold, 0, failures)
+        return ProbeState(self.passing and failures < probe.failure_threshold, failures)
 
 
 async def states(probe: Probe, run_command: ExecRunner) -> AsyncGenerator[ProbeState, None]:
@@ -45,24 +47,19 @@ async def ask(probe: Probe, run_command: ExecRunner) -> bool:
     """
     try:
         match probe.action:
-            case HttpGet(host, port, path):
+            case HttpGet(port, path):
                 async with asyncio.timeout(probe.timeout_s):
-                    return 200 <= await _http_status(host, port, path) < 400
-            case TcpSocket(host, port):
-                async with asyncio.timeout(probe.timeout_s):
-                    _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                return True
+                    return 200 <= await _http_status(port, path) < 400
             case ExecAction(command):
                 return await run_command(command, probe.timeout_s) == 0
     except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, KubeletError):
         return False
 
 
-async def _http_status(host: str, port: int, path: str) -> int:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _http_status(port: int, path: str) -> int:
+    reader, writer = await asyncio.open_connection(_HOST, port)
     try:
-        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: kube-probe/1.35\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: {_HOST}:{port}\r\nUser-Agent: kube-probe/1.35\r\n"
         writer.write(f"{head}Accept: */*\r\nConnection: close\r\n\r\n".encode())
         status_line = await reader.readuntil(b"\r\n")
         # The rest is read, or the server would see a reset and may log an error for each probe.

@@ -1,13 +1,11 @@
-"""Kubernetes' quantities: `250m`, `1.5`, `1Gi`, `2e3`."""
+"""Kubernetes' quantities, as manifests have them: `250m`, `1.5`, `1Gi`."""
 
 import re
 from decimal import ROUND_CEILING, Decimal
 
-_QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<suffix>[eE][+-]?[0-9]{1,2}|[A-Za-z]*)")
+_QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<suffix>[A-Za-z]*)")
 
 _SUFFIXES = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
     "m": Decimal("1e-3"),
     "": Decimal(1),
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
@@ -21,8 +19,6 @@ def parse_quantity(text: str) -> Decimal:
     if found is None:
         raise ValueError(f"{text!r} is no quantity")
     number, suffix = Decimal(found["number"]), found["suffix"]
-    if suffix[:1] in ("e", "E") and len(suffix) > 1:
-        return number * Decimal(10) ** int(suffix[1:])
     if suffix not in _SUFFIXES:
         raise ValueError(f"{text!r} has an unknown suffix {suffix!r}")
     return number * _SUFFIXES[suffix]

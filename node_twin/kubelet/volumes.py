@@ -139,12 +139,8 @@ def _host_path(volume: HostPathVolume) -> Path:
     match volume.type:
         case "DirectoryOrCreate":
             path.mkdir(parents=True, exist_ok=True)
-        case "FileOrCreate":
-            path.touch(exist_ok=True)
         case "Directory" if not path.is_dir():
             raise ManifestError(f"volume {volume.name}: hostPath {path} is not a directory of the node")
-        case "File" if not path.is_file():
-            raise ManifestError(f"volume {volume.name}: hostPath {path} is not a file of the node")
         case _ if not path.exists():
             raise ManifestError(f"volume {volume.name}: hostPath {path} does not exist on the node")
     return path

@@ -220,7 +220,6 @@ class PodWorker:
             self.manifest,
             spec,
             given={**self._config.base_env, "HOSTNAME": self.manifest.name},
-            node_ip=self._config.node_ip,
             read_config_map=self._read_config_map,
         )
 

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 import pytest
 
 from node_twin.kubelet import probes
-from node_twin.kubelet.manifest import ExecAction, HttpGet, Probe, TcpSocket
+from node_twin.kubelet.manifest import ExecAction, HttpGet, Probe
 from node_twin.kubelet.probes import ProbeState, ask, states
 
 
-def probe(action: HttpGet | TcpSocket | ExecAction, *, successes: int = 1, failures: int = 3) -> Probe:
+def probe(action: HttpGet | ExecAction, *, failures: int = 3) -> Probe:
     return Probe(
         action=action,
         initial_delay_s=0,
         period_s=1,
         timeout_s=1,
-        success_threshold=successes,
         failure_threshold=failures,
     )
 
@@ -58,7 +57,7 @@ async def _ask_http(answer: bytes) -> bool:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        return await ask(probe(HttpGet("127.0.0.1", port, "/")), _never)
+        return await ask(probe(HttpGet(port, "/")), _never)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +77,7 @@ def test_http_status_decides(answer: bytes, well: bool) -> None:
 def test_closed_port_is_a_no() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert asyncio.run(ask(probe(TcpSocket("127.0.0.1", port)), _never))
-    assert not asyncio.run(ask(probe(TcpSocket("127.0.0.1", port)), _never))
+    assert not asyncio.run(ask(probe(HttpGet(port, "/")), _never))
 
 
 def test_command_that_takes_too_long_is_a_no() -> None:
@@ -92,7 +90,7 @@ async def _ends_when_cancelled_after(turns: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(probes, "_http_status", lambda *_: answered)
 
     async def for_ever() -> None:
-        asking = dataclasses.replace(probe(HttpGet("127.0.0.1", 1, "/")), period_s=3600)
+        asking = dataclasses.replace(probe(HttpGet(1, "/")), period_s=3600)
         async for _ in states(asking, _never):
             pass
 

@@ -17,7 +17,6 @@ from node_twin.kubelet.quantity import milli, parse_quantity, whole
         (".5", "0.5"),
         ("1Gi", "1073741824"),
         ("1.5Ki", "1536"),
-        ("2e3", "2000"),
         ("1E", "1000000000000000000"),
         ("3k", "3000"),
         ("0", "0"),
@@ -27,7 +26,7 @@ def test_quantity(text: str, value: str) -> None:
     assert parse_quantity(text) == Decimal(value)
 
 
-@pytest.mark.parametrize("text", ["", "Gi", "1 Gi", "1gb", "-1", "1K", "0x10", "1e", "1Gi "])
+@pytest.mark.parametrize("text", ["", "Gi", "1 Gi", "1gb", "-1", "1K", "0x10", "1e", "2e3", "1u", "1Gi "])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"quantity|suffix"):
         parse_quantity(text)
