@@ -7,7 +7,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from local_cluster.images import base, build, engine, store
 from local_cluster.node.settings import PAUSE_IMAGE
 from stacks.images import FOLDERS
 
+ALL: Final = tuple(FOLDERS)
 FORMAT: Final = "1"
 """Of the disk; another number makes all disks anew."""
 _PAUSE: Final = Path(__file__).with_name("pause.c")
@@ -36,27 +37,52 @@ class Prepared:
     """What each image takes above nothing, shared layers counted each time."""
 
 
-def prepared(cache: Path, base_image: str | None = None, *, tell: Tell) -> Prepared:
-    """Return the disk with the images as their sources are now, making it where there is none yet.
+def prepared(
+    cache: Path, base_image: str | None = None, *, names: Collection[str] = ALL, tell: Tell
+) -> Prepared:
+    """Return a disk with the images as their sources are now, making it where there is none yet.
 
     `base_image` names what the Dockerfiles start from, for an engine that can pull it; None makes it here.
+    With fewer `names` than all a disk that has the others too will do.
 
     Raises:
         ClusterError: a tool is missing, or an image cannot be built.
     """
-    contexts = {name: build.context(name) for name in FOLDERS}
-    key = disk_key(contexts, base_image)
-    disk, note = cache / "store" / f"{key}.img", cache / "store" / f"{key}.json"
-    if disk.is_file() and note.is_file():
-        return Prepared(disk=disk, **json.loads(note.read_text(encoding="utf-8")))
+    whole = _Place.of(cache, ALL, base_image)
+    place = whole if whole.is_made() else _Place.of(cache, names, base_image)
+    disk = place.disk
+    if place.is_made():
+        return Prepared(disk=disk, **json.loads(place.note.read_text(encoding="utf-8")))
     disk.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="images-", dir=cache) as scratch:
-        made = _make(contexts, base_image, cache, Path(scratch), disk, tell)
-    note.write_text(json.dumps({k: v for k, v in asdict(made).items() if k != "disk"}), encoding="utf-8")
+        made = _make(place.contexts, base_image, cache, Path(scratch), disk, tell)
+    kept = {name: value for name, value in asdict(made).items() if name != "disk"}
+    place.note.write_text(json.dumps(kept), encoding="utf-8")
     for old in disk.parent.glob("*"):
-        if old.stem != key:
+        if old.stem != disk.stem:
             old.unlink()
     return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a disk is, made or not."""
+
+    contexts: Mapping[str, BuildContext]
+    disk: Path
+
+    @classmethod
+    def of(cls, cache: Path, names: Collection[str], base_image: str | None) -> _Place:
+        contexts = {name: build.context(name) for name in sorted(names)}
+        folder = cache / "store" / ("all" if set(names) == set(ALL) else "-".join(sorted(names)))
+        return cls(contexts=contexts, disk=folder / f"{disk_key(contexts, base_image)}.img")
+
+    @property
+    def note(self) -> Path:
+        return self.disk.with_suffix(".json")
+
+    def is_made(self) -> bool:
+        return self.disk.is_file() and self.note.is_file()
 
 
 def _make(

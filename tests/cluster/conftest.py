@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from experiments.targets.twin import TwinOptions, bare_twin
 from local_cluster import cluster
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared, prepared
+from local_cluster.node.settings import DRIVERS
 from node_twin.host.session import running
 from tests.cluster.nodes import Real, StandIn
 from tests.cluster.observe import Observations, observe
@@ -29,12 +31,15 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Observations:
 
 @pytest.fixture(scope="session")
 def images() -> Prepared:
-    return prepared(cluster.CACHE / "cluster", tell=print)
+    """Of the five the two that these tests' pods are made from."""
+    return prepared(cluster.CACHE / "cluster", names=("controller", "lp-batch"), tell=print)
 
 
 @pytest.fixture(scope="session")
 def up(images: Prepared) -> Iterator[Cluster]:
-    with cluster.running(cluster.ClusterOptions(store=images.disk), tell=print) as started:
+    driver = os.environ.get("DRCIO_CGROUP_DRIVER", DRIVERS[0])
+    options = cluster.ClusterOptions(store=images.disk, cgroup_driver=driver)
+    with cluster.running(options, tell=print) as started:
         yield started
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ import pytest
 from components.build_context import BuildContext
 from local_cluster import cluster
 from local_cluster.errors import ClusterError, ToolMissing
-from local_cluster.images.prepare import disk_key
+from local_cluster.images import build
+from local_cluster.images.prepare import ALL, disk_key, prepared
 from local_cluster.images.store import StoredImage
 from local_cluster.node import files
-from local_cluster.node.settings import STORE_PATH, NodeSettings
+from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
 from local_cluster.programs import VARIABLE, find
 from stacks.render import main as render
 
@@ -82,17 +84,30 @@ def test_disk_is_another_when_a_source_or_the_base_is() -> None:
     assert kept != disk_key({"one": context("1"), "two": context("2")}, "debian:13")
 
 
+def test_disk_with_all_images_does_for_some(tmp_path: Path) -> None:
+    key = disk_key({name: build.context(name) for name in ALL}, None)
+    disk = tmp_path / "store" / "all" / f"{key}.img"
+    disk.parent.mkdir(parents=True)
+    disk.touch()
+    known = {"references": {"controller": "drcio/controller@sha256:1"}, "sizes_bytes": {"controller": 1}}
+    disk.with_suffix(".json").write_text(json.dumps(known))
+    found = prepared(tmp_path, names=("controller",), tell=print)
+    assert found.disk == disk
+    assert found.references["controller"] == "drcio/controller@sha256:1"
+
+
 def test_pods_name_an_image_by_digest() -> None:
     image = StoredImage(tag="docker.io/drcio/lp-batch:local", digest="sha256:abc")
     assert image.reference == "drcio/lp-batch@sha256:abc"
 
 
-def test_containerd_keeps_everything_on_the_store() -> None:
-    settings = tomllib.loads(files.containerd("/usr/lib/cni"))
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_containerd_keeps_everything_on_the_store_and_has_the_kubelets_driver(driver: str) -> None:
+    settings = tomllib.loads(files.containerd("/usr/lib/cni", driver))
     assert Path(settings["root"]).is_relative_to(STORE_PATH)
     cri = settings["plugins"]["io.containerd.grpc.v1.cri"]
-    assert cri["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
-    assert files.kubelet(1)["cgroupDriver"] == "cgroupfs"
+    assert cri["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is (driver == "systemd")
+    assert files.kubelet(1, driver)["cgroupDriver"] == driver
 
 
 def test_guest_reads_what_the_host_wrote(tmp_path: Path) -> None:
@@ -105,6 +120,7 @@ def test_guest_reads_what_the_host_wrote(tmp_path: Path) -> None:
         volume_server="/server",
         volume="shared=vol1@10:size_mib=1",
         store_serial="disk0",
+        cgroup_driver="systemd",
         virtual_time=True,
     )
     settings.write(tmp_path)
