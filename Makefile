@@ -9,11 +9,11 @@ LOOK_OUTPUT ?= results/look
 # qemu: the twin. gcc, libc6-dev: its volumes' server. busybox-static, kmod, udev, iproute2: what its guest boots with. fio: benchmarks.
 # graphviz: the stack's picture. prometheus (promtool too): rules and dashboards are tested against the real one.
 # docker.io, mmdebstrap: the images are really built and run, on a base made here. procps: pkill.
-# containerd, runc, containernetworking-plugins, iptables: the local cluster's node. openssl: its accounts' key. curl: the engine's programs.
+# containerd, runc, containernetworking-plugins, iptables, systemd: the local cluster's node. openssl: its accounts' key. curl: the engine's programs.
 # chromium: the report is laid out by a real browser.
 # docker-cli: a package of its own since Debian 13; the mark lets it be unknown. Other names: tools/packages.
 APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs iproute2 util-linux python3-venv graphviz
-APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables procps openssl curl chromium
+APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables systemd procps openssl curl chromium
 
 .DEFAULT_GOAL := help
 .PHONY: help demo look doctor test test-engine test-cluster engine cluster tour images check setup setup-dev format clean render manifests bench-service bench-batch bench-controller

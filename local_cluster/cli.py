@@ -16,6 +16,7 @@ from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
 from local_cluster.errors import ClusterError
 from local_cluster.images.prepare import Prepared, prepared
+from local_cluster.node.settings import DRIVERS
 from local_cluster.told import Told
 
 ERROR_STATUS: Final = 2
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--memory-mib", type=int, default=cluster.ClusterOptions.memory_mib, help="of the node"
         )
+        command.add_argument(
+            "--cgroup-driver", choices=DRIVERS, default=DRIVERS[0], help="the kubelet's; EKS has the first"
+        )
     for command in (up, walk, images):
         command.add_argument(
             "--from", dest="base", metavar="IMAGE", help="base of the images, instead of one made here"
@@ -96,9 +100,8 @@ def _tour(options: argparse.Namespace) -> int:
     tell = _Clock()
     images = prepared(cluster.CACHE / "cluster", options.base, tell=tell)
     _show(images)
-    cluster_options = _cluster_options(options, images, tell)
-    with cluster.running(cluster_options, tell=tell) as up:
-        return tour(up, images, cluster_options.volume, Console(highlight=False, soft_wrap=True), tell)
+    with cluster.running(_cluster_options(options, images, tell), tell=tell) as up:
+        return tour(up, images, Console(highlight=False, soft_wrap=True), tell)
 
 
 def _cluster_options(
@@ -107,7 +110,12 @@ def _cluster_options(
     contents = None
     if not getattr(options, "empty_volume", False):
         contents = prepare_volume(cluster.CACHE / "volume", Told(tell))
-    return cluster.ClusterOptions(store=images.disk, volume_contents=contents, memory_mib=options.memory_mib)
+    return cluster.ClusterOptions(
+        store=images.disk,
+        volume_contents=contents,
+        memory_mib=options.memory_mib,
+        cgroup_driver=options.cgroup_driver,
+    )
 
 
 def _images(options: argparse.Namespace) -> int:

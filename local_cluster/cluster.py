@@ -24,7 +24,7 @@ from local_cluster.errors import ClusterError, NodeError
 from local_cluster.node import boot
 from local_cluster.node.control import NodeControl
 from local_cluster.node.cpu import spent
-from local_cluster.node.settings import HOST_ADDRESS
+from local_cluster.node.settings import DRIVERS, HOST_ADDRESS
 from local_cluster.programs import ROOT, find
 from node_twin.guest.window import IDLE_SLICE
 from node_twin.jsontypes import JsonObject
@@ -57,6 +57,7 @@ class ClusterOptions:
     volume_contents: Path | None = None
     """Copied to the volume before it is served: what a service prepared once, for example."""
     memory_mib: int = 4096
+    cgroup_driver: str = DRIVERS[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Cluster:
 
     plane: ControlPlane
     node: boot.Node
-    folder: Path
+    options: ClusterOptions
 
     @property
     def kubeconfig(self) -> Path:
@@ -103,18 +104,19 @@ def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
         objects.create(plane.kube, options.volume_bytes, boot.DNS.name)
         config = boot.NodeConfig(
             folder=FOLDER,
-            cache=CACHE,
+            cache=CACHE / "twin",
             engine=Path(programs["kubelet"]).parent,
             store=options.store,
             volume=options.volume,
             volume_bytes=options.volume_bytes,
             volume_contents=options.volume_contents,
             memory_mib=options.memory_mib,
+            cgroup_driver=options.cgroup_driver,
             repository=ROOT,
         )
         node = stack.enter_context(boot.node(config, plane, tell=tell))
         stack.enter_context(_cared_for(plane, node.control, tell))
-        yield Cluster(plane=plane, node=node, folder=FOLDER)
+        yield Cluster(plane=plane, node=node, options=options)
 
 
 @contextlib.contextmanager

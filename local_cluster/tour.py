@@ -13,7 +13,6 @@ from typing import Final
 
 from rich.console import Console
 
-from drcio_controller.ebs import Volume
 from experiments.records.record import write_run
 from experiments.records.spec import SCENARIOS, Spec, plan_runs, scenarios
 from experiments.report import build_report, print_summary, write_spec
@@ -38,7 +37,7 @@ SHOWN: Final = ("scenario", "ioWeights", "p50_ms", "p95_ms", "fetch_p95_ms", "lp
 Tell = Callable[[str], None]
 
 
-def tour(cluster: Cluster, images: Prepared, volume: Volume, console: Console, tell: Tell) -> int:
+def tour(cluster: Cluster, images: Prepared, console: Console, tell: Tell) -> int:
     """Walk through it on a cluster that is up; return the exit status of the three scenarios' verdict."""
     programs = find(PROGRAMS)
     _shown(["kubectl", "get", "nodes", "-o", "wide"], programs, cluster)
@@ -54,7 +53,7 @@ def tour(cluster: Cluster, images: Prepared, volume: Volume, console: Console, t
         duration_s=DURATION_S,
         warmup_s=WARMUP_S,
         repeats=1,
-        volume=volume,
+        volume=cluster.options.volume,
         lp_block_bytes=1 << 20,
         lp_workers=LP_WORKERS,
         seed=1,

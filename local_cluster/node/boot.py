@@ -15,10 +15,11 @@ from typing import Final
 from drcio_controller.ebs import Volume
 from local_cluster.control_plane import ControlPlane, User
 from local_cluster.errors import NodeError, ToolMissing
-from local_cluster.kube import Kube
+from local_cluster.kube import Kube, Object
 from local_cluster.node.control import NodeControl
 from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_KUBECONFIG
-from local_cluster.node.settings import HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
+from local_cluster.node.settings import DRIVERS, HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
+from local_cluster.node.supervisor import SYSTEMD, Systemd
 from node_twin.errors import BootError, TwinError
 from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel
 from node_twin.host.session import CPUS_WITH_KVM, kvm_works
@@ -45,6 +46,7 @@ class NodeConfig:
     folder: Path
     """Its console, its logs and what it is told."""
     cache: Path
+    """The twin's: kernel, the volume's server and whether KVM works are the same here."""
     engine: Path
     """Folder with kubelet, kube-proxy and coredns."""
     store: Path
@@ -55,16 +57,26 @@ class NodeConfig:
     """Copied to the volume's root."""
     memory_mib: int = 4096
     kernel: str = DEFAULT_KERNEL
+    cgroup_driver: str = DRIVERS[0]
     repository: Path
     ready_within_s: float = 900.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Node:
-    """A node that is Ready."""
+    """A node that was Ready when it was made, and is again after each `reboot`."""
 
-    guest: Guest
-    control: NodeControl
+    def __init__(self, boot: Callable[[], Guest], control: NodeControl) -> None:
+        self._boot = boot
+        self.guest = boot()
+        self.control = control
+
+    def reboot(self) -> None:
+        """End it without a warning, as a power cut does, and boot it anew; returns once it is Ready.
+
+        What lies on the volume stays, what lay on the images' disk and in memory is gone.
+        """
+        self.guest.stop()
+        self.guest = self._boot()
 
 
 @contextlib.contextmanager
@@ -74,12 +86,17 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
     Raises:
         NodeError: it did not become ready.
     """
+    if config.cgroup_driver == Systemd.driver and not SYSTEMD.exists():
+        raise ToolMissing(
+            f"no {SYSTEMD}, which runs the node's programs",
+            hint="apt-get install systemd, or --cgroup-driver cgroupfs",
+        )
     try:
         kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
         _compile(config.repository)
-        server = build_server(config.cache / "twin")
+        server = build_server(config.cache)
         kvm = kvm_works(
-            kernel, cache=config.cache / "twin", output=config.folder, repository=config.repository, tell=tell
+            kernel, cache=config.cache, output=config.folder, repository=config.repository, tell=tell
         )
     except TwinError as error:
         raise NodeError(error.message, hint=error.hint) from error
@@ -101,6 +118,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
                 volume_server=str(server),
                 volume=image.guest_option(),
                 store_serial=disk_serial(0),
+                cgroup_driver=config.cgroup_driver,
                 virtual_time=not kvm,
             ),
         )
@@ -117,9 +135,8 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
             memory_mib=config.memory_mib,
             kvm=kvm,
         )
-        guest = _until_ready(config, plane, guest_config, stack, tell)
         with contextlib.closing(NodeControl(control)) as channel:
-            yield Node(guest=guest, control=channel)
+            yield Node(lambda: _until_ready(config, plane, guest_config, stack, tell), channel)
 
 
 def _cni_programs() -> str:
@@ -141,11 +158,12 @@ def _until_ready(
     tell: Tell,
 ) -> Guest:
     console = config.folder / "console.log"
+    earlier = boot_id(plane.kube)
     for attempt in range(1, BOOT_ATTEMPTS + 1):
         tell("booting the node" + ("" if attempt == 1 else f", attempt {attempt}: its kernel panicked"))
         guest = stack.enter_context(booted(guest_config, console=console))
         try:
-            _wait(guest, plane, config.ready_within_s, tell)
+            _wait(guest, plane, earlier, config.ready_within_s, tell)
         except BootError as error:
             guest.stop()
             if PANIC not in error.console_tail or attempt == BOOT_ATTEMPTS:
@@ -157,12 +175,13 @@ def _until_ready(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _wait(guest: Guest, plane: ControlPlane, within_s: float, tell: Tell) -> None:
+def _wait(guest: Guest, plane: ControlPlane, earlier: str | None, within_s: float, tell: Tell) -> None:
+    """Wait until the node is Ready by the word of another boot's kubelet than the earlier one."""
     deadline, before = time.monotonic() + within_s, ""
     while time.monotonic() < deadline:
         if guest.exited():
             raise BootError("the guest stopped before its node was ready", console_tail=guest.console_tail())
-        now = stage_of(plane.kube)
+        now = stage_of(plane.kube, earlier)
         if now != before:
             tell(f"the node is {now}")
             before = now
@@ -175,13 +194,23 @@ def _wait(guest: Guest, plane: ControlPlane, within_s: float, tell: Tell) -> Non
 READY: Final = "Ready"
 
 
-def stage_of(kube: Kube) -> str:
-    """Return how far the node is: booting, registered, Ready."""
+def stage_of(kube: Kube, earlier: str | None = None) -> str:
+    """Return how far the node is: booting, registered, Ready; what an earlier boot said of it is void."""
     found = kube.get(f"/api/v1/nodes/{NODE}")
-    if found is None:
+    if found is None or _boot_id(found) in ("", earlier):
         return "booting"
     states = {it["type"]: it["status"] for it in found["status"].get("conditions", ())}
     return READY if states.get("Ready") == "True" else "registered"
+
+
+def boot_id(kube: Kube) -> str | None:
+    """Return what names the node's last boot; None of a node that never registered."""
+    found = kube.get(f"/api/v1/nodes/{NODE}")
+    return None if found is None else _boot_id(found)
+
+
+def _boot_id(found: Object) -> str:
+    return str(found["status"].get("nodeInfo", {}).get("bootID", ""))
 
 
 def _compile(repository: Path) -> None:

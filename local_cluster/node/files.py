@@ -21,8 +21,9 @@ RESOLV_CONF: Final = Path("/run/node/resolv.conf")
 Tree = dict[str, object]
 
 
-def containerd(cni: str) -> str:
+def containerd(cni: str, cgroup_driver: str) -> str:
     """Return containerd's configuration: its root on the store, `cni` the folder with the CNI's programs."""
+    by_systemd = str(cgroup_driver == "systemd").lower()
     return f"""\
 version = 2
 root = "{STORE_PATH}/containerd"
@@ -39,7 +40,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
+        SystemdCgroup = {by_systemd}
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni}"
     conf_dir = "{CNI_FOLDER}"
@@ -70,7 +71,7 @@ def network() -> Tree:
     }
 
 
-def kubelet(port: int) -> Tree:
+def kubelet(port: int, cgroup_driver: str) -> Tree:
     """Return a KubeletConfiguration.
 
     Everybody may ask this kubelet everything: it is reached through one port of the host's loopback.
@@ -79,7 +80,7 @@ def kubelet(port: int) -> Tree:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "port": port,
-        "cgroupDriver": "cgroupfs",
+        "cgroupDriver": cgroup_driver,
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},

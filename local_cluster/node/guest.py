@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,7 @@ from local_cluster.node.settings import (
     VOLUME_PATH,
     NodeSettings,
 )
+from local_cluster.node.supervisor import OPEN_FILES, Children, Supervisor, Systemd
 from node_twin.guest.cgrouptree import knobs_of_pods
 from node_twin.guest.control import ControlServer
 from node_twin.guest.window import IdleTime
@@ -38,7 +39,6 @@ from node_twin.jsontypes import JsonObject
 from node_twin.volume import blockdevice
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
-SYSTEM: Final = CGROUP_ROOT / "system.slice"
 KUBELET_KUBECONFIG: Final = "kubelet.kubeconfig"
 PROXY_KUBECONFIG: Final = "kube-proxy.kubeconfig"
 DNS_KUBECONFIG: Final = "coredns.kubeconfig"
@@ -58,9 +58,6 @@ _SYSCTLS: Final = {
     "kernel/panic": "10",
     "kernel/panic_on_oops": "1",
 }
-_SYSTEM_WEIGHT: Final = "25"
-"""To kubepods' 39, the kubelet's for one CPU, as systemd's 100 are to its 157 for four: an m6i.xlarge's."""
-_OPEN_FILES: Final = 1 << 20
 _LOOK_EVERY_S: Final = 1.0
 _CONTAINERD_WITHIN_S: Final = 300.0
 _RUN: Final = Path("/run/node")
@@ -71,14 +68,13 @@ log = logging.getLogger("node")
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="node %(levelname)s %(message)s", stream=sys.stderr)
     settings = NodeSettings.read(SHARED)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     _RUN.mkdir(exist_ok=True)
     prepare_kernel()
     bring_up_network()
     volumes = mount_disks(settings)
     write_files(settings)
     idle = IdleTime(virtual=settings.virtual_time)
-    move_to_system()
     programs = Programs(settings)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -157,85 +153,55 @@ def _mount(device: Path, point: Path) -> None:
     subprocess.run(["mount", "-t", "ext4", "-o", "noatime", str(device), str(point)], check=True)
 
 
-def move_to_system() -> None:
-    """Have this process and all that it starts from now on in a cgroup of their own, as systemd has.
-
-    In the root each runnable thread of theirs would weigh more than all pods of a node with one CPU together.
-    The volume's server stays there: it is the hardware.
-    """
-    (CGROUP_ROOT / "cgroup.subtree_control").write_text("+cpu +memory +io +pids +cpuset")
-    SYSTEM.mkdir(exist_ok=True)
-    (SYSTEM / "cpu.weight").write_text(_SYSTEM_WEIGHT)
-    (SYSTEM / "cgroup.procs").write_text("0")
-
-
 def write_files(settings: NodeSettings) -> None:
     files.CNI_FOLDER.mkdir(parents=True, exist_ok=True)
     (files.CNI_FOLDER / "10-local.conflist").write_text(json.dumps(files.network()))
     # Nothing outside is resolved: the guest reaches the host alone.
     files.RESOLV_CONF.write_text("")
-    (_RUN / "containerd.toml").write_text(files.containerd(settings.cni))
-    (_RUN / KUBELET_CONFIG).write_text(json.dumps(files.kubelet(settings.kubelet_port)))
+    (_RUN / "containerd.toml").write_text(files.containerd(settings.cni, settings.cgroup_driver))
+    (_RUN / KUBELET_CONFIG).write_text(
+        json.dumps(files.kubelet(settings.kubelet_port, settings.cgroup_driver))
+    )
     (_RUN / "Corefile").write_text(files.dns(SHARED / DNS_KUBECONFIG, settings.context))
     (_RUN / PROXY_CONFIG).write_text(json.dumps(files.proxy(SHARED / PROXY_KUBECONFIG)))
 
 
 class Programs:
-    """The node's programs."""
+    """The node's programs, in the order in which they need each other."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        self._engine = Path(settings.engine)
-        self._commands: dict[str, Sequence[str]] = {}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands = commands(settings)
+        self._supervisor: Supervisor = (
+            Systemd(SHARED / LOGS, CGROUP_ROOT, _RUN)
+            if settings.cgroup_driver == Systemd.driver
+            else Children(SHARED / LOGS, CGROUP_ROOT)
+        )
         self._changing = threading.Lock()
 
     def start(self) -> None:
         """Start all of them, the kubelet once containerd answers."""
-        self._start("containerd", ["containerd", f"--config={_RUN / 'containerd.toml'}"])
-        self._start("kube-proxy", [str(self._engine / "kube-proxy"), f"--config={_RUN / PROXY_CONFIG}"])
-        self._wait_for_containerd()
-        self._start("coredns", [str(self._engine / "coredns"), f"-conf={_RUN / 'Corefile'}"])
-        self._start(
-            "kubelet",
-            [
-                str(self._engine / "kubelet"),
-                f"--config={_RUN / KUBELET_CONFIG}",
-                f"--kubeconfig={SHARED / KUBELET_KUBECONFIG}",
-                f"--hostname-override={NODE}",
-                f"--node-ip={NODE_ADDRESS}",
-                "--cert-dir=/run/kubelet-pki",
-                "--cloud-provider=external",
-                # cAdvisor looks at every cgroup each ten seconds, for statistics that nobody asks for here.
-                "--housekeeping-interval=60s",
-                "--v=2",
-            ],
-        )
+        self._supervisor.begin(self._commands)
+        log.info("event=supervised driver=%s clock_s=%.1f", self._supervisor.driver, time.monotonic())
+        # Systemd takes its own file's name for the host's.
+        subprocess.run(["hostname", NODE], check=True)
+        for name in self._commands:
+            if name == "kubelet":
+                self._wait_for_containerd()
+            self._supervisor.start(name)
+            log.info("event=started program=%s clock_s=%.1f", name, time.monotonic())
 
     def ended(self) -> str | None:
         """Return the name of a program that is no more."""
         with self._changing:
-            return next((name for name, it in self._running.items() if it.poll() is not None), None)
+            return self._supervisor.ended()
 
     def restart(self, name: str) -> JsonObject:
         """Kill a program and start it again; raises ValueError where there is none of that name."""
-        if name not in self._running:
-            raise ValueError(f"no program {name!r}; expected one of {', '.join(self._running)}")
+        if name not in self._commands:
+            raise ValueError(f"no program {name!r}; expected one of {', '.join(self._commands)}")
         with self._changing:
-            self._running[name].kill()
-            self._running[name].wait()
-            self._start(name, self._commands[name])
+            self._supervisor.restart(name)
         return {}
-
-    def _start(self, name: str, command: Sequence[str]) -> None:
-        self._commands[name] = command
-        with (SHARED / LOGS / f"{name}.log").open("ab") as output:
-            self._running[name] = subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        log.info("event=started program=%s clock_s=%.1f", name, time.monotonic())
 
     def _wait_for_containerd(self) -> None:
         deadline = time.monotonic() + _CONTAINERD_WITHIN_S
@@ -244,6 +210,28 @@ class Programs:
                 raise TimeoutError("containerd does not answer; its log says why")
             time.sleep(0.2)
         log.info("event=answers program=containerd clock_s=%.1f", time.monotonic())
+
+
+def commands(settings: NodeSettings) -> dict[str, list[str]]:
+    """Return the programs' command lines, in the order in which they are started."""
+    engine = Path(settings.engine)
+    return {
+        "containerd": [shutil.which("containerd") or "containerd", f"--config={_RUN / 'containerd.toml'}"],
+        "kube-proxy": [str(engine / "kube-proxy"), f"--config={_RUN / PROXY_CONFIG}"],
+        "coredns": [str(engine / "coredns"), f"-conf={_RUN / 'Corefile'}"],
+        "kubelet": [
+            str(engine / "kubelet"),
+            f"--config={_RUN / KUBELET_CONFIG}",
+            f"--kubeconfig={SHARED / KUBELET_KUBECONFIG}",
+            f"--hostname-override={NODE}",
+            f"--node-ip={NODE_ADDRESS}",
+            "--cert-dir=/run/kubelet-pki",
+            "--cloud-provider=external",
+            # cAdvisor looks at every cgroup each ten seconds, for statistics that nobody asks for here.
+            "--housekeeping-interval=60s",
+            "--v=2",
+        ],
+    }
 
 
 if __name__ == "__main__":

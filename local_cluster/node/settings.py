@@ -25,6 +25,8 @@ PAUSE_IMAGE: Final = "drcio/pause:local"
 KUBELET_CONFIG: Final = "kubelet.json"
 PROXY_CONFIG: Final = "kube-proxy.json"
 LOGS: Final = "logs"
+DRIVERS: Final = ("systemd", "cgroupfs")
+"""The kubelet's ways of making cgroups; the first is EKS's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class NodeSettings:
     volume: str
     """As `node_twin.volume.blockdevice.parse_guest_volume` reads it."""
     store_serial: str
+    cgroup_driver: str
+    """The kubelet's: systemd or cgroupfs (`local_cluster.node.supervisor`)."""
     virtual_time: bool
     """Its clock counts instructions."""
 

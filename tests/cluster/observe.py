@@ -39,6 +39,8 @@ class Seen:
     log: tuple[str, ...]
     pod_knobs: Mapping[str, str] = field(default_factory=dict)
     container_knobs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    paths: Mapping[str, str | None] = field(default_factory=dict)
+    """Of the cgroups of the pod and of its containers, with UID and ID for what is each one's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,16 +110,29 @@ def _look(node: Node, name: str, tree: Tree) -> Seen:
     statuses = pod["status"].get("containerStatuses", ())
     ids = {it["name"]: it.get("containerID", "").rpartition("/")[2] for it in statuses}
     below = {path: knobs for path, knobs in tree.items() if folder and path.startswith(f"{folder}/")}
+    path_of = {
+        container: next((path for path in below if identity in path), None)
+        for container, identity in ids.items()
+        if identity
+    }
     return Seen(
         facts=_facts(pod),
         # A container that never ran has none, and of several the API wants to know which.
         log=tuple(node.log(name).splitlines()) if len(ids) == 1 and all(ids.values()) else (),
         pod_knobs=tree.get(folder, {}) if folder else {},
-        container_knobs={
-            container: next((knobs for path, knobs in below.items() if identity in path), {})
-            for container, identity in ids.items()
+        container_knobs={name: below[path] if path else {} for name, path in path_of.items()},
+        paths={
+            name: _without_names(path, uid, ids.get(name)) for name, path in {"": folder, **path_of}.items()
         },
     )
+
+
+def _without_names(path: str | None, uid: str, identity: str | None) -> str | None:
+    """Return a cgroup's path as it is of any pod and container like these."""
+    if path is None:
+        return None
+    path = path.replace(uid, "UID").replace(uid.replace("-", "_"), "UID")
+    return path.replace(identity, "ID") if identity else path
 
 
 def _facts(pod: Object) -> dict[str, object]:

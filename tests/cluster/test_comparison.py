@@ -38,6 +38,7 @@ def _tree(seen: Seen) -> Mapping[str, object]:
         "log": dict(enumerate(seen.log)),
         "pod": seen.pod_knobs,
         "container": seen.container_knobs,
+        "path": seen.paths,
     }
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from drcio_controller.config import Config, Engine, dump
+from drcio_controller.manifest import CONFIG_FILE
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared
 from local_cluster.kube import Object
+from local_cluster.node.settings import NODE
 from lp_batch.manifest import PodOptions, pod_template
+from node_twin.layout import NAMESPACE
 from stacks.preview.manifests import manifests
 from stacks.preview.testing import render
 from tests.cluster.nodes import Real
@@ -20,10 +24,14 @@ from tests.cluster.pods import CLAIM
 from tests.cluster.waits import eventually
 from tests.kubectl import kubectl
 
+# Each test waits for an agent to start on an emulated node, one for the node itself.
+pytestmark = pytest.mark.timeout(3600)
+
 SYSTEM = "drcio-system"
 AGENT = "drcio-controller"
 WEIGHTS = {"urgent": "default 1000", "backup": "default 10"}
-AS_FOUND = dict.fromkeys(WEIGHTS, "default 100")
+RESTING = {"", "default 100"}
+"""What a pod weighs that nobody weighed: nothing where its level has no io controller yet."""
 
 
 class Scene:
@@ -70,6 +78,27 @@ class Scene:
         """Return the weights without those for single devices, which the controller moves."""
         return {name: text.splitlines()[0] for name, text in self.weights().items() if text}
 
+    def containers(self) -> dict[str, str]:
+        """Return what names each one's container, the agent's too: another one after a restart."""
+        pods = [*(self.node.pod(name) for name in WEIGHTS), *self.agents()]
+        return {
+            pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"]
+            for pod in pods
+            if pod
+        }
+
+    def others_knobs(self) -> dict[str, dict[str, str]]:
+        """Return the node's knobs without those that the controller turns."""
+        return {
+            path: {name: value for name, value in knobs.items() if not name.startswith("io.")}
+            for path, knobs in self.node.cgroups().items()
+        }
+
+    def lease_renewed(self) -> str:
+        """Return when the kubelet last said that it lives."""
+        lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
+        return str((self.up.plane.kube.get(lease) or {})["spec"]["renewTime"])
+
     def limits(self) -> list[str]:
         return [knobs["io.max"] for knobs in self.node.cgroups().values() if knobs.get("io.max")]
 
@@ -82,6 +111,25 @@ class Scene:
         (*others, last) = self.agents() or [{}]
         conditions = last.get("status", {}).get("conditions", ())
         return not others and any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
+
+    def configuration(self) -> str:
+        """Return the text that the agent is configured with."""
+        found = self.up.plane.kube.get(self._config_map)
+        return str((found or {})["data"][CONFIG_FILE])
+
+    def configure(self, text: str) -> None:
+        self.up.plane.kube.patch(self._config_map, {"data": {CONFIG_FILE: text}})
+
+    @property
+    def _config_map(self) -> str:
+        return f"/api/v1/namespaces/{SYSTEM}/configmaps/{AGENT}"
+
+    def events(self, name: str) -> list[str]:
+        """Return the reasons of a pod's events."""
+        query = f"fieldSelector=involvedObject.name%3D{name}"
+        return [
+            it["reason"] for it in self.up.plane.kube.items(f"/api/v1/namespaces/{NAMESPACE}/events?{query}")
+        ]
 
     def install(self, folder: Path) -> None:
         settings = {
@@ -111,7 +159,7 @@ def scene(up: Cluster, images: Prepared, real_node: Real) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def installed(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    assert scene.weights() == AS_FOUND
+    assert set(scene.weights().values()) <= RESTING
     folder = tmp_path_factory.mktemp("controller")
     scene.install(folder)
     eventually(scene.agent_is_ready, scene.agents)
@@ -130,22 +178,44 @@ def test_pods_are_found_and_weighed(installed: Scene) -> None:
 
 def test_doctor_finds_a_node_that_it_can_steer(installed: Scene) -> None:
     report = installed.run("-n", SYSTEM, "exec", f"daemonset/{AGENT}", "--", "drcio-controller", "doctor")
-    assert "cgroup" in report
+    driver = installed.up.options.cgroup_driver
+    assert f"cgroup driver {driver}" in report
+    assert "everything holds" in report
 
 
 def test_restarted_kubelet_changes_nothing(installed: Scene) -> None:
     acts(installed)
-    before = {name: (installed.node.pod(name) or {})["metadata"]["uid"] for name in WEIGHTS}
+    before = installed.containers(), installed.others_knobs()
     installed.up.node.control.restart("kubelet")
+    renewed = installed.lease_renewed()
+    eventually(lambda: installed.lease_renewed() != renewed, installed.lease_renewed)
     eventually(installed.agent_is_ready, installed.agents)
     acts(installed)
-    assert before == {name: (installed.node.pod(name) or {})["metadata"]["uid"] for name in WEIGHTS}
+    assert (installed.containers(), installed.others_knobs()) == before
 
 
 def test_pod_that_comes_again_is_weighed_again(installed: Scene) -> None:
     installed.node.delete("backup")
     eventually(lambda: installed.node.pod("backup") is None, lambda: installed.node.pod("backup"))
     installed.create("backup", "low")
+    acts(installed)
+
+
+def test_node_that_was_rebooted_is_weighed_again(installed: Scene) -> None:
+    acts(installed)
+    installed.up.node.reboot()
+    eventually(installed.agent_is_ready, installed.agents)
+    acts(installed)
+
+
+def test_pods_tell_of_a_weight_that_acts_no_more_and_then_again(installed: Scene) -> None:
+    """A ConfigMap that is changed under way, brought by the kubelet, reaches the pods' events."""
+    acts(installed)
+    kept = installed.configuration()
+    installed.configure(dump(Config(engine=Engine.NONE)))
+    eventually(lambda: "IOWeightInert" in installed.events("urgent"), lambda: installed.events("urgent"))
+    installed.configure(kept)
+    eventually(lambda: "IOWeightEffective" in installed.events("urgent"), lambda: installed.events("urgent"))
     acts(installed)
 
 
@@ -175,5 +245,5 @@ def test_rolling_update_hands_over(installed: Scene) -> None:
 def test_uninstalled_agent_leaves_the_tree_as_it_found_it(installed: Scene) -> None:
     installed.run("-n", SYSTEM, "delete", f"daemonset/{AGENT}", "--wait=false")
     eventually(lambda: not installed.agents(), installed.agents)
-    eventually(lambda: installed.weights() == AS_FOUND, installed.weights)
+    eventually(lambda: set(installed.weights().values()) <= RESTING, installed.weights)
     assert installed.limits() == []

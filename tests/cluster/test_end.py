@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from local_cluster.images.prepare import Prepared
 from local_cluster.programs import ROOT
 
 UP = """
-import sys
+import functools, sys
 from pathlib import Path
 from local_cluster import cli, cluster
+cli.prepared = functools.partial(cli.prepared, names=sys.argv[2:])
 cluster.FOLDER = Path(sys.argv[1]) / "run"
 cluster.LOCK = Path(sys.argv[1]) / "lock"
 sys.exit(cli.main(["up", "--empty-volume"]))
@@ -41,11 +43,13 @@ def running_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.usefixtures("images")
 def test_nothing_is_left(images: Prepared, tmp_path: Path, number: signal.Signals) -> None:
     mounts = Path("/proc/mounts").read_text()
-    command = [sys.executable, "-c", UP, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as up:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-c", UP, str(tmp_path), *images.references]
+    variables = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as up:
         assert up.stdout is not None
         told = []
         for line in up.stdout:
@@ -60,3 +64,4 @@ def test_nothing_is_left(images: Prepared, tmp_path: Path, number: signal.Signal
         time.sleep(0.2)
     assert running_in(tmp_path) == []
     assert Path("/proc/mounts").read_text() == mounts
+    assert list(scratch.iterdir()) == []
