@@ -68,7 +68,7 @@ class Spent:
         shown = [f"{name} {share:.0%}" for name, share in shares.items() if share >= at_least]
         rest = sum(share for share in shares.values() if share < at_least)
         return (
-            f"{sum(shares.values()):.0%} in {self.seconds:.0f} s: {', '.join([*shown, f'others {rest:.0%}'])}"
+            f"{sum(shares.values()):.0%} in {self.seconds:.1f} s: {', '.join([*shown, f'others {rest:.0%}'])}"
         )
 
 

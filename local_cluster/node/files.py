@@ -97,6 +97,8 @@ def kubelet(port: int, cgroup_driver: str) -> Tree:
         # A container's start takes seconds under emulation, and the CPU is better used by it.
         "runtimeRequestTimeout": "15m",
         "nodeStatusUpdateFrequency": "30s",
+        # How often a pod's ConfigMaps are brought up to date; who waits for one here pays for idle time.
+        "syncFrequency": "10s",
         "nodeStatusReportFrequency": "5m",
         "enableControllerAttachDetach": True,
         "registerNode": True,

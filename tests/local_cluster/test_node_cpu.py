@@ -62,7 +62,7 @@ def test_time_is_told_by_pod_program_and_kernel(tmp_path: Path, pod: str) -> Non
     )
     assert next(iter(taken.cpu_s)) == "service"
     assert taken.told(at_least=0.045) == (
-        f"58% in 100 s: service 30%, volume (1) 10%, {KERNEL} 7%, ended in {top} 5%, others 6%"
+        f"58% in 100.0 s: service 30%, volume (1) 10%, {KERNEL} 7%, ended in {top} 5%, others 6%"
     )
 
 
