@@ -237,6 +237,18 @@ def test_burst_is_expected_until_enough_was_heard() -> None:
     assert listened([1] * 10).burst_s < 4 * READ_S
 
 
+def test_price_for_an_expected_burst_is_made_anew_once_the_bursts_are_known() -> None:
+    small = replace(CALM, read_s=1 / 500, yielding=LARGE.times(0.6), protected=LARGE.times(0.02))
+    state = looks(initial(LAW, known=True), small, 4).state
+    for index in range(12):
+        seen = replace(small, now_s=102 + index * 0.05, span_s=0.05)
+        state = listen(state, seen, LAW)
+    later = step(state, replace(small, now_s=103.0), LAW)
+
+    assert later.terms["level"] > 1.15 * LAW.margin_min
+    assert later.budget_ratio == pytest.approx(later.terms["level"], rel=0.05)
+
+
 def test_one_burst_in_every_other_look_is_known_as_one() -> None:
     state = initial(LAW, known=True)
     for index in range(60):

@@ -207,6 +207,8 @@ class State:
     short_looks: int = 0
     heard: int = 0
     """Of the short looks, those in which they did something."""
+    heard_enough: bool = False
+    """Their bursts are known, and the price was made anew for that."""
     burst_s: float = 0.0
     """Work of the largest burst of the protected that is remembered."""
     looks: int = 0
@@ -362,8 +364,11 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
             largest_s=max(largest_s, burst_s),
             ordinary_looks=state.ordinary_looks + 1,
         )
-    expected_s = 0.0 if bursts_known(state) else seen.read_s * READS_EXPECTED
-    return replace(state, burst_s=max(expected_s, state.largest_s))
+    if not bursts_known(state):
+        return replace(state, burst_s=max(seen.read_s * READS_EXPECTED, state.largest_s))
+    state, first = replace(state, burst_s=state.largest_s, heard_enough=True), not state.heard_enough
+    # Price and period in force were made for bursts that were only expected.
+    return replace(state, price=None, period_s=wanted_period_s(state, law)) if first else state
 
 
 def bursts_known(state: State) -> bool:
