@@ -120,7 +120,7 @@ def _ours_by_force(
     is another manager. All of these objects are ours, and what the program says of them holds.
     """
     metadata = args.props.get("metadata")
-    if not isinstance(metadata, k8s.meta.v1.ObjectMetaArgs):
+    if not isinstance(metadata, k8s.meta.v1.ObjectMetaArgs | k8s.meta.v1.ObjectMetaPatchArgs):
         return None
     annotations = cast(Mapping[str, pulumi.Input[str]], metadata.annotations or {})
     metadata.annotations = {**annotations, **BY_FORCE}

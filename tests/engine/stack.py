@@ -215,8 +215,8 @@ class Stack:
                 target[last] = value
         self.file.write_text(yaml.safe_dump(document, sort_keys=False))
 
-    def preview(self) -> Outcome:
-        return self._run("preview")
+    def preview(self, *, fails: bool | None = False) -> Outcome:
+        return self._run("preview", fails=fails)
 
     def up(self, *, fails: bool | None = False) -> Outcome:
         """Update; `fails` is whether it is expected to, None where either will do."""

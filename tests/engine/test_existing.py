@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
 from tests.engine.bench import EXISTING, Bench
 
+DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+"""Helm never removes them (Helm's documentation, "Custom Resource Definitions")."""
+
 LEAN = {**EXISTING, "drcio:experiment.enabled": False}
+ALONE = {**LEAN, "drcio:workloads.enabled": False, "drcio:monitoring.enabled": False}
 
 
 def namespace(name: str) -> dict[str, object]:
@@ -43,15 +52,63 @@ def test_an_operator_that_is_there_is_used_and_no_second_one_installed(bench: Be
     assert bench.leftovers() == []
 
 
-def test_a_workload_namespace_of_somebody_else_is_refused(bench: Bench) -> None:
+@pytest.mark.parametrize(("theirs", "config"), [("drcio", LEAN), ("drcio-system", ALONE)])
+def test_a_namespace_of_somebody_else_is_refused(
+    bench: Bench, theirs: str, config: Mapping[str, object]
+) -> None:
     kube = bench.existing.kube
-    kube.create("/api/v1/namespaces", namespace("drcio"))
-    stack = bench.stack("taken", "baseline", LEAN)
+    kube.create("/api/v1/namespaces", namespace(theirs))
+    stack = bench.stack(f"taken-{theirs}", None, config)
 
     refused = stack.up(fails=True)
 
     assert refused.changed == []
+    assert f"has a namespace {theirs} that is not this stack's" in refused.error
     assert "hint: pulumi config set drcio:namespace" in refused.error
     stack.destroy()
-    kube.delete("/api/v1/namespaces/drcio")
+    kube.delete(f"/api/v1/namespaces/{theirs}")
     assert bench.leftovers() == []
+
+
+def test_stacks_in_namespaces_that_differ_by_our_own_prefix_have_nothing_in_common(bench: Bench) -> None:
+    one = bench.stack("plain", None, {**ALONE, "drcio:namespace": "team"})
+    other = bench.stack("prefixed", None, {**ALONE, "drcio:namespace": "drcio-team"})
+    one.up()
+    other.up()
+
+    other.destroy()
+
+    assert one.refresh().changed == []
+    one.destroy()
+    assert bench.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {**LEAN, "drcio:kubeContext": "bnech"},
+            "drcio:kubeContext is 'bnech', which the kubeconfig does not have; expected one of bench",
+        ),
+        (
+            {**LEAN, "drcio:storage.className": "fats"},
+            "drcio:storage.className is fats, and the cluster of context bench has no such StorageClass; "
+            "expected one of standard",
+        ),
+        (
+            {**ALONE, "drcio:monitoring.enabled": True},
+            "the cluster of context bench has no Prometheus operator",
+        ),
+    ],
+)
+def test_what_could_never_run_is_refused_by_preview_and_up(
+    bench: Bench, config: Mapping[str, object], message: str
+) -> None:
+    bench.existing.kube.delete(f"{DEFINITIONS}/podmonitors.monitoring.coreos.com")
+    stack = bench.stack(f"hopeless-{len(message)}", None, config)
+
+    for refused in (stack.preview(fails=True), stack.up(fails=True)):
+        assert refused.changed == []
+        assert message in refused.error
+        assert "\nhint: " in refused.error
+    stack.destroy()

@@ -68,3 +68,15 @@ def test_an_update_whose_engine_was_killed_is_run_again(bench: Bench) -> None:
     assert stack.outputs()["verdict"] == "pass"
     stack.destroy()
     assert bench.leftovers() == []
+
+
+def test_a_stack_whose_namespace_was_deleted_by_hand_is_destroyed_at_once(bench: Bench) -> None:
+    stack = bench.stack("fault-namespace", "baseline", LEAN)
+    stack.up()
+    kube = bench.existing.kube
+    kube.delete("/api/v1/namespaces/drcio")
+    assert wait_until(lambda: kube.get("/api/v1/namespaces/drcio") is None)
+
+    stack.destroy()
+
+    assert bench.leftovers() == []

@@ -486,3 +486,18 @@ def test_all_objects_are_ours_whoever_wrote_to_them_meanwhile(overrides: dict[st
     assert core
     for item in core:
         assert item.inputs["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", item.name
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {},
+        {"drcio:platformStack": "acme/drcio-eks/dev"},
+        {"drcio:platform": "existing", "drcio:kubeContext": "lab", **GIVEN_IMAGES},
+    ],
+)
+def test_every_provider_takes_up_what_a_killed_update_has_left(where: dict[str, str]) -> None:
+    providers = [
+        it for it in render("drcio", where).registrations if it.type == "pulumi:providers:kubernetes"
+    ]
+    assert [it.inputs["upsertExistingObjects"] for it in providers] == ["true"]
