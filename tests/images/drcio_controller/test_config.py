@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -177,6 +178,41 @@ def swap(file: Path, text: str) -> None:
     fresh = file.with_suffix(".new")
     fresh.write_text(text)
     fresh.replace(file)
+
+
+def _aliases(depth: int) -> str:
+    """Return a mapping of a few hundred bytes that stands for ten to the power of `depth` words."""
+    names = "abcdefghijkl"[:depth]
+    lines = [f"{names[0]}: &{names[0]} [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{name}: &{name} [{', '.join([f'*{inner}'] * 10)}]" for inner, name in itertools.pairwise(names)
+    ]
+    return "\n".join(f"  {line}" for line in lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            f"{key}:\n{_aliases(12)}\n"
+            for key in ("policy", "engine", "interval_s", "default_class", "instance")
+        ),
+        f"classes:\n  high:\n    weight:\n    {_aliases(9).replace(chr(10), chr(10) + '    ')}\n",
+        f"interval_s: 0x{'f' * 10_000}\n",
+        f"floor_percent: [0x{'f' * 10_000}]\n",
+        f"? 0x{'f' * 10_000}\n: 1\n",
+        f"{'x' * 100_000}: 1\n",
+        f"policy: {'x' * 100_000}\n",
+        f"classes: {{{'X' * 100_000}: 1}}\n",
+        f"classes: {{{'x' * 63}: {{weight: 0, {'y' * 100_000}: 1}}}}\n",
+    ],
+)
+def test_refusal_of_whatever_stands_there_is_short(text: str) -> None:
+    """The file is an administrator's, and a slip of theirs must not end the agents of all nodes."""
+    with pytest.raises(ConfigError) as refusal:
+        parse(text)
+
+    assert len(str(refusal.value)) < 1000
 
 
 def test_changed_file_is_taken(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -82,7 +83,7 @@ def parse_policy(text: str) -> tuple[PolicyName, int]:
     if match is not None:
         return PolicyName.IOMAX, int(match["percent"])
     if text not in set(PolicyName) - {PolicyName.IOMAX}:
-        raise ConfigError(f"policy is {text!r}; expected one of {POLICY_CHOICES}")
+        raise ConfigError(f"policy is {_shown(text)}; expected one of {POLICY_CHOICES}")
     return PolicyName(text), 100
 
 
@@ -201,7 +202,7 @@ def parse(text: str) -> Config:
         # ValueError: PyYAML lets an impossible timestamp such as 2024-99-99 escape as one.
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"configuration is not YAML: {first_line}", hint="check it with any YAML linter"
+            f"configuration is not YAML: {first_line[:200]}", hint="check it with any YAML linter"
         ) from error
     if document is None:
         raise ConfigError("configuration is empty", hint="write at least `policy: drcio`")
@@ -267,12 +268,25 @@ def digest(config: Config) -> str:
     return hashlib.sha256(meaning.encode()).hexdigest()[:12]
 
 
+_REPR: Final = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
+_REPR.maxlevel = 2
+
+
+def _shown(value: object) -> str:
+    """Return what was found, in short: by its aliases a file of a kilobyte can stand for a gigabyte."""
+    try:
+        return _REPR.repr(value)[:200]
+    except ValueError:  # more digits than Python writes out
+        return f"a very long {type(value).__name__}"
+
+
 def _mapping(value: object, where: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} is a {type(value).__name__}; expected a mapping of keys to values")
     for key in value:
         if not isinstance(key, str):
-            raise ConfigError(f"{where} has the key {key!r}; expected text")
+            raise ConfigError(f"{where} has the key {_shown(key)}; expected text")
     return value
 
 
@@ -280,25 +294,25 @@ def _refuse_unknown(values: Mapping[str, object], known: set[str], where: str) -
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(
-            f"{where} has an unknown key {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
+            f"{where} has an unknown key {_shown(unknown[0])}", hint=f"known: {', '.join(sorted(known))}"
         )
 
 
 def _number(value: object, where: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(f"{where} is {value!r}; expected a number from {low:g} to {high:g}")
+        raise ConfigError(f"{where} is {_shown(value)}; expected a number from {low:g} to {high:g}")
     return float(value)
 
 
 def _integer(value: object, where: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{where} is {value!r}; expected a whole number from {low} to {high}")
+        raise ConfigError(f"{where} is {_shown(value)}; expected a whole number from {low} to {high}")
     return value
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{where} is {value!r}; expected text")
+        raise ConfigError(f"{where} is {_shown(value)}; expected text")
     return value
 
 
@@ -306,13 +320,13 @@ def _choice(value: object, kind: type[_E], where: str) -> _E:
     try:
         return kind(_text(value, where))
     except ValueError:
-        raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(kind)}") from None
+        raise ConfigError(f"{where} is {_shown(value)}; expected one of {', '.join(kind)}") from None
 
 
 def _classes(value: object) -> Mapping[str, PriorityClass]:
     classes = {}
     for name, entry in _mapping(value, "classes").items():
-        where = f"classes.{name}"
+        where = f"classes.{name[:63]}"
         if _NAME.match(name) is None:
             raise ConfigError(f"{where}: expected a name of lower-case letters, digits and '-'")
         if isinstance(entry, int):
@@ -334,7 +348,9 @@ def _classes(value: object) -> Mapping[str, PriorityClass]:
 def _default_class(value: object, classes: Mapping[str, PriorityClass]) -> str:
     name = _text(value, "default_class")
     if name and name not in classes:
-        raise ConfigError(f"default_class is {name[:63]!r}; expected one of {', '.join(classes)}, or empty")
+        raise ConfigError(
+            f"default_class is {name[:63]!r}; expected one of {', '.join(classes)[:200]}, or empty"
+        )
     return name
 
 
