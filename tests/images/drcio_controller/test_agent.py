@@ -18,7 +18,7 @@ from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
-from tests.images.drcio_controller.rig import Rig, eventually
+from tests.images.drcio_controller.rig import Rig, eventually, pod_document
 
 
 @pytest.fixture
@@ -256,6 +256,20 @@ def test_probes_and_status_answer(rig: Rig) -> None:
     assert rig.get("/readyz")[0] == 200
     assert json.loads(rig.get("/status")[1])["pods"][0]["priority"] == "high"
     assert rig.get("/nothing")[0] == 404
+
+
+def test_agent_that_hears_of_no_pod_any_more_is_not_alive(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ended the thread: kubelet starts the agent again."""
+    assert rig.get("/healthz")[0] == HTTPStatus.OK
+    monkeypatch.setattr("drcio_controller.kube.informer.threading.excepthook", lambda _: None)
+    monkeypatch.setattr(rig.agent._informer, "_apply", failing)
+    rig.api.store.create(Resource.PODS, "shop", pod_document("a", "high"))
+
+    eventually(lambda: rig.get("/healthz")[0] == HTTPStatus.SERVICE_UNAVAILABLE, "not alive")
+
+
+def failing(*_: object) -> None:
+    raise RuntimeError("a fault of this program's own")
 
 
 def test_pod_without_an_engine_is_inert_in_metric_readiness_and_event(rig: Rig) -> None:

@@ -153,10 +153,10 @@ class Agent:
 
     def run(self) -> int:
         """Run until `stop`, or once; return the exit status."""
-        if not self._options.once:
-            self._listen()
         self._informer.start()
         self._namespaces.start()
+        if not self._options.once:
+            self._listen()
         threading.Thread(target=self._learn_instance_type, name="instance-type", daemon=True).start()
         if not self._options.once:
             self._recorder.start()
@@ -394,7 +394,9 @@ class Agent:
         self._news.put(_Wake())
 
     def _alive(self) -> bool:
-        return time.monotonic() - self._last_tick_s < STALLED_AFTER_S
+        """Say whether it looks at the node, and would hear of a change."""
+        hears = self._informer.alive and self._namespaces.alive
+        return hears and time.monotonic() - self._last_tick_s < STALLED_AFTER_S
 
     def _count_request(self, verb: str, result: str) -> None:
         self._tally.api_requests[verb, result] += 1

@@ -54,6 +54,20 @@ def test_wrong_token_is_unauthorized(server: PodApiServer) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("seconds", ["1e300", "1e999", "-5", "NaN", "-Infinity", "9" * 400])
+def test_wait_that_nobody_can_wait_for_is_none_or_an_hour(seconds: str) -> None:
+    """A thread that waited for so long would end with an overflow, and with it all news of pods."""
+    line = (
+        f'{{"type": "ERROR", "object": {{"kind": "Status", "code": 429,'
+        f' "details": {{"retryAfterSeconds": {seconds}}}}}}}'
+    )
+    with pytest.raises(ApiRefused) as refusal:
+        parse_watch_line(line.encode())
+
+    waits_s = refusal.value.retry_after_s
+    assert waits_s is None or 0 <= waits_s <= 3600
+
+
 def test_overloaded_server_says_for_how_long(client: KubeClient, server: PodApiServer) -> None:
     server.faults.fail_next(1, HTTPStatus.TOO_MANY_REQUESTS, retry_after_s=7)
     with pytest.raises(Overloaded) as caught:

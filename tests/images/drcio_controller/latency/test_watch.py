@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 import tracemalloc
 from dataclasses import replace
@@ -288,3 +289,24 @@ def test_pods_with_a_megabyte_to_read_take_a_part_of_the_threads_time() -> None:
     watch.poll()
 
     assert time.thread_time() - began_s < 3 * ROUND_LIMIT_CPU_S
+
+
+def test_answer_that_breaks_the_reader_ends_nobody_elses_asking(caplog: pytest.LogCaptureFixture) -> None:
+    asked = threading.Event()
+    failed = threading.Event()
+
+    def get(url: str) -> str:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a fault of this program's own")
+        asked.set()
+        return text(1, 2, 3, 4)
+
+    watch = LatencyWatch(3.0, get=get)
+    watch.latencies({"a": pod_with_target()}, 0.0)
+    watch.start()
+    try:
+        assert asked.wait(10)
+    finally:
+        watch.stop()
+    assert "latency_poll_failed" in caplog.text

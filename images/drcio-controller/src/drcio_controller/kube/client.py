@@ -39,6 +39,7 @@ _SINGLE_LIMIT_BYTES = 16 << 20
 """Of an answer that cannot be made smaller: one object."""
 
 _ERROR_BODY_LIMIT_BYTES = 64 << 10
+_RETRY_AFTER_LIMIT_S = 3600.0
 
 # A peer that vanished without a FIN (a node or a NAT lost its state) is noticed within half a
 # minute and not at the watch's own time-out.
@@ -170,7 +171,7 @@ class KubeClient:
             document: Json = json.loads(text)
         except HTTPError as error:
             raise self._unavailable(verb, error) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self._observe(verb, "protocol")
             raise ApiUnavailable(f"{method} {path}: the answer is not JSON: {error}", "protocol") from error
         except AnswerTooLarge:
@@ -367,7 +368,7 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> ApiRefused:
     try:
         body = response.read(_ERROR_BODY_LIMIT_BYTES)
         document: Json = json.loads(body)
-    except (HTTPError, ValueError):
+    except (HTTPError, ValueError, RecursionError):
         document = None
     finally:
         # Closed, not released: what is left of an error's body is not worth reading.
@@ -385,7 +386,7 @@ def _status_refusal(
     code = status.get("code")
     details_s = object_at(status, "details").get("retryAfterSeconds")
     if retry_after_s is None and isinstance(details_s, int | float):
-        retry_after_s = float(details_s)
+        retry_after_s = _bounded_s(details_s)
     return refused(
         code if isinstance(code, int) else fallback_code,
         text_at(status, "reason") or "Unknown",
@@ -396,4 +397,9 @@ def _status_refusal(
 
 def _seconds(header: str | None) -> float | None:
     # The HTTP-date form exists too; the API server sends seconds.
-    return float(header) if header is not None and header.isascii() and header.isdigit() else None
+    return _bounded_s(float(header)) if header and header.isascii() and header.isdigit() else None
+
+
+def _bounded_s(seconds: float) -> float | None:
+    """Return a wait that can be waited for; whatever is in between speaks HTTP too."""
+    return float(min(seconds, _RETRY_AFTER_LIMIT_S)) if seconds >= 0 else None

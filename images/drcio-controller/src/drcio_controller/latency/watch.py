@@ -138,4 +138,9 @@ class LatencyWatch:
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL_S):
-            self.poll()
+            try:
+                self.poll()
+            except Exception:
+                # A pod's answer must not end what asks all the others.
+                if self._lines.admits("poll"):
+                    log.exception("latency_poll_failed")
