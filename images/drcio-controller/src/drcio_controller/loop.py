@@ -28,7 +28,7 @@ from drcio_controller.plan import ManagedDevice, PlacedPod, wanted_knobs
 from drcio_controller.pods.identity import cgroup_uids, unproven
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.pods.nodepod import NodePod, classify
-from drcio_controller.pods.sandbox import overhead_cgroups
+from drcio_controller.pods.sandbox import Sandboxes
 from drcio_controller.status.model import NodeStatus
 from drcio_controller.status.report import DeviceSeen, Header, Seen, Tally, build_status
 from drcio_controller.window import Use, Window, use_of, windows
@@ -107,6 +107,7 @@ class Controller:
         self._decision_lines = LogLimit(burst=20, refill_s=10.0)
         self._hierarchy: Hierarchy | None = None
         self._cgroups: Mapping[str, str] | None = None
+        self._sandboxes = Sandboxes(roots.cgroup)
         self._overhead: Mapping[str, tuple[str, ...]] = {}
         self._devices: dict[DeviceId, _DeviceState] = {}
         self._refused: dict[DeviceId, set[Engine]] = {}
@@ -218,7 +219,7 @@ class Controller:
         """Observe, decide and apply once."""
         hierarchy = self._find_hierarchy()
         if hierarchy is not None:
-            self._overhead = overhead_cgroups(self._roots.cgroup, self._cgroups_of(hierarchy))
+            self._overhead = self._sandboxes.overhead(self._cgroups_of(hierarchy))
         # The containers that prove a claim may have come meanwhile.
         claimed = unproven(self._kube_pods, self._cgroup_uids)
         if claimed and cgroup_uids(self._kube_pods, self._containers_of) != self._cgroup_uids:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from drcio_controller.config import Config, PolicyName, VolumeProfile
 from drcio_controller.kube.pod import QosClass
-from drcio_controller.pods.sandbox import levels_above, overhead_cgroups
+from drcio_controller.pods.sandbox import Sandboxes, levels_above
 from drcio_controller.pods.weights import overhead_weights
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from tests.images.drcio_controller.conftest import MakePod
@@ -20,14 +23,61 @@ def test_overhead_is_found_below_the_pods_path_and_by_the_runtimes_own_form(tmp_
         (tmp_path / "kata_overhead" / path).mkdir(parents=True)
     other = POD.replace("podab", "podcd")
 
-    assert overhead_cgroups(tmp_path, {"a": POD, "c": other, "x": "kubepods.slice/x"}) == {
+    assert Sandboxes(tmp_path).overhead({"a": POD, "c": other, "x": "kubepods.slice/x"}) == {
         "a": (f"kata_overhead/{POD}",),
         "c": ("kata_overhead/kubepods-burstable-podcd.slice:cri-containerd:0123",),
     }
 
 
+ID = "0123456789abcdef" * 4
+OTHER_ID = "fedcba9876543210" * 4
+
+
+@pytest.mark.parametrize(
+    "sandbox",
+    [
+        f"{POD}/kata_{ID}",
+        f"{POD}/cri-containerd-{ID}.scope",
+        f"{POD}/crio-{ID}.scope",
+        f"{POD}/{ID}",
+        f"{POD.rpartition('/')[2]}:cri-containerd:{ID}",
+    ],
+)
+def test_overhead_that_is_named_after_the_sandbox_is_its_pods(tmp_path: Path, sandbox: str) -> None:
+    """Kata's Go runtime: /kata_overhead/ID, and the pod is the one that has a cgroup of the sandbox."""
+    other = POD.replace("podab", "podabc")
+    for path in (sandbox, f"kata_overhead/{ID}", f"kata_overhead/{OTHER_ID}", f"{other}/kata_{ID[:-1]}"):
+        (tmp_path / path).mkdir(parents=True)
+    sandboxes = Sandboxes(tmp_path)
+
+    for _ in range(2):
+        assert sandboxes.overhead({"a": POD, "c": other}) == {"a": (f"kata_overhead/{ID}",)}
+    (tmp_path / other / f"kata_{OTHER_ID}").mkdir()
+    assert sandboxes.overhead({"c": other}) == {"c": (f"kata_overhead/{OTHER_ID}",)}
+    assert sandboxes.overhead({}) == {}
+
+
+def test_overhead_that_a_sandbox_left_behind_costs_no_look_at_every_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    scandir = os.scandir
+    (tmp_path / "kata_overhead" / ID).mkdir(parents=True)
+    monkeypatch.setattr(
+        "drcio_controller.pods.sandbox.os.scandir", lambda path: (looked.append(str(path)), scandir(path))[1]
+    )
+    sandboxes = Sandboxes(tmp_path)
+    cgroups = {str(index): POD.replace("podab", f"pod{index}") for index in range(100)}
+    sandboxes.overhead(cgroups)
+    looked.clear()
+    for _ in range(10):
+        assert sandboxes.overhead(cgroups) == {}
+
+    assert len(looked) == 10
+
+
 def test_node_without_kata_has_none(tmp_path: Path) -> None:
-    assert overhead_cgroups(tmp_path, {"a": POD}) == {}
+    assert Sandboxes(tmp_path).overhead({"a": POD}) == {}
 
 
 def test_levels_weigh_what_is_below_them_and_all_other_pods_beside() -> None:
