@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,3 +16,13 @@ PODS_STATE: Final = Path("/run/twin/pods")
 """In the guest's memory: logs and results of its pods, until they are collected."""
 PODS_FOLDER: Final = "pods"
 """Of the output folder; the guest has it at RESULTS_MOUNT."""
+
+
+def container_environment() -> dict[str, str]:
+    """Return what an image would set; the guest runs the host's own interpreter, so both say the same."""
+    binaries = Path(sys.executable).parent
+    return {
+        "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

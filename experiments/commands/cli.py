@@ -70,7 +70,8 @@ from experiments.response.drive import respond, response_spec
 from experiments.response.table import print_response
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
-from experiments.targets.own import OwnTarget, print_own_runs, read_workloads
+from experiments.targets.own import OwnTarget, print_own_runs
+from experiments.targets.own_manifests import read_workloads
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_targets
 from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
@@ -468,10 +469,11 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     spec = _spec_of(options, arms)
     output: Path = options.output
     twin_options = _twin_options(options)
+    own = read_workloads(options.workloads) if getattr(options, "workloads", None) is not None else None
     _clear(output)
     write_spec(output, spec)
-    if getattr(options, "workloads", None) is not None:
-        return _own_workloads(spec, read_workloads(options.workloads), twin_options, console)
+    if own is not None:
+        return _own_workloads(spec, own, twin_options, console)
     runs = len(arms) * spec.repeats
     with Display(console, runs=runs) as display:
         lanes = [display.lane() for _ in range(_guests(options, runs))]

@@ -10,20 +10,17 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final, cast
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from drcio_controller.config import PRIORITY_LABEL
-from experiments.errors import SpecError
 from experiments.records.jsonfields import JsonObject, JsonValue
-from experiments.records.record import RUNS_FOLDER, Role
+from experiments.records.record import RUNS_FOLDER
 from experiments.records.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from experiments.workloads import ROLE_ANNOTATION, Workload
+from experiments.workloads import Workload
 from node_twin.host.session import Twin
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
@@ -31,55 +28,6 @@ from node_twin.podstatus import phase_of
 
 SCHEMA: Final = "drcio.own-run/1"
 _MIB: Final = 1 << 20
-_ROLE_OF_PRIORITY: Final[Mapping[str, Role]] = {"high": "hp", "low": "lp"}
-
-
-def read_workloads(folder: Path) -> tuple[Workload, ...]:
-    """Read every Pod of a folder's YAML and JSON files, with the part it plays.
-
-    The part is the annotation `experiments.drcio.io/role`; without it high priority is hp, low is lp.
-    Raises SpecError naming the file where something is no Pod, or where no load source is marked.
-    """
-    if not folder.is_dir():
-        raise SpecError(f"--workloads {folder}: no such folder", hint="give a folder of Pod manifests")
-    found: dict[str, Workload] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml", ".json")):
-        try:
-            documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        for document in documents:
-            workload = _workload(document, path)
-            if workload.name in found:
-                raise SpecError(f"{path}: pod {workload.name!r} is there twice; expected unique names")
-            found[workload.name] = workload
-    if not found:
-        raise SpecError(
-            f"--workloads {folder}: no Pod in it; expected *.yaml or *.json",
-            hint="docs/how-to/bring-your-own-workload.md has an example",
-        )
-    return tuple(found.values())
-
-
-def _workload(document: object, path: Path) -> Workload:
-    if not isinstance(document, dict) or document.get("kind") != "Pod":
-        kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
-        raise SpecError(
-            f"{path}: kind is {kind!r}; expected Pod",
-            hint="of a Deployment or Job, give the pod template as a Pod",
-        )
-    metadata = document.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise SpecError(f"{path}: metadata.name is missing; expected a name")
-    role = (metadata.get("annotations") or {}).get(ROLE_ANNOTATION)
-    if role is None:
-        role = _ROLE_OF_PRIORITY.get((metadata.get("labels") or {}).get(PRIORITY_LABEL, ""), "other")
-    if role not in get_args(Role):
-        raise SpecError(
-            f"{path}: annotation {ROLE_ANNOTATION} is {role!r}; expected one of {', '.join(get_args(Role))}"
-        )
-    metadata.setdefault("namespace", "drcio")
-    return Workload(role=cast(Role, role), manifest=cast(JsonObject, document))
 
 
 @dataclass(frozen=True, kw_only=True)

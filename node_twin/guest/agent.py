@@ -40,7 +40,14 @@ from node_twin.jsontypes import JsonObject, JsonValue
 from node_twin.kubelet import Kubelet, KubeletConfig, admission
 from node_twin.kubelet import running as kubelet_running
 from node_twin.kubelet.cgroups import pod_slice
-from node_twin.layout import API_PORT, CONTROL_PORT, NODE_NAME, PODS_STATE, RESULTS_MOUNT
+from node_twin.layout import (
+    API_PORT,
+    CONTROL_PORT,
+    NODE_NAME,
+    PODS_STATE,
+    RESULTS_MOUNT,
+    container_environment,
+)
 from node_twin.volume import blockdevice
 
 _STATE = Path("/run/twin")
@@ -195,7 +202,6 @@ def _mount(claim: str, device: str) -> Path:
 
 
 def _kubelet_config(mounts: Mapping[str, Path]) -> KubeletConfig:
-    binaries = Path(sys.executable).parent
     memory_pages = os.sysconf("SC_PHYS_PAGES")
     return KubeletConfig(
         node_name=NODE_NAME,
@@ -203,11 +209,7 @@ def _kubelet_config(mounts: Mapping[str, Path]) -> KubeletConfig:
         log_dir=PODS_STATE,
         claims=mounts,
         results_dir=PODS_STATE,
-        base_env={
-            "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
+        base_env=container_environment(),
         image_dirs=tuple(
             dict.fromkeys((Path.cwd(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()))
         ),

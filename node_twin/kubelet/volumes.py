@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,20 @@ class PodVolumes:
             if not source.exists():
                 source.mkdir(parents=True)
         return {"source": str(source), "target": mount_path, "read_only": read_only}
+
+
+def check_volume(
+    volume: Volume, read_config_map: ConfigMapReader, *, exists: Callable[[str], bool | None]
+) -> None:
+    """Raise ManifestError where the node could not make a volume, as far as that is known beforehand.
+
+    `exists` answers for the node's files; None where it cannot know.
+    """
+    match volume:
+        case ConfigMapVolume():
+            _select(volume, _config_map(volume, read_config_map))
+        case HostPathVolume() if not volume.type.endswith("OrCreate") and exists(volume.path) is False:
+            raise _missing(volume)
 
 
 def make_volumes(
@@ -117,11 +131,15 @@ def _make(volume: Volume, own: Path, claims: Mapping[str, Path], read_config_map
         case HostPathVolume():
             return _host_path(volume)
         case ConfigMapVolume():
-            data = read_config_map(volume.config_map)
-            if data is None and not volume.optional:
-                raise ManifestError(f"volume {volume.name}: there is no ConfigMap {volume.config_map!r}")
-            write_atomically(own, _select(volume, data or {}))
+            write_atomically(own, _select(volume, _config_map(volume, read_config_map)))
             return own
+
+
+def _config_map(volume: ConfigMapVolume, read_config_map: ConfigMapReader) -> Mapping[str, str]:
+    data = read_config_map(volume.config_map)
+    if data is None and not volume.optional:
+        raise ManifestError(f"volume {volume.name}: there is no ConfigMap {volume.config_map!r}")
+    return data or {}
 
 
 def _select(volume: ConfigMapVolume, data: Mapping[str, str]) -> dict[str, str]:
@@ -142,5 +160,9 @@ def _host_path(volume: HostPathVolume) -> Path:
         case "Directory" if not path.is_dir():
             raise ManifestError(f"volume {volume.name}: hostPath {path} is not a directory of the node")
         case _ if not path.exists():
-            raise ManifestError(f"volume {volume.name}: hostPath {path} does not exist on the node")
+            raise _missing(volume)
     return path
+
+
+def _missing(volume: HostPathVolume) -> ManifestError:
+    return ManifestError(f"volume {volume.name}: hostPath {volume.path} does not exist on the node")
