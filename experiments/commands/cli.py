@@ -10,13 +10,11 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TypeAlias
 
 from rich.console import Console
@@ -76,6 +74,7 @@ from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_t
 from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
 from node_twin.errors import TwinError
+from node_twin.host.ending import ended_by_signals
 from node_twin.host.kernel import DEFAULT_KERNEL, SUITES
 from node_twin.host.session import running
 from node_twin.layout import PODS_FOLDER
@@ -99,12 +98,12 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_interrupt)
     console = Console(stderr=getattr(options, "json", False), highlight=False, soft_wrap=True)
     try:
-        status: int = options.command(options, console)
+        with ended_by_signals():
+            status: int = options.command(options, console)
     except KeyboardInterrupt:
-        console.print("interrupted; nothing is left running, finished runs are kept")
+        print(f"nothing is left running{_kept(getattr(options, 'output', None))}", file=sys.stderr)
         return INTERRUPTED_STATUS
     except (ExperimentError, TwinError) as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
@@ -116,8 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _kept(output: Path | None) -> str:
+    """Name the folder of what was finished before an interruption."""
+    if output is None or not output.is_dir():
+        return ""
+    runs = len(list(output.glob(f"**/{RUNS_FOLDER}/*.json")))
+    return (
+        f"; {runs} finished run{'s are' if runs != 1 else ' is'} in {output}" if runs else f"; see {output}"
+    )
 
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from load_generator.clock import VIRTUAL
 from node_twin.errors import BootError, GuestDied, TwinError
+from node_twin.host import ending
 from node_twin.host.kernel import Kernel
 from node_twin.tools import find_tool, require_tools
 from node_twin.volume.image import VolumeImage
@@ -92,7 +93,8 @@ class Guest:
         return "\n".join(line.rstrip() for line in text.splitlines()[-TAIL_LINES:])
 
     def check(self) -> None:
-        """Raise `GuestDied` if QEMU has ended or the kernel has panicked."""
+        """Raise `GuestDied` if QEMU has ended; KeyboardInterrupt where all guests are ended."""
+        ending.raise_if_asked()
         if self.exited():
             raise GuestDied(
                 f"the guest stopped (QEMU exit status {self._process.returncode})",
@@ -104,6 +106,7 @@ class Guest:
         """Poll `ready` four times a second. Raises `BootError` on time-out or when the guest ends."""
         deadline = time.monotonic() + timeout_s
         while not ready():
+            ending.raise_if_asked()
             if self.exited():
                 raise BootError(
                     f"the guest stopped before {what} (QEMU exit status {self._process.returncode})",
@@ -122,13 +125,15 @@ class Guest:
         message: dict[str, object] = {"execute": execute}
         if arguments:
             message["arguments"] = arguments
-        self._qmp.sendall(json.dumps(message).encode() + b"\n")
-        for line in self._qmp_lines:
-            answer = json.loads(line)
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                raise TwinError(f"QEMU refused {execute}: {answer['error'].get('desc', answer['error'])}")
+        with contextlib.suppress(OSError):  # QEMU has ended
+            self._qmp.sendall(json.dumps(message).encode() + b"\n")
+            for line in self._qmp_lines:
+                answer = json.loads(line)
+                if "return" in answer:
+                    return answer["return"]
+                if "error" in answer:
+                    raise TwinError(f"QEMU refused {execute}: {answer['error'].get('desc', answer['error'])}")
+        ending.raise_if_asked()
         raise GuestDied(f"QEMU closed its control socket at {execute}", console_tail=self.console_tail())
 
     def stop(self) -> None:
@@ -136,6 +141,7 @@ class Guest:
         if not self.exited():
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+        ending.forget(self._process)
         self._qmp_lines.close()
         self._qmp.close()
 
@@ -169,6 +175,7 @@ def booted(config: GuestConfig, *, console: Path) -> Iterator[Guest]:
             )
     guest = Guest(process, console, ours)
     try:
+        ending.follow(process)
         yield guest
     finally:
         guest.stop()
