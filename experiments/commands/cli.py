@@ -20,6 +20,13 @@ from typing import TypeAlias
 from rich.console import Console
 
 from experiments.commands.display import Display
+from experiments.commands.guest_options import (
+    MOST_GUESTS,
+    add_guest_options,
+    add_kvm_option,
+    guests,
+    memory_mib,
+)
 from experiments.commands.run import plan_and_run, run_all, run_side_by_side
 from experiments.commands.steady import print_steadiness, run_steady, same_runs, steadiness
 from experiments.commands.sweep import DEFAULT_BATCHES, parse_batches, print_sweep, runs_of, sweep
@@ -75,7 +82,6 @@ from experiments.workloads import Workload
 from load_generator.levels import LEVELS_RPS, level_rps
 from node_twin.errors import TwinError
 from node_twin.host.ending import ended_by_signals
-from node_twin.host.kernel import DEFAULT_KERNEL, SUITES
 from node_twin.host.session import running
 from node_twin.layout import PODS_FOLDER
 
@@ -89,10 +95,8 @@ _TWIN_LEVEL = "low"
 """At medium an emulated CPU of 10^9 instructions a second is full beside the batch job: the volume's own work
 takes most of it, and the service waited for the CPU half of the time (2026-11-27)."""
 _CLUSTER_LEVEL = "medium"
-_MAX_GUESTS = 2
 _LEAST_MEASURED_S, _MOST_MEASURED_S = 1.0, 3600.0
 """Of an arm of the fuzz: two of its seconds say whether it settled."""
-"""A third would boot for as long as it saves of three runs."""
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -224,7 +228,7 @@ def _add_respond(commands: _Commands) -> None:
     respond.add_argument(
         "--output", type=Path, default=Path("results/response"), metavar="DIR", help="where to"
     )
-    respond.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
+    add_kvm_option(respond)
     respond.add_argument(
         "--json", action="store_true", help="print the figures as JSON; progress goes to stderr"
     )
@@ -303,13 +307,7 @@ def _add_fuzz(commands: _Commands) -> None:
     )
     fuzz.add_argument("--output", type=Path, default=Path("results/fuzz"), metavar="DIR", help="where to")
     fuzz.add_argument("--json", action="store_true", help="print the summary; progress goes to stderr")
-    fuzz.add_argument(
-        "--kernel",
-        default=DEFAULT_KERNEL,
-        metavar="K",
-        help=f"the guest's: {' or '.join(SUITES)} of Debian's, or the path of your own",
-    )
-    fuzz.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
+    add_guest_options(fuzz)
     fuzz.set_defaults(command=_fuzz)
 
 
@@ -368,13 +366,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="where to")
     parser.add_argument("--json", action="store_true", help="print results.json; progress goes to stderr")
     twin = parser.add_argument_group("the twin")
-    twin.add_argument(
-        "--kernel",
-        default=DEFAULT_KERNEL,
-        metavar="K",
-        help=f"the guest's: {' or '.join(SUITES)} of Debian's, or the path of your own",
-    )
-    twin.add_argument("--kvm", choices=("auto", "on", "off"), default="auto", help="auto tries it")
+    add_guest_options(twin)
     twin.add_argument(
         "--prometheus",
         action="store_true",
@@ -382,11 +374,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     twin.add_argument(
         "--guests",
-        type=int,
+        type=guests,
         metavar="N",
         help="emulated guests side by side; by default one for each CPU, at most two",
     )
-    twin.add_argument("--memory-mib", type=int, default=4096, metavar="MIB", help="the guest's memory")
+    twin.add_argument("--memory-mib", type=memory_mib, default=4096, metavar="MIB", help="the guest's memory")
     twin.add_argument(
         "--volume-unknown", action="store_true", help="do not tell the controller the volume's limits"
     )
@@ -515,7 +507,7 @@ def _guests(options: argparse.Namespace, runs: int) -> int:
     if options.prometheus:
         return 1
     wanted: int = options.guests or len(os.sched_getaffinity(0))
-    return max(1, min(wanted, _MAX_GUESTS, runs))
+    return max(1, min(wanted, MOST_GUESTS, runs))
 
 
 def _respond(options: argparse.Namespace, console: Console) -> int:
@@ -647,7 +639,7 @@ def _fuzz_twin(asked: Asked, options: argparse.Namespace, console: Console) -> l
         measured_s=asked.measured_s,
     )
     # With KVM guests share the host's time, and would disturb each other's figures.
-    most = 1 if options.kvm != "off" and os.access("/dev/kvm", os.R_OK | os.W_OK) else _MAX_GUESTS
+    most = 1 if options.kvm != "off" and os.access("/dev/kvm", os.R_OK | os.W_OK) else MOST_GUESTS
     wanted: int = options.jobs or len(os.sched_getaffinity(0))
 
     def run(todo: Sequence[Todo]) -> Generator[JsonObject]:

@@ -85,6 +85,17 @@ def ensure_kernel(
     """
     if wanted in SUITES:
         return _debian_kernel(cache / wanted, wanted, tell)
+    return _fit_kernel(wanted)
+
+
+def check_kernel(wanted: str) -> None:
+    """Raise `KernelError` where `ensure_kernel` would not even fetch anything."""
+    if wanted not in SUITES:
+        _fit_kernel(wanted)
+
+
+def _fit_kernel(wanted: str) -> Kernel:
+    """Return an own kernel that has what the twin needs."""
     path = Path(wanted).expanduser()
     if not path.exists():
         raise KernelError(

@@ -46,6 +46,8 @@ INSTRUCTIONS_PER_S = 10**9
 CPUS_WITH_KVM = 2
 """An emulated guest has one: several would share its instructions a second, and an interrupt from one to
 another would wait for its turn."""
+KVM_TRIAL_LOG = "kvm-trial.log"
+"""Of the output folder."""
 _LOOK_EVERY_S = 1.0
 _STUCK_AFTER_S = 120.0
 """Of the host's time without a second of the guest's: such a second takes a minute on a crowded host."""
@@ -467,12 +469,20 @@ def prepared(config: TwinConfig, *, tell: Tell = lambda _: None) -> Ground:
     config.output.mkdir(parents=True, exist_ok=True)
     with _alone_in(config.cache, tell):
         kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
-        kvm = config.kvm == "on" or (
-            config.kvm == "auto"
-            and kvm_works(
-                kernel, cache=config.cache, output=config.output, repository=config.repository, tell=tell
-            )
+        kvm = config.kvm != "off" and kvm_works(
+            kernel,
+            cache=config.cache,
+            output=config.output,
+            repository=config.repository,
+            tell=tell,
+            insist=config.kvm == "on",
         )
+        if config.kvm == "on" and not kvm:
+            raise BootError(
+                "no guest boots with KVM on this machine; "
+                f"expected one to, as kvm is 'on' ({config.output / KVM_TRIAL_LOG})",
+                hint="with `--kvm auto` the guest is emulated where KVM does not work",
+            )
         tell("compiling what the guest runs")
         compile_programs(config.repository)
         return Ground(kernel=kernel, kvm=kvm, volume_server=build_server(config.cache))
@@ -583,20 +593,25 @@ def _answers(url: str) -> bool:
         return False
 
 
-def kvm_works(kernel: Kernel, *, cache: Path, output: Path, repository: Path, tell: Tell) -> bool:
-    """Find out whether a guest really boots with KVM; `cache` remembers it until the host reboots."""
+def kvm_works(
+    kernel: Kernel, *, cache: Path, output: Path, repository: Path, tell: Tell, insist: bool = False
+) -> bool:
+    """Find out whether a guest really boots with KVM; `cache` remembers it until the host reboots.
+
+    Where it is insisted on, an earlier failure is not believed.
+    """
     note = cache / "kvm.json"
     here = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), platform.node(), kernel.release]
     try:
         known = json.loads(note.read_text())
-        if known["here"] == here:
+        if known["here"] == here and (known["boots"] or not insist):
             return bool(known["boots"])
     except (OSError, ValueError, KeyError):
         pass
     tell("trying whether a guest boots with KVM here")
     trial = GuestConfig(kernel=kernel, command=["true"], cwd=repository)
-    boots = kvm_boots(trial, console=output / "kvm-trial.log")
+    boots = kvm_boots(trial, console=output / KVM_TRIAL_LOG)
     note.write_text(json.dumps({"here": here, "boots": boots}))
-    if not boots:
+    if not boots and not insist:
         tell("no KVM here: the guest is emulated, in a time of its own")
     return boots
