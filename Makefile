@@ -72,7 +72,8 @@ manifests: setup  ## the controller alone, as YAML and a kustomize base: CONTROL
 	$(BIN)/python -m stacks.render --stack drcio --output rendered/controller \
 		--config workloads.enabled=false --config platform=existing --config experiment.enabled=false \
 		--config images.build=none --config images.controller=$(CONTROLLER_IMAGE) \
-		--config monitoring.enabled=$(MONITORS)
+		--config monitoring.enabled=$(MONITORS) \
+		|| { echo "hint: here images.controller is CONTROLLER_IMAGE, monitoring.enabled is MONITORS" >&2; exit 2; }
 
 check: setup-dev  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

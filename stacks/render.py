@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import yaml
 
@@ -16,7 +17,8 @@ from stacks.configuration.keys import NAMESPACE
 from stacks.configuration.settings import Settings
 from stacks.cost.estimate import as_table, estimate
 from stacks.errors import RenderError, StackError
-from stacks.preview.dryrun import ACCOUNT, PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
+from stacks.images import config_key
+from stacks.preview.dryrun import PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
 from stacks.preview.graph import as_text, fold
 from stacks.preview.manifests import helm_values, manifests
 from stacks.preview.picture import PictureError, as_dot, as_svg
@@ -29,20 +31,23 @@ examples:
 With --output it writes kubernetes/*.yaml (kubectl apply -f DIR/kubernetes, or -k DIR), helm/, graph.svg,
 graph.txt, outputs.json and cost.txt.
 """
+_SET: Final = re.compile(rf"pulumi config set (?:--path )?'?{NAMESPACE}:([A-Za-z0-9.-]+)'? (\S+?)(?=[;,]|\s|$)")
+_REMOVE: Final = re.compile(rf"pulumi config rm (?:--path )?'?{NAMESPACE}:([A-Za-z0-9.-]+)'?")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, 2 for what is refused, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    overrides: dict[str, str] = {}
     try:
-        overrides = _overrides(arguments.config)
+        overrides |= _overrides(arguments.config)
         config = stack_config(ROOT, arguments.stack, overrides)
         run = dry_run(arguments.stack, config)
         settings = _settings(arguments.stack, config)
         if arguments.output is not None:
             write(run, settings, arguments.output)
     except StackError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_pulumi(str(error), overrides)}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error}\nhint: is --output a folder that you may write to?", file=sys.stderr)
@@ -53,12 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.write(as_text(run) if arguments.output is None else "")
     print()
     print(as_table(estimate(settings), settings))
+    made_up = placeholders(run, settings)
     if arguments.output is not None:
         print(f"wrote {arguments.output}: {len(manifests(run))} Kubernetes objects, graph.svg, outputs.json")
-    if _has_placeholders(run):
+        if not made_up:
+            print(_next_step(run, arguments.output))
+    if made_up:
+        options = " ".join(f"--config images.{config_key(name)}=NAME@sha256:..." for name in made_up)
         print(
-            f"Image references with account {ACCOUNT} are placeholders: images are built by `pulumi up`.\n"
-            "hint: to apply the files, name images by digest: --config images.hpService=NAME@sha256:..."
+            f"Image references of {', '.join(made_up)} are placeholders: images are built by `pulumi up`.\n"
+            f"hint: to apply the files, name images by digest: {options}"
         )
     return 0
 
@@ -129,8 +138,32 @@ def _overrides(texts: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
-def _has_placeholders(run: DryRun) -> bool:
-    return any(ACCOUNT in json.dumps(manifest.content) for manifest in manifests(run))
+def placeholders(run: DryRun, settings: Settings) -> list[str]:
+    """Return the images that the objects name and that nobody has built yet, in the order of the outputs."""
+    references = cast(Mapping[str, str], run.outputs["images"].value)
+    text = "".join(json.dumps(manifest.content) for manifest in manifests(run))
+    return [
+        name
+        for name, reference in references.items()
+        if name not in settings.images.given and reference in text
+    ]
+
+
+def _next_step(run: DryRun, folder: Path) -> str:
+    charts = f"what {folder}/helm/*.command.txt say, then " if any(helm_values(run)) else ""
+    return f"next: {charts}kubectl apply -k {folder}"
+
+
+def without_pulumi(message: str, overrides: Mapping[str, str]) -> str:
+    """Return a refusal with its hint in this program's own words: a value is laid over by --config here."""
+    said, line, hint = message.partition("\nhint: ")
+    hint = _SET.sub(r"--config \1=\2", hint)
+
+    def leave_out(found: re.Match[str]) -> str:
+        given = f"{NAMESPACE}:{found[1]}" in overrides
+        return f"leave out --config {found[1]}" if given else found[0]
+
+    return said + line + _REMOVE.sub(leave_out, hint)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -100,6 +100,60 @@ def test_refusal_is_one_line_and_a_hint_without_traceback(
     assert second.startswith("hint: ")
 
 
+IMAGE = f"registry.example/it@sha256:{'0' * 64}"
+ALONE = (
+    *("--stack", "drcio", "--config", "workloads.enabled=false", "--config", "platform=existing"),
+    *("--config", "experiment.enabled=false", "--config", "images.build=none"),
+)
+
+
+def test_what_can_be_applied_is_said_to_be_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A digest of zeros is no placeholder, and neither is an account's number in it."""
+    given = ("--config", f"images.controller={IMAGE}", "--output", str(tmp_path))
+    assert main([*ALONE, *given]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == f"next: kubectl apply -k {tmp_path}"
+    assert "hint" not in printed
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("platform=existing", "images.registry=registry.example/mine"),
+        (),
+    ],
+)
+def test_placeholders_are_named_each_with_its_own_key(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [word for text in (*given, f"images.hpService={IMAGE}") for word in ("--config", text)]
+    assert main(["--stack", "drcio", "--output", str(tmp_path), *options]) == 0
+    said, hint = capsys.readouterr().out.splitlines()[-2:]
+    assert said.startswith("Image references of controller, lp-batch")
+    assert "images.controller=NAME@sha256:... --config images.lpBatch=NAME" in hint
+    assert "hpService" not in hint
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("images.controller=here/it:latest", "--config images.controller=VALUE; the default is empty"),
+        ("platform=nope", "--config platform=VALUE; the default is eks"),
+        ("controller.enabled=false", "--config controller.enabled=true"),
+        ("storage.iop=1", "leave out --config storage.iop; every key"),
+    ],
+)
+def test_hint_is_about_the_option_that_the_value_came_from(
+    given: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ALONE, "--config", f"images.controller={IMAGE}", "--config", given]) == 2
+    said = capsys.readouterr().err.splitlines()[1]
+    assert said.startswith(f"hint: {hint}")
+    assert "pulumi" not in said
+
+
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
