@@ -15,7 +15,7 @@ from components.kubernetes import Destination
 from components.monitors import Monitors, MonitorsArgs, Target
 from components.namespace import namespace
 from components.observability.resources import Dashboards, Rules, RulesArgs
-from components.observability.rules import Owner, rule_groups
+from components.observability.rules import Owner, controller_group
 from components.presence import Presence, PresenceArgs
 from drcio_controller.config import Config, dump, parse
 
@@ -104,8 +104,8 @@ class IoController(pulumi.ComponentResource):
             target = Target(app=io_controller.APP, namespace=space, port="metrics", own_labels=True)
             Monitors(f"{name}-monitors", MonitorsArgs(targets=[target]), where, child)
             owner = Owner(namespace=space, system_namespace=space, whole_cluster=True)
-            groups = rule_groups(config, owner, with_controller=True)
-            Rules(f"{name}-rules", RulesArgs(owner=owner, groups=groups), where, child)
+            rules = RulesArgs(owner=owner, groups=[controller_group(config, owner)])
+            Rules(f"{name}-rules", rules, where, child)
             Dashboards(f"{name}-dashboards", space, where, child)
         self.namespace = controller.urn.apply(lambda _: space)
         self.config = pulumi.Output.from_input(dump(config))

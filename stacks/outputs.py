@@ -25,7 +25,8 @@ def outputs_of(
     outputs: dict[str, pulumi.Input[object]] = {
         "scenario": settings.scenario,
         "ioWeights": dict(settings.io_weights),
-        "namespace": settings.workload_namespace,
+        # Where the workloads are, which without the demo's is where the controller is.
+        "namespace": settings.workload_namespace if settings.workloads.enabled else settings.system_namespace,
         "clusterName": platform.cluster_name,
         "images": dict(images),
         **({} if workloads.service_url is None else {"serviceUrl": workloads.service_url}),

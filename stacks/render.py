@@ -31,7 +31,9 @@ examples:
 With --output it writes kubernetes/*.yaml (kubectl apply -f DIR/kubernetes, or -k DIR), helm/, graph.svg,
 graph.txt, outputs.json and cost.txt.
 """
-_SET: Final = re.compile(rf"pulumi config set (?:--path )?'?{NAMESPACE}:([A-Za-z0-9.-]+)'? (\S+?)(?=[;,]|\s|$)")
+_SET: Final = re.compile(
+    rf"pulumi config set (?:--path )?'?{NAMESPACE}:([A-Za-z0-9.-]+)'? (\S+?)(?=[;,]|\s|$)"
+)
 _REMOVE: Final = re.compile(rf"pulumi config rm (?:--path )?'?{NAMESPACE}:([A-Za-z0-9.-]+)'?")
 
 

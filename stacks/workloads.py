@@ -19,7 +19,7 @@ from components.monitoring import Monitoring, MonitoringArgs
 from components.monitors import Monitors, MonitorsArgs, Target
 from components.namespace import namespace
 from components.observability.resources import Dashboards, ExperimentRules, Rules, RulesArgs
-from components.observability.rules import Owner, rule_groups
+from components.observability.rules import Owner, controller_group, service_group
 from components.presence import Presence, PresenceArgs
 from components.storage import Storage, StorageArgs
 from components.volume_guard import VolumeGuard, VolumeGuardArgs
@@ -112,8 +112,12 @@ def build_workloads(
             # Their definitions come with the chart.
             monitored = monitored.then(monitoring.release)
         Monitors("monitors", MonitorsArgs(targets=targets), monitored)
-        groups = rule_groups(controller_settings(settings), owner, with_controller=parts.controller)
-        Rules("rules", RulesArgs(owner=owner, groups=groups), monitored)
+        config = controller_settings(settings)
+        groups = [service_group(config, owner)]
+        if parts.controller:
+            groups.append(controller_group(config, owner))
+        rules = RulesArgs(owner=owner, groups=groups, runbooks=settings.monitoring.runbooks)
+        Rules("rules", rules, monitored)
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
         args = _experiment(settings, parts, service.url, images, platform.node_stack)
@@ -143,8 +147,13 @@ def _controller_alone(
         target = Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics", own_labels=True)
         Monitors("monitors", MonitorsArgs(targets=[target]), where)
         owner = Owner(namespace=system, system_namespace=system, whole_cluster=platform.node_stack is None)
-        groups = rule_groups(controller_settings(settings), owner, with_controller=True)
-        Rules("rules", RulesArgs(owner=owner, groups=groups), where)
+        # No rule about a service: what those here call their metrics is not known.
+        rules = RulesArgs(
+            owner=owner,
+            groups=[controller_group(controller_settings(settings), owner)],
+            runbooks=settings.monitoring.runbooks,
+        )
+        Rules("rules", rules, where)
         Dashboards("dashboards", system, where)
     return Workloads(service_url=None, charted=False, grafana_password=None, experiment={})
 

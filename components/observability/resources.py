@@ -41,6 +41,8 @@ class RulesArgs:
 
     owner: Owner
     groups: Sequence[Group]
+    runbooks: str = ""
+    """Where the alerts' pages are published; empty names them by their path in the repository."""
 
 
 class Rules(pulumi.ComponentResource):
@@ -54,8 +56,9 @@ class Rules(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:monitoring:Rules", name, {}, opts)
+        child = in_cluster(self, where)
         for group in args.groups:
-            _rule(f"{name}-{group.name}", group.name, args.owner, as_spec([group]), in_cluster(self, where))
+            _rule(f"{name}-{group.name}", group.name, args.owner, as_spec([group], args.runbooks), child)
         self.register_outputs({})
 
 

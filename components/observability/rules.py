@@ -9,7 +9,6 @@ from typing import Final, Literal
 from components.observability import queries
 from components.observability.queries import Scope
 from drcio_controller.config import Config, LatencyTarget, VolumeProfile
-from drcio_controller.kernel.devices import GP3_BASELINE
 
 Severity = Literal["critical", "warning"]
 Value = str | list["Value"] | dict[str, "Value"]
@@ -19,7 +18,7 @@ DEFAULT_TARGET: Final = LatencyTarget(percentile=95, limit_s=0.1)
 kernel signals, somebody who is to be woken cannot."""
 
 RUNBOOKS: Final = "docs/runbooks"
-"""Where the pages are in this repository; prefix it where they are published."""
+"""Where the pages are in this repository."""
 
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 
@@ -82,6 +81,14 @@ class AlertRule:
     """The page's name, without folder and ending."""
 
     def to_json(self, runbooks: str) -> dict[str, Value]:
+        """Return the rule; `runbooks` is where the pages are published, empty where they are not."""
+        page = f"{self.runbook}.md"
+        # What is no address must not stand where Alertmanager makes a link of it.
+        where = (
+            {"runbook_url": f"{runbooks.rstrip('/')}/{page}"}
+            if runbooks
+            else {"runbook": f"{RUNBOOKS}/{page}"}
+        )
         return {
             "alert": self.alert,
             "expr": self.expr,
@@ -90,7 +97,7 @@ class AlertRule:
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
-                "runbook_url": f"{runbooks}/{self.runbook}.md",
+                **where,
             },
         }
 
@@ -103,22 +110,23 @@ class Group:
     rules: Sequence[RecordingRule | AlertRule]
 
 
-def rule_groups(config: Config, owner: Owner, *, with_controller: bool) -> tuple[Group, ...]:
-    """Return a stack's rules; those about the controller only where the stack has one."""
-    service = Group(
+def service_group(config: Config, owner: Owner) -> Group:
+    """Return the rules about the demo's service: other services' metrics have other names."""
+    return Group(
         name="drcio-service", rules=(*_latency_records(config, owner), _target_missed(config, owner))
     )
-    if not with_controller:
-        return (service,)
+
+
+def controller_group(config: Config, owner: Owner) -> Group:
+    """Return the rules about the controller and the pods that it manages, whosever they are."""
     managed = owner.managed
-    controller = Group(
+    return Group(
         name="drcio-controller",
-        rules=(*_throughput_records(managed), *_controller_alerts(managed), _starved(config, managed)),
+        rules=(*_throughput_records(managed), *_controller_alerts(managed), *_starved(config, managed)),
     )
-    return (service, controller)
 
 
-def as_spec(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> dict[str, Value]:
+def as_spec(groups: Sequence[Group], runbooks: str = "") -> dict[str, Value]:
     """Return the groups as Prometheus' rule file and a PrometheusRule's spec both have them."""
     return {
         "groups": [
@@ -290,24 +298,29 @@ def _controller_alerts(scope: Scope) -> list[AlertRule]:
     ]
 
 
-def _starved(config: Config, scope: Scope) -> AlertRule:
+def _starved(config: Config, scope: Scope) -> list[AlertRule]:
+    """Return nothing where no volume's speed is known: a floor of an unknown disk is nobody's."""
+    if not config.volumes:
+        return []
     floor = config.floor_percent / 100
     profile = _slowest(config.volumes)
     yielding = "|".join(name for name in config.classes if name != heaviest(config)) or heaviest(config)
-    return AlertRule(
-        alert="DrcioLowPriorityStarved",
-        expr=queries.starved(scope, yielding, floor * profile.bytes_per_s, floor * profile.iops),
-        held_for="5m",
-        severity="warning",
-        summary="Low-priority pods on node {{ $labels.node }} get less than their floor",
-        description=(
-            "They wait for I/O most of the time and get {{ $value | humanize1024 }}B/s; "
-            f"the floor is {config.floor_percent:g}% of the volume."
-        ),
-        runbook="low-priority-starved",
-    )
+    return [
+        AlertRule(
+            alert="DrcioLowPriorityStarved",
+            expr=queries.starved(scope, yielding, floor * profile.bytes_per_s, floor * profile.iops),
+            held_for="5m",
+            severity="warning",
+            summary="Low-priority pods on node {{ $labels.node }} get less than their floor",
+            description=(
+                "They wait for I/O most of the time and get {{ $value | humanize1024 }}B/s; "
+                f"the floor is {config.floor_percent:g}% of the volume."
+            ),
+            runbook="low-priority-starved",
+        )
+    ]
 
 
 def _slowest(volumes: Sequence[VolumeProfile]) -> VolumeProfile:
     """Return the profile whose floor is lowest: metrics do not say which profile is a node's."""
-    return min(volumes, key=lambda volume: (volume.bytes_per_s, volume.iops), default=GP3_BASELINE)
+    return min(volumes, key=lambda volume: (volume.bytes_per_s, volume.iops))

@@ -197,6 +197,12 @@ class Monitoring:
     retention_days: int = key(7, "How long Prometheus keeps samples.", minimum=1, maximum=365)
     storage_gib: int = key(20, "Volume for Prometheus, GiB.", minimum=5, maximum=1_000)
     load_balancer: bool = key(False, "Give Grafana a public load balancer; otherwise use port-forward.")
+    runbooks: str = key(
+        "",
+        "Address under which you publish docs/runbooks: each alert's runbook_url begins with it; empty, "
+        "alerts name their page by its path in the repository.",
+        check=checks.optional(checks.matching(r"https?://[^\s/]\S*", "an address such as https://HOST/PATH")),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "images.loadGenerator": OTHER_DIGEST,
     "images.experiment": OTHER_DIGEST,
     "monitoring.chartVersion": "92.0.1",
+    "monitoring.runbooks": "https://pages.example/runbooks",
     "batch.blockSize": "4KiB",
     "batch.fileSize": "1GiB",
     "service.cpu": "2",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.observability.rules import as_spec, experiment_group, rule_groups
+from components.observability.rules import as_spec, controller_group, experiment_group, service_group
 from drcio_controller.config import parse
 from experiments.metrics.prometheus import Server, beside
 from tests.observability.rig import CONFIG, OWNER, Stack, eventually, running, scrape_targets
@@ -24,7 +24,8 @@ def rules_text() -> str:
     experiment = experiment_group(
         OWNER, scenario="drcio", verdict="pass", p95_s="0.031", lp_bytes_per_s="119000000"
     )
-    groups = (*rule_groups(parse(CONFIG), OWNER, with_controller=True), experiment)
+    config = parse(CONFIG)
+    groups = (service_group(config, OWNER), controller_group(config, OWNER), experiment)
     return yaml.safe_dump(as_spec(groups), sort_keys=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -71,10 +72,30 @@ def test_agent_and_its_rights_are_those_of_the_contract() -> None:
     assert template["spec"]["containers"][0]["image"] == IMAGE
 
 
+def test_rules_are_the_controllers_alone() -> None:
+    rules = [manifest.content for manifest in objects() if manifest.content["kind"] == "PrometheusRule"]
+    assert [rule["metadata"]["name"] for rule in rules] == ["drcio-controller"]
+    assert "DrcioLatencyTargetMissed" not in json.dumps(rules)
+    assert "DrcioLowPriorityStarved" not in json.dumps(rules), "nothing is known of the cluster's volumes"
+
+
+def test_outputs_say_where_it_is() -> None:
+    assert render("drcio", ALONE).outputs["namespace"].value == "drcio-system"
+    elsewhere = render("drcio", {**ALONE, "drcio:namespace": "io"})
+    assert elsewhere.outputs["namespace"].value == "io-system"
+
+
+def test_alerts_link_to_where_the_runbooks_are_published() -> None:
+    text = json.dumps([it.content for it in objects(**{"monitoring.runbooks": "https://pages.example/r"})])
+    assert "https://pages.example/r/weights-inert.md" in text
+    assert "runbook_url" not in json.dumps([it.content for it in objects()])
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
         ("platform", "eks", "expected existing"),
+        ("monitoring.runbooks", "docs/runbooks", "expected an address"),
         ("scenario", "baseline", "expected drcio"),
         ("controller.enabled", "false", "expected true"),
         ("experiment.enabled", "true", "expected false"),
