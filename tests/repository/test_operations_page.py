@@ -19,3 +19,16 @@ def test_every_declared_key_has_a_row_in_its_order() -> None:
 def test_no_row_loses_the_volume_or_fails_half_way() -> None:
     kinds = re.findall(r"^\| `drcio:[^|]+\|[^|]+\| \*\*([^*]+)\*\*", PAGE.read_text(), flags=re.MULTILINE)
     assert set(kinds) <= {"in place", "replaced", "no effect", "refused"}
+
+
+def test_tune_says_of_each_key_that_a_running_stack_refuses_that_it_does() -> None:
+    refused = set(
+        re.findall(r"^\| `drcio:([\w.]+)` \|[^|]+\| \*\*refused", PAGE.read_text(), flags=re.MULTILINE)
+    )
+    page = (ROOT / "docs" / "how-to" / "tune.md").read_text()
+    sections = [
+        (set(re.findall(r"config set --path 'drcio:([\w.]+)'", section)), section)
+        for section in page.split("\n## ")
+    ]
+    assert any(keys & refused for keys, _ in sections)
+    assert [keys for keys, section in sections if keys & refused and "**refused**" not in section] == []
