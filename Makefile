@@ -12,11 +12,12 @@ LOOK_OUTPUT ?= results/look
 # containerd, runc, containernetworking-plugins, iptables, systemd: the local cluster's node. openssl: its accounts' key. curl: the engine's programs.
 # chromium: the report is laid out by a real browser.
 # docker-cli: a package of its own since Debian 13; the mark lets it be unknown. Other names: tools/packages.
-APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs iproute2 util-linux python3-venv graphviz
+APT_PROGRAM := python3-venv graphviz
+APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs iproute2 util-linux
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables systemd procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look doctor test test-engine test-cluster engine cluster tour images check setup setup-dev format clean render manifests bench-service bench-batch bench-controller
+.PHONY: help demo look doctor test test-engine test-cluster engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -62,12 +63,12 @@ bench-batch: setup-dev  ## the batch job's throughput against fio's, on the twin
 bench-controller: setup-dev  ## the controller's CPU, memory and time a tick
 	$(BIN)/drcio-controller bench
 
-render: setup  ## every Kubernetes object, graph and cost of each stack, without a cloud
+render: setup-program  ## every Kubernetes object, graph and cost of each stack, without a cloud
 	for stack in baseline contention drcio dev; do $(BIN)/python -m stacks.render --stack $$stack --output rendered/$$stack || exit; done
 
 MONITORS ?= true
 
-manifests: setup  ## the controller alone, as YAML and a kustomize base: CONTROLLER_IMAGE=NAME@sha256:... [MONITORS=false]
+manifests: setup-program  ## the controller alone, as YAML and a kustomize base: CONTROLLER_IMAGE=NAME@sha256:... [MONITORS=false]
 	@test -n "$(CONTROLLER_IMAGE)" || { echo "hint: make manifests CONTROLLER_IMAGE=NAME@sha256:..." >&2; exit 2; }
 	$(BIN)/python -m stacks.render --stack drcio --output rendered/controller \
 		--config workloads.enabled=false --config platform=existing --config experiment.enabled=false \
@@ -85,15 +86,22 @@ format: setup-dev  ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+setup-program: $(VENV)/.program-stamp  ## install what render and manifests need: the Pulumi program's packages alone
+
 setup: $(VENV)/.run-stamp  ## install what the demo needs
 
 setup-dev: $(VENV)/.dev-stamp  ## install what tests and checks need besides
 
 PYPROJECTS := $(wildcard images/*/pyproject.toml)
 
-$(VENV)/.run-stamp: requirements.txt requirements-experiments.txt $(PYPROJECTS)
-	@tools/apt-install $(APT_RUN)
+$(VENV)/.program-stamp: requirements.txt $(PYPROJECTS)
+	@tools/apt-install $(APT_PROGRAM)
 	test -x $(BIN)/python || tools/make-venv $(VENV) $(PYTHON)
+	tools/install-requirements $(BIN)/python requirements.txt
+	@touch $@
+
+$(VENV)/.run-stamp: $(VENV)/.program-stamp requirements-experiments.txt
+	@tools/apt-install $(APT_RUN)
 	images/hp-service/install-torch --no-compile $(BIN)/python
 	tools/install-requirements $(BIN)/python requirements-experiments.txt
 	@touch $@

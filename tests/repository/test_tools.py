@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,22 @@ def test_environment_has_python_3_11_where_the_distribution_has_another(tmp_path
         timeout=60,
     )
     assert "python 3.11" in version.stdout
+
+
+@pytest.mark.parametrize("target", ["render", "manifests", "setup-program"])
+def test_rendering_installs_neither_guest_nor_model(target: str) -> None:
+    command = ["make", "--dry-run", "--always-make", target, f"CONTROLLER_IMAGE=here/it@sha256:{'0' * 64}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "install-requirements .venv/bin/python requirements.txt" in done.stdout
+    assert not re.search("qemu|torch|requirements-", done.stdout)
+
+
+def test_set_up_of_the_demo_is_on_top_of_the_programs() -> None:
+    command = ["make", "--dry-run", "--always-make", "setup"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    asked = re.findall(r"requirements\S*\.txt", done.stdout)
+    assert asked == ["requirements.txt", "requirements-experiments.txt"]
 
 
 def test_picture_of_the_rooms_is_that_of_the_imports() -> None:
