@@ -10,18 +10,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-import yaml
+try:
+    import yaml
 
-from stacks.configuration.config import DEFAULT_REGION, parse
-from stacks.configuration.keys import NAMESPACE
-from stacks.configuration.settings import Settings
-from stacks.cost.estimate import as_table, estimate
-from stacks.errors import RenderError, StackError
-from stacks.images import config_key
-from stacks.preview.dryrun import PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
-from stacks.preview.graph import as_text, fold
-from stacks.preview.manifests import helm_values, manifests
-from stacks.preview.picture import PictureError, as_dot, as_svg
+    from stacks.configuration.config import DEFAULT_REGION, parse
+    from stacks.configuration.keys import NAMESPACE
+    from stacks.configuration.settings import Settings
+    from stacks.cost.estimate import as_table, estimate
+    from stacks.errors import RenderError, StackError
+    from stacks.images import config_key
+    from stacks.preview.dryrun import PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
+    from stacks.preview.graph import as_text, fold
+    from stacks.preview.manifests import helm_values, manifests
+    from stacks.preview.picture import PictureError, as_dot, as_svg
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    print(
+        f"error: this Python, {sys.executable}, has no package {missing.name}\n"
+        "hint: make setup-program, then .venv/bin/python -m stacks.render (or . .venv/bin/activate first)",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 _EPILOG = """\
 examples:

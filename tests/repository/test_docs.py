@@ -145,6 +145,17 @@ def test_every_promised_topic_has_its_place(name: str) -> None:
     assert [topic for topic in TOPICS[name] if topic not in text] == []
 
 
+RUNS_PYTHON = [
+    page for page in [ROOT / "README.md", *PAGES] if re.search(r"(?m)python\s-m|^ +pytest", page.read_text())
+]
+
+
+@pytest.mark.parametrize("page", RUNS_PYTHON, ids=lambda page: page.name)
+def test_page_that_runs_python_says_which(page: Path) -> None:
+    """In a fresh clone the machine's own has none of the packages."""
+    assert ". .venv/bin/activate" in page.read_text()
+
+
 def test_every_output_that_a_page_reads_exists() -> None:
     outputs = set(render("drcio").outputs)
     named = {

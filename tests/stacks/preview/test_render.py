@@ -154,6 +154,16 @@ def test_hint_is_about_the_option_that_the_value_came_from(
     assert "pulumi" not in said
 
 
+def test_without_its_packages_it_says_how_to_get_them() -> None:
+    command = [sys.executable, "-S", "-m", "stacks.render", "--stack", "drcio"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: this Python, ")
+    assert "has no package" in first
+    assert second.startswith("hint: make setup-program, then .venv/bin/python -m stacks.render")
+
+
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
