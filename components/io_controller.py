@@ -14,6 +14,8 @@ from drcio_controller import manifest
 from drcio_controller.config import Config, PolicyName, dump
 
 APP: Final = manifest.APP_LABEL
+API_SERVER_PORTS: Final = (443, 6443, 8443, 16443)
+"""Where API servers listen: managed ones, kubeadm and k3s, minikube, microk8s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,16 +125,20 @@ def _template(args: IoControllerArgs) -> Tree:
 
 
 def _network_policy() -> Tree:
-    """Let scrapes in; out to DNS, to the API server, and to the metrics of annotated pods on any port.
+    """Let the cluster's pods in to the metrics; out to DNS, the API server, and pods on any TCP port.
 
-    The API server's address is the control plane's, outside any pod selector, and an annotated pod's
-    port is its own choice: hence no narrower egress than TCP.
+    Who scrapes is not known here, and an annotated pod's port is its own choice. The API server is no pod
+    but an address of the control plane: for it there are ports alone, those of the endpoint, since most
+    plugins judge a connection after the service's address has been replaced.
     """
+    pods = [{"namespaceSelector": {}}]
     return {
         "podSelector": {"matchLabels": {"app": APP}},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": manifest.PORT, "protocol": "TCP"}]}],
+        "ingress": [{"from": pods, "ports": [{"port": manifest.PORT, "protocol": "TCP"}]}],
         "egress": [
-            {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 1, "endPort": 65535, "protocol": "TCP"}]}
+            {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]},
+            {"ports": [{"port": port, "protocol": "TCP"} for port in API_SERVER_PORTS]},
+            {"to": pods, "ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]},
         ],
     }

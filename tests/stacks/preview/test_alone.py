@@ -72,6 +72,30 @@ def test_agent_and_its_rights_are_those_of_the_contract() -> None:
     assert template["spec"]["containers"][0]["image"] == IMAGE
 
 
+def test_network_is_no_wider_than_dns_the_api_server_and_pods() -> None:
+    (policy,) = [it.content["spec"] for it in objects() if it.content["kind"] == "NetworkPolicy"]
+    assert policy["ingress"] == [
+        {"from": [{"namespaceSelector": {}}], "ports": [{"port": 9400, "protocol": "TCP"}]}
+    ]
+    anywhere = [port for rule in policy["egress"] if "to" not in rule for port in rule["ports"]]
+    assert {(port["port"], port["protocol"]) for port in anywhere} == {
+        *((53, "UDP"), (53, "TCP")),
+        *((443, "TCP"), (6443, "TCP"), (8443, "TCP"), (16443, "TCP")),
+    }
+    assert not [port for port in anywhere if "endPort" in port]
+
+
+def test_policy_holds_for_the_agent_which_is_not_on_the_hosts_network() -> None:
+    (agent,) = [it.content["spec"] for it in objects() if it.content["kind"] == "DaemonSet"]
+    assert "hostNetwork" not in agent["template"]["spec"]
+
+
+def test_namespace_is_under_one_standard_in_all_three_modes() -> None:
+    (space,) = [it.content["metadata"] for it in objects() if it.content["kind"] == "Namespace"]
+    modes = ("enforce", "audit", "warn")
+    assert space["labels"] == {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in modes}
+
+
 def test_rules_are_the_controllers_alone() -> None:
     rules = [manifest.content for manifest in objects() if manifest.content["kind"] == "PrometheusRule"]
     assert [rule["metadata"]["name"] for rule in rules] == ["drcio-controller"]
