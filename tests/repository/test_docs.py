@@ -121,13 +121,20 @@ def test_every_target_that_a_page_names_is_made_by_make(command: Command) -> Non
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [*of("docker"), *of("pytest"), *of("pip")], ids=str)
+@pytest.mark.parametrize("command", [*of("docker", "build"), *of("pytest"), *of("pip")], ids=str)
 def test_every_path_that_another_command_names_exists(command: Command) -> None:
     paths = [
         word for word in command.words if word.endswith((".py", ".txt", "Dockerfile")) or "images/" in word
     ]
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_image_that_a_page_pushes_or_asks_about_is_built_there() -> None:
+    built = {(it.page, it.words[it.words.index("-t") + 1]) for it in of("docker", "build")}
+    others = [it for it in of("docker") if it.words[1] != "build"]
+    assert others
+    assert [str(it) for it in others if (it.page, it.words[-1]) not in built] == []
 
 
 def test_no_page_names_a_program_that_no_test_knows() -> None:
