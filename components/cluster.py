@@ -56,6 +56,29 @@ class Cluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("drcio:cluster:Cluster", name, {}, opts)
         self._args = args
+        self._eks = self._control_plane(name)
+        role, role_policies = self._role(f"{name}-node", aws_facts.EC2_PRINCIPAL, aws_facts.NODE_POLICIES)
+        network_addons = [
+            # Without this option NetworkPolicy objects are accepted and ignored.
+            self._addon(aws_facts.VPC_CNI, {"enableNetworkPolicy": "true"}),
+            self._addon(aws_facts.KUBE_PROXY),
+            self._addon(aws_facts.POD_IDENTITY_AGENT),
+        ]
+        nodes = self._nodes(name, role, [*args.nodes_after, *role_policies, *network_addons])
+        workload_addons = [
+            self._addon(aws_facts.COREDNS, after=[nodes]),
+            self._addon(aws_facts.METRICS_SERVER, after=[nodes]),
+            self._ebs_csi_driver(name, nodes),
+        ]
+        self.name = args.cluster_name
+        self.kubeconfig = pulumi.Output.secret(self._eks.kubeconfig_json)
+        self.node_role_arn = role.arn
+        self.ready = [nodes, *workload_addons]
+        self.provider = cluster_provider(f"{name}-kubernetes", kubeconfig=self.kubeconfig, opts=self._child())
+        self.register_outputs({"name": self.name, "kubeconfig": self.kubeconfig})
+
+    def _control_plane(self, name: str) -> eks.Cluster:
+        args = self._args
         key = aws.kms.Key(
             f"{name}-secrets",
             description=f"Kubernetes secrets of {args.cluster_name}",
@@ -70,7 +93,7 @@ class Cluster(pulumi.ComponentResource):
             retention_in_days=LOG_RETENTION_DAYS,
             opts=self._child(),
         )
-        self._eks = eks.Cluster(
+        return eks.Cluster(
             f"{name}-eks",
             # A name of our own: the component's children are unknown to a dry run.
             name=args.cluster_name,
@@ -95,17 +118,13 @@ class Cluster(pulumi.ComponentResource):
             coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
             opts=self._child(logs),
         )
-        role, role_policies = self._role(f"{name}-node", aws_facts.EC2_PRINCIPAL, aws_facts.NODE_POLICIES)
-        network_addons = [
-            # Without this option NetworkPolicy objects are accepted and ignored.
-            self._addon(aws_facts.VPC_CNI, {"enableNetworkPolicy": "true"}),
-            self._addon(aws_facts.KUBE_PROXY),
-            self._addon(aws_facts.POD_IDENTITY_AGENT),
-        ]
-        nodes = NodeGroup(
+
+    def _nodes(self, name: str, role: aws.iam.Role, after: Sequence[pulumi.Resource]) -> NodeGroup:
+        args = self._args
+        return NodeGroup(
             name,
             NodeGroupArgs(
-                after=[*args.nodes_after, *role_policies, *network_addons],
+                after=after,
                 cluster_name=args.cluster_name,
                 node_role_arn=role.arn,
                 subnet_ids=list(args.node_subnet_ids),
@@ -120,17 +139,6 @@ class Cluster(pulumi.ComponentResource):
             # Nodes stay NotReady without routes, rights or the CNI, and EKS then gives the group up.
             opts=self._child(),
         )
-        workload_addons = [
-            self._addon(aws_facts.COREDNS, after=[nodes]),
-            self._addon(aws_facts.METRICS_SERVER, after=[nodes]),
-            self._ebs_csi_driver(name, nodes),
-        ]
-        self.name = args.cluster_name
-        self.kubeconfig = pulumi.Output.secret(self._eks.kubeconfig_json)
-        self.node_role_arn = role.arn
-        self.ready = [nodes, *workload_addons]
-        self.provider = cluster_provider(f"{name}-kubernetes", kubeconfig=self.kubeconfig, opts=self._child())
-        self.register_outputs({"name": self.name, "kubeconfig": self.kubeconfig})
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on))

@@ -12,7 +12,7 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.experiment_results import OUTPUT_FIELDS, field_of
+from components.experiment_results import OUTPUT_FIELDS, field_of, read_back, results_map
 from components.experiment_rights import RightsArgs, experiment_rights
 from components.kubernetes import (
     ONCE_ENDED,
@@ -71,10 +71,6 @@ class ExperimentArgs:
     """Whose nodes to use; None leaves the choice to the scheduler."""
 
 
-FILLED_BY: Final = "drcio.io/filled-by"
-"""Annotation of the results: the Job's uid."""
-
-
 class Experiment(pulumi.ComponentResource):
     """A Job whose name carries a hash of what it measures, so that only a change runs it again."""
 
@@ -91,20 +87,8 @@ class Experiment(pulumi.ComponentResource):
         images = pulumi.Output.all(**args.images)
         job_name = images.apply(partial(named, args))
         metadata = k8s.meta.v1.ObjectMetaArgs(name=job_name, namespace=args.namespace, labels={"app": APP})
-        results = k8s.core.v1.ConfigMap(
-            f"{name}-results",
-            metadata=metadata,
-            # The Job fills it; the next `pulumi up` must not empty it again.
-            opts=pulumi.ResourceOptions.merge(
-                in_cluster(self, where), pulumi.ResourceOptions(ignore_changes=["data", "binaryData"])
-            ),
-        )
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}-network",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP}),
-            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
-            opts=in_cluster(self, where),
-        )
+        results = results_map(self, name, metadata, where)
+        self._network(name, args, where)
         rights = experiment_rights(
             self, name, RightsArgs(namespace=args.namespace, config_map=job_name, suffix=args.suffix), where
         )
@@ -130,20 +114,7 @@ class Experiment(pulumi.ComponentResource):
                 timeout=f"{args.run_s + SLACK_S + ENDING_S}s",
             ),
         )
-        # A patch's outputs are the whole object's, read when the patch is made or changes, which is when
-        # another Job has run. (What is only read, with `ConfigMap.get`, changes at every first refresh.)
-        written = k8s.core.v1.ConfigMapPatch(
-            f"{name}-read",
-            metadata=k8s.meta.v1.ObjectMetaPatchArgs(
-                name=job_name,
-                namespace=args.namespace,
-                annotations={FILLED_BY: job.metadata.apply(lambda known: known.uid or "")},
-            ),
-            # It goes with its ConfigMap. A patch that is taken back wants the namespace to be there still.
-            opts=pulumi.ResourceOptions.merge(
-                in_cluster(self, where, job), pulumi.ResourceOptions(retain_on_delete=True)
-            ),
-        )
+        written = read_back(self, name, metadata, job, where)
         ended = pulumi.Output.all(data=written.data, status=job.status)
         self.outputs = {
             field: ended.apply(partial(field_of, field=field, scenario=args.scenario))
@@ -151,6 +122,14 @@ class Experiment(pulumi.ComponentResource):
         }
         told = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])
         self.register_outputs({"verdict": told.apply(lambda known: _tell(self, *known))})
+
+    def _network(self, name: str, args: ExperimentArgs, where: Destination) -> None:
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-network",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP}),
+            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
+            opts=in_cluster(self, where),
+        )
 
     def _sources(self, name: str, args: ExperimentArgs, where: Destination) -> list[pulumi.Resource]:
         """Return headless Services, by which the Job finds the pods without a right to list them."""

@@ -1,4 +1,4 @@
-"""The stack outputs that an experiment's ConfigMap comes to."""
+"""The ConfigMap that an experiment's Job fills, how it is read back, and what stack outputs it comes to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Final, cast
 
-from components.kubernetes import Tree
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.kubernetes import Destination, Tree, in_cluster
 from experiment_runner.manifest import RESULTS_KEY
 
 SCHEMA: Final = "drcio.results/1"
 VERDICTS: Final = ("pass", "fail", "inconclusive", "invalid")
-"""What experiments/verdict.py judges."""
+"""What experiments/judgement/verdict.py judges."""
 HP_FIELDS: Final = (
     "p50_ms",
     "p95_ms",
@@ -26,6 +29,47 @@ HP_FIELDS: Final = (
 OUTPUT_FIELDS: Final = (*HP_FIELDS, "lp_mib_s", "verdict", "reasons", "results")
 
 _AGAIN: Final = "to measure again: pulumi config set --path 'drcio:experiment.run' NAME, then pulumi up"
+FILLED_BY: Final = "drcio.io/filled-by"
+"""Annotation of the results: the Job's uid."""
+
+
+def results_map(
+    parent: pulumi.Resource, name: str, metadata: k8s.meta.v1.ObjectMetaArgs, where: Destination
+) -> k8s.core.v1.ConfigMap:
+    """Make the ConfigMap that the Job fills; the next `pulumi up` must not empty it again."""
+    return k8s.core.v1.ConfigMap(
+        f"{name}-results",
+        metadata=metadata,
+        opts=pulumi.ResourceOptions.merge(
+            in_cluster(parent, where), pulumi.ResourceOptions(ignore_changes=["data", "binaryData"])
+        ),
+    )
+
+
+def read_back(
+    parent: pulumi.Resource,
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    job: k8s.batch.v1.Job,
+    where: Destination,
+) -> k8s.core.v1.ConfigMapPatch:
+    """Read the ConfigMap once the Job has run.
+
+    A patch's outputs are the whole object's, read when the patch is made or changes, which is when
+    another Job has run. (What is only read, with `ConfigMap.get`, changes at every first refresh.)
+    """
+    return k8s.core.v1.ConfigMapPatch(
+        f"{name}-read",
+        metadata=k8s.meta.v1.ObjectMetaPatchArgs(
+            name=metadata.name,
+            namespace=metadata.namespace,
+            annotations={FILLED_BY: job.metadata.apply(lambda known: known.uid or "")},
+        ),
+        # It goes with its ConfigMap. A patch that is taken back wants the namespace to be there still.
+        opts=pulumi.ResourceOptions.merge(
+            in_cluster(parent, where, job), pulumi.ResourceOptions(retain_on_delete=True)
+        ),
+    )
 
 
 def failure_of(status: object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +19,7 @@ from components.monitoring import Monitoring, MonitoringArgs
 from components.monitors import Monitors, MonitorsArgs, Target
 from components.namespace import namespace
 from components.observability.resources import Dashboards, ExperimentRules, Rules, RulesArgs
-from components.observability.rules import Owner, controller_group, service_group
+from components.observability.rules import Group, Owner, controller_group, service_group
 from components.presence import Presence, PresenceArgs
 from components.storage import Storage, StorageArgs
 from components.volume_guard import VolumeGuard, VolumeGuardArgs
@@ -90,14 +90,7 @@ def build_workloads(
         system = namespace(settings.system_namespace, "privileged", platform.where)
         monitored = monitored.then(system)
         measured.append(_controller(settings, platform, images, agents, platform.where.then(system)))
-        targets.append(
-            Target(
-                app=controller_manifest.APP_LABEL,
-                namespace=settings.system_namespace,
-                port="metrics",
-                own_labels=True,
-            )
-        )
+        targets.append(_agents_metrics(settings))
     if parts.batch_job:
         # The service prepares its data undisturbed.
         measured.append(_batch_job(settings, platform, images, batch, with_volume.then(service)))
@@ -107,17 +100,11 @@ def build_workloads(
         system_namespace=settings.system_namespace,
         whole_cluster=platform.node_stack is None,
     )
+    if monitoring is not None:
+        # The definitions of monitors and rules come with the chart.
+        monitored = monitored.then(monitoring.release)
     if chart.watched:
-        if monitoring is not None:
-            # Their definitions come with the chart.
-            monitored = monitored.then(monitoring.release)
-        Monitors("monitors", MonitorsArgs(targets=targets), monitored)
-        config = controller_settings(settings)
-        groups = [service_group(config, owner)]
-        if parts.controller:
-            groups.append(controller_group(config, owner))
-        rules = RulesArgs(owner=owner, groups=groups, runbooks=settings.monitoring.runbooks)
-        Rules("rules", rules, monitored)
+        _watch(settings, targets, owner, monitored, _rules(settings, owner, parts))
     results: Mapping[str, pulumi.Output[object]] = {}
     if parts.experiment:
         args = _experiment(settings, parts, service.url, images, platform.node_stack)
@@ -144,18 +131,37 @@ def _controller_alone(
     agents = _presence("io-controller", controller_manifest.APP_LABEL, where, system, present=True)
     _controller(settings, platform, images, agents, where)
     if settings.monitoring.enabled:
-        target = Target(app=controller_manifest.APP_LABEL, namespace=system, port="metrics", own_labels=True)
-        Monitors("monitors", MonitorsArgs(targets=[target]), where)
         owner = Owner(namespace=system, system_namespace=system, whole_cluster=platform.node_stack is None)
         # No rule about a service: what those here call their metrics is not known.
-        rules = RulesArgs(
-            owner=owner,
-            groups=[controller_group(controller_settings(settings), owner)],
-            runbooks=settings.monitoring.runbooks,
-        )
-        Rules("rules", rules, where)
+        rules = [controller_group(controller_settings(settings), owner)]
+        _watch(settings, [_agents_metrics(settings)], owner, where, rules)
         Dashboards("dashboards", system, where)
     return Workloads(service_url=None, charted=False, grafana_password=None, experiment={})
+
+
+def _agents_metrics(settings: Settings) -> Target:
+    """Return where the controller's metrics are; they say themselves which pod they are about."""
+    app, space = controller_manifest.APP_LABEL, settings.system_namespace
+    return Target(app=app, namespace=space, port="metrics", own_labels=True)
+
+
+def _rules(settings: Settings, owner: Owner, parts: Parts) -> list[Group]:
+    config = controller_settings(settings)
+    controllers = [controller_group(config, owner)] if parts.controller else []
+    return [service_group(config, owner), *controllers]
+
+
+def _watch(
+    settings: Settings,
+    targets: Sequence[Target],
+    owner: Owner,
+    where: Destination,
+    groups: Sequence[Group],
+) -> None:
+    """Have Prometheus scrape the targets, and alert."""
+    Monitors("monitors", MonitorsArgs(targets=targets), where)
+    rules = RulesArgs(owner=owner, groups=groups, runbooks=settings.monitoring.runbooks)
+    Rules("rules", rules, where)
 
 
 def _guards(

@@ -234,6 +234,10 @@ def _target_missed(config: Config, owner: Owner) -> AlertRule:
 
 
 def _controller_alerts(scope: Scope) -> list[AlertRule]:
+    return [*_agent_alerts(scope), *_device_alerts(scope)]
+
+
+def _agent_alerts(scope: Scope) -> list[AlertRule]:
     return [
         AlertRule(
             alert="DrcioWeightsInert",
@@ -274,6 +278,11 @@ def _controller_alerts(scope: Scope) -> list[AlertRule]:
             description="It writes nothing, for this reason: {{ $labels.reason }}.",
             runbook="agent-standby",
         ),
+    ]
+
+
+def _device_alerts(scope: Scope) -> list[AlertRule]:
+    return [
         AlertRule(
             alert="DrcioControlWithdrawn",
             expr=queries.often_withdrawn(scope),

@@ -189,6 +189,24 @@ def _preparing(command: Sequence[str]) -> Iterator[Callable[[], None]]:
             process.terminate()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """What came of one run's load, by the clocks of host and guest."""
+
+    started_unix_s: float
+    started_s: float
+    """By the host's monotonic clock; likewise the looks at the host."""
+    host_s: float
+    host: Sequence[tuple[float, JsonObject]]
+    measured: JsonObject
+    """What the guest's agent answered (node_twin.guest.window)."""
+
+    @property
+    def start_s(self) -> float:
+        """Return the measured window's start by the guest's monotonic clock."""
+        return cast(float, self.measured["window_start_s"])
+
+
 class TwinTarget:
     """A booted twin with the service ready on it."""
 
@@ -261,14 +279,53 @@ class TwinTarget:
         notes: list[str],
         progress: Progress,
     ) -> RunRecord:
-        total_s = self._spec.warmup_s + self._spec.duration_s
+        window = self._load(planned, progress)
+        measured, warmup_s = window.measured, self._spec.warmup_s
+        pods = self._pods(present, restarts_before)
+        if self._options.scrape:
+            self._keep_pages(planned, window)
+        devices = cast("Mapping[str, str]", self._environment["device_of_claim"])
+        lp_claim = workloads.OTHER_CLAIM if self._options.lp_elsewhere else workloads.DATA_CLAIM
+        document: JsonObject = {
+            "schema": "drcio.run/1",
+            "scenario": planned.scenario.name,
+            "policy": planned.scenario.policy,
+            "repeat": planned.repeat,
+            "order": planned.order,
+            "started_unix_s": window.started_unix_s,
+            "warmup_s": warmup_s,
+            "duration_s": self._spec.duration_s,
+            "interrupted": False,
+            "notes": [*notes, *_host_file_notes(measured)],
+            "environment": self._environment,
+            "clock": self.twin.clock,
+            "host": [
+                {"t_s": round(t_s - window.started_s - warmup_s, 3), **cpu}
+                for t_s, cpu in (window.host if self.twin.clock == "real" else ())
+            ],
+            "devices": {"hp": [devices[workloads.DATA_CLAIM]], "lp": [devices[lp_claim]]},
+            "pods": pods,
+            "lp_summary": self._stop_lp(present),
+            "cost": {"guest_s": measured["guest_s"], "host_s": window.host_s},
+            "load": measured["record"],
+            "samples": [
+                {**sample, "t_s": round(cast(float, sample["t_s"]) - window.start_s, 3)}
+                for sample in cast("Sequence[JsonObject]", measured["samples"])
+            ],
+        }
+        return load_run(Field(document, "", "the run just made", "this is a defect of the twin target"))
+
+    def _load(self, planned: PlannedRun, progress: Progress) -> _Window:
+        """Send the run's load, and watch the host meanwhile."""
+        spec = self._spec
+        total_s = spec.warmup_s + spec.duration_s
         plan = Plan(
             url=f"http://127.0.0.1:{HP_PORT}/score",
-            rate_rps=self._spec.rate_rps,
-            duration_s=self._spec.duration_s,
-            warmup_s=self._spec.warmup_s,
+            rate_rps=spec.rate_rps,
+            duration_s=spec.duration_s,
+            warmup_s=spec.warmup_s,
             seed=planned.load_seed,
-            arrivals=Arrivals(self._spec.arrivals),
+            arrivals=Arrivals(spec.arrivals),
             ids_max=self.ids_max,
             timeout_s=_TIMEOUT_S,
         )
@@ -280,16 +337,20 @@ class TwinTarget:
                 scrape=(HP_PORT, LP_PORT, CONTROLLER_PORT) if self._options.scrape else (),
                 tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
             )
-        host_s = time.monotonic() - started_s
+        return _Window(
+            started_unix_s=started_unix_s,
+            started_s=started_s,
+            host_s=time.monotonic() - started_s,
+            host=watch.seen,
+            measured=measured,
+        )
+
+    def _pods(
+        self, present: Mapping[str, workloads.Workload], restarts_before: Mapping[str, int]
+    ) -> JsonObject:
+        """Return what each pod was during the run, as the API has it at its end."""
         after = {name: self.twin.pod(name) for name in present}
-        window_start_s = cast(float, measured["window_start_s"])
-        if self._options.scrape:
-            # By the guest's clock from when the run began by the host's: within a run rates are the node's.
-            pages = cast("Sequence[Mapping[str, float]]", measured["pages"])
-            zero_s = window_start_s - self._spec.warmup_s - started_unix_s
-            kept = [{**page, "unix_s": page["t_s"] - zero_s} for page in pages]
-            keep_pages(self._options.output, Path(planned.file_name).stem, kept)
-        pods = {
+        return {
             name: {
                 "qos_class": _status_text(after[name], "qosClass"),
                 "priority": _labels(workload.manifest).get("drcio.io/priority"),
@@ -298,36 +359,16 @@ class TwinTarget:
             }
             for name, workload in present.items()
         }
-        devices = cast("Mapping[str, str]", self._environment["device_of_claim"])
-        lp_claim = workloads.OTHER_CLAIM if self._options.lp_elsewhere else workloads.DATA_CLAIM
-        document: JsonObject = {
-            "schema": "drcio.run/1",
-            "scenario": planned.scenario.name,
-            "policy": planned.scenario.policy,
-            "repeat": planned.repeat,
-            "order": planned.order,
-            "started_unix_s": started_unix_s,
-            "warmup_s": self._spec.warmup_s,
-            "duration_s": self._spec.duration_s,
-            "interrupted": False,
-            "notes": [*notes, *_host_file_notes(measured)],
-            "environment": self._environment,
-            "clock": self.twin.clock,
-            "host": [
-                {"t_s": round(t_s - started_s - self._spec.warmup_s, 3), **cpu}
-                for t_s, cpu in (watch.seen if self.twin.clock == "real" else ())
-            ],
-            "devices": {"hp": [devices[workloads.DATA_CLAIM]], "lp": [devices[lp_claim]]},
-            "pods": pods,
-            "lp_summary": self._stop_lp(present),
-            "cost": {"guest_s": measured["guest_s"], "host_s": host_s},
-            "load": measured["record"],
-            "samples": [
-                {**sample, "t_s": round(cast(float, sample["t_s"]) - window_start_s, 3)}
-                for sample in cast("Sequence[JsonObject]", measured["samples"])
-            ],
-        }
-        return load_run(Field(document, "", "the run just made", "this is a defect of the twin target"))
+
+    def _keep_pages(self, planned: PlannedRun, window: _Window) -> None:
+        """Keep what was scraped, by the guest's clock from when the run began by the host's.
+
+        So within a run rates are the node's.
+        """
+        pages = cast("Sequence[Mapping[str, float]]", window.measured["pages"])
+        zero_s = window.start_s - self._spec.warmup_s - window.started_unix_s
+        kept = [{**page, "unix_s": page["t_s"] - zero_s} for page in pages]
+        keep_pages(self._options.output, Path(planned.file_name).stem, kept)
 
     def _stop_lp(self, present: Mapping[str, workloads.Workload]) -> JsonObject | None:
         """Stop the batch job and return the summary that it leaves as its last line."""
