@@ -101,6 +101,18 @@ def test_field_of_a_newer_writer_is_passed_over() -> None:
     assert load_run(Field(document, "", "run.json", "hint")) == RECORD
 
 
+def test_record_of_an_older_writer_is_read() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    for later in ("window_s", "lag_histogram", "interrupted", "warmup"):
+        del document["load"][later]
+    for later in ("clock", "cost", "host"):
+        document.pop(later, None)
+    loaded = load_run(Field(document, "", "run.json", "hint"))
+    assert (loaded.clock, loaded.cost, loaded.host) == ("real", None, ())
+    assert (loaded.load.window_s, loaded.load.warmup.sent) == (None, 0)
+    assert loaded.load.latency == RECORD.load.latency
+
+
 def test_unknown_io_counters_are_kept() -> None:
     document = copy.deepcopy(DOCUMENT)
     document["samples"][0]["pods"]["hp-gnn-service"]["io"]["254:0"]["dbytes"] = 7
