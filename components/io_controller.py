@@ -131,7 +131,7 @@ def _network_policy() -> Tree:
     but an address of the control plane: for it there are ports alone, those of the endpoint, since most
     plugins judge a connection after the service's address has been replaced.
     """
-    pods = [{"namespaceSelector": {}}]
+    pods: list[Tree] = [{"namespaceSelector": {}}]
     return {
         "podSelector": {"matchLabels": {"app": APP}},
         "policyTypes": ["Ingress", "Egress"],
