@@ -82,7 +82,13 @@ def examine(
         return [_bad("cgroup v2", *REMEDIES[standby]), *settings, *about_agent]
     checks = [Check(grade=Grade.GOOD, subject="cgroup v2", finding=f"mounted at {roots.cgroup}")]
     if not offers_io(roots.cgroup):
-        return [*checks, _bad("io controller", *REMEDIES[Standby.NO_IO]), *settings, *about_agent]
+        _, remedy = REMEDIES[Standby.NO_IO]
+        return [
+            *checks,
+            _bad("io controller", "the kernel does not offer it", remedy),
+            *settings,
+            *about_agent,
+        ]
     own_disks = node_disks(roots.sys, mountinfo)
     hierarchy = find_hierarchy(lambda path: (roots.cgroup / path).is_dir())
     return [
