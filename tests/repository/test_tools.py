@@ -186,6 +186,36 @@ def test_tests_of_a_file_are_those_that_name_it(path: str, expected: str) -> Non
     assert expected in done.stdout.splitlines()[0]
 
 
+def test_a_modules_own_tests_are_run_and_the_rest_on_demand() -> None:
+    module = "experiments/judgement/verdict.py"
+    few, every = (run_tool("test", *words, module, "--", "--collect-only", "-q") for words in ([], ["--all"]))
+    assert few.returncode == every.returncode == 0, few.stderr + every.stderr
+    first, second, *_ = few.stdout.splitlines()
+    assert first == "1 test files: tests/experiments/judgement/test_verdict.py"
+    assert re.fullmatch(r"\d+ more name them; hint: tools/test --all runs these too", second)
+    assert "tests/experiments/report/test_browser.py: " in every.stdout
+
+
+def test_what_needs_a_browser_is_left_out_until_asked_for() -> None:
+    folder, file = "tests/experiments/report", "test_browser.py"
+    for words, found in (([folder], False), (["--all", folder], True), ([f"{folder}/{file}"], True)):
+        done = run_tool("test", *words, "--", "--collect-only", "-q")
+        assert done.returncode == 0, done.stderr
+        assert (f"{folder}/{file}: " in done.stdout) == found, words
+
+
+def test_without_pytest_the_set_up_is_named_and_nothing_else(tmp_path: Path) -> None:
+    tool = tmp_path / "tools" / "test"
+    tool.parent.mkdir()
+    shutil.copy(ROOT / "tools" / "test", tool)
+    for environment in (False, True):
+        if environment:
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+        done = subprocess.run([sys.executable, tool, tool], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"error: there is no pytest in {tmp_path}/.venv\nhint: make setup-dev\n"
+
+
 def test_a_file_that_is_not_there_is_refused() -> None:
     done = run_tool("test", "nowhere.py")
     assert done.returncode == 2

@@ -17,6 +17,7 @@ from experiments.records.record import RunRecord
 from experiments.report.page import page
 from experiments.report.pictures import pictures
 
+pytestmark = pytest.mark.browser
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
 PAPER = (794, 1123)
