@@ -53,6 +53,8 @@ class Scene:
                 block_size="64KiB",
                 num_workers=4,
                 file_size="64MiB",
+                # Busy enough to be weighed; at full rate the pair takes a third of the node's one CPU.
+                rate_mib_s=4,
             )
         )
         (container,) = template["spec"]["containers"]
@@ -95,9 +97,9 @@ class Scene:
         }
 
     def lease_renewed(self) -> str:
-        """Return when the kubelet last said that it lives."""
+        """Return when the kubelet last said that it lives; nothing before it first did."""
         lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
-        return str((self.up.plane.kube.get(lease) or {})["spec"]["renewTime"])
+        return str((self.up.plane.kube.get(lease) or {}).get("spec", {}).get("renewTime", ""))
 
     def limits(self) -> list[str]:
         return [knobs["io.max"] for knobs in self.node.cgroups().values() if knobs.get("io.max")]
