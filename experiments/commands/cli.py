@@ -51,6 +51,7 @@ from experiments.metrics.prometheus import explore, exploring
 from experiments.metrics.prometheus import twin_targets as scrape_targets
 from experiments.metrics.scraped import make_blocks
 from experiments.records.jsonfields import JsonObject
+from experiments.records.own import read_own_runs, write_own_run
 from experiments.records.record import RUNS_FOLDER, read_runs
 from experiments.records.spec import (
     ARRIVALS,
@@ -71,11 +72,12 @@ from experiments.records.spec import (
 from experiments.records.wholefile import write_json
 from experiments.report import build_report, print_summary, write_spec
 from experiments.report.fuzzed import fuzz_picture, read_fuzzed
+from experiments.report.own import own_status, print_own_runs
 from experiments.response.drive import respond, response_spec
 from experiments.response.table import print_response
 from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
-from experiments.targets.own import OwnTarget, print_own_runs
+from experiments.targets.own import OwnTarget
 from experiments.targets.own_manifests import read_workloads
 from experiments.targets.twin import TwinOptions, bare_twin, twin_target, twin_targets
 from experiments.workloads import Workload
@@ -470,7 +472,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     _clear(output)
     write_spec(output, spec)
     if own is not None:
-        return _own_workloads(spec, own, twin_options, console)
+        return _own_workloads(spec, own, twin_options, console, as_json=options.json)
     runs = len(arms) * spec.repeats
     with Display(console, runs=runs) as display:
         lanes = [display.lane() for _ in range(_guests(options, runs))]
@@ -566,10 +568,15 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
     return _tell(output, console, as_json=options.json)
 
 
-def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptions, console: Console) -> int:
-    """Run a user's own pods under the scenarios and show each pod's I/O; nothing is judged."""
+def _own_workloads(
+    spec: Spec, workloads: Sequence[Workload], options: TwinOptions, console: Console, *, as_json: bool
+) -> int:
+    """Run a user's own pods under the scenarios and show each pod's I/O; nothing is judged.
+
+    A run that could not be measured, as a pod did not come up, is the last.
+    """
     planned = plan_runs(spec)
-    runs = []
+    runs: list[JsonObject] = []
     with Display(console, runs=len(planned)) as display:
         lane = display.lane()
         with running(bare_twin(spec, options), tell=lane.doing) as twin:
@@ -578,14 +585,23 @@ def _own_workloads(spec: Spec, workloads: Sequence[Workload], options: TwinOptio
             for run in planned:
                 lane.begin(run)
                 document = target.run(run, lane)
-                (options.output / RUNS_FOLDER).mkdir(exist_ok=True)
-                write_json(options.output / RUNS_FOLDER / run.file_name, document, compact=True)
+                write_own_run(options.output, run.file_name, document)
                 lane.end()
                 runs.append(document)
-    print_own_runs(console, runs)
-    console.print(f"pods' logs: {options.output / PODS_FOLDER}")
-    console.print(f"each run's samples, and what its pods wrote to /results: {options.output / RUNS_FOLDER}")
-    return 0
+                if not document["samples"]:
+                    lane.note(f"a pod did not come up; runs left out: {len(planned) - len(runs)}")
+                    break
+    return _tell_own(options.output, runs, console, as_json=as_json)
+
+
+def _tell_own(directory: Path, runs: Sequence[JsonObject], console: Console, *, as_json: bool) -> int:
+    """Show runs of own pods; 1 where a pod failed."""
+    if as_json:
+        print(json.dumps([{**run, "samples": None} for run in runs], indent=2), flush=True)
+    else:
+        print_own_runs(console, runs, directory)
+        console.print(f"pods' logs: {directory / PODS_FOLDER}; each run's samples: {directory / RUNS_FOLDER}")
+    return own_status(runs)
 
 
 def _fuzz(options: argparse.Namespace, console: Console) -> int:
@@ -652,6 +668,9 @@ def _fuzz_twin(asked: Asked, options: argparse.Namespace, console: Console) -> l
 
 
 def _report(options: argparse.Namespace, console: Console) -> int:
+    own = read_own_runs(options.directory)
+    if own is not None:
+        return _tell_own(options.directory, own, console, as_json=options.json)
     return _tell(options.directory, console, as_json=options.json)
 
 

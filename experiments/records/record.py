@@ -6,6 +6,7 @@ The classes are the format: a field is a key of `drcio.run/1`, by the same name.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from experiments.records.wholefile import write_json
 from load_generator.document import LoadDocument
 
 RUN_SCHEMA: Final = "drcio.run/1"
+OWN_RUN_SCHEMA: Final = "drcio.own-run/1"
+"""Of runs of a user's own pods (`experiments.records.own`), which lie in a folder of the same name."""
 RUNS_FOLDER: Final = "runs"
 
 Role = Literal["hp", "lp", "load", "other"]
@@ -237,7 +240,22 @@ def read_runs(directory: Path) -> tuple[RunRecord, ...]:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise RecordError(f"{folder}: no run records; expected NN-SCENARIO-rK.json", hint=_FOLDER_HINT)
+    if schema_of(paths[0]) == OWN_RUN_SCHEMA:
+        raise RecordError(
+            f"{folder}: holds runs of own pods (made with --workloads), which are measured, not judged; "
+            "expected runs of ours",
+            hint=f"`python -m experiments report {directory}` shows them",
+        )
     return tuple(sorted((read_run(path) for path in paths), key=lambda record: record.order))
+
+
+def schema_of(path: Path) -> str | None:
+    """Return the schema that a JSON file names; None where it names none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document.get("schema") if isinstance(document, dict) else None
 
 
 def dump_run(record: RunRecord) -> JsonObject:

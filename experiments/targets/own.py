@@ -10,13 +10,10 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
-
-from rich.console import Console
-from rich.table import Table
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 from experiments.records.jsonfields import JsonObject, JsonValue
-from experiments.records.record import RUNS_FOLDER
+from experiments.records.record import OWN_RUN_SCHEMA, RUNS_FOLDER
 from experiments.records.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
@@ -24,10 +21,12 @@ from experiments.workloads import Workload
 from node_twin.host.session import Twin
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
-from node_twin.podstatus import phase_of
+from node_twin.podstatus import failures_of, phase_of
 
-SCHEMA: Final = "drcio.own-run/1"
 _MIB: Final = 1 << 20
+_T = TypeVar("_T")
+Counted: TypeAlias = Mapping[str, JsonValue]
+"""A pod's counters at one moment (`node_twin.guest.sampler`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,41 +44,69 @@ class OwnTarget:
         return self.node.twin
 
     def run(self, planned: PlannedRun, progress: Progress) -> JsonObject:
-        """Start the pods, the load sources last; wait for these (or the duration); measure; remove all."""
+        """Start the pods, the load sources last; wait for these (or the duration); measure; remove all.
+
+        What init containers do is over before anything is measured. A run in which a pod fails before
+        that has no samples.
+        """
         progress.doing("emptying caches and queues")
         notes = self.node.clean()
         controller = self.node.controller(planned.scenario.policy)
         serving = [*([controller] if controller else []), *self._chosen(planned, load=False)]
         loads = self._chosen(planned, load=True)
         started: list[Workload] = []
+        samples: list[JsonObject] = []
         try:
-            for workload in serving:
-                progress.doing(f"starting {workload.name}")
-                self._twin.create_pod(workload.manifest)
-                started.append(workload)
-            for workload in serving:
-                progress.doing(f"waiting for {workload.name}")
-                self._twin.wait_ready(workload.name, timeout_s=READY_TIMEOUT_S)
-            for workload in loads:
-                self._twin.create_pod(workload.manifest)
-                started.append(workload)
-            samples = self._measure(loads, progress)
-            return {
-                "schema": SCHEMA,
-                "scenario": planned.scenario.name,
-                "policy": planned.scenario.policy,
-                "repeat": planned.repeat,
-                "order": planned.order,
-                "notes": notes,
-                "pods": {workload.name: self._account(workload, samples) for workload in started},
-                "samples": samples,
-            }
+            if self._started(serving, "ready", started, progress) and self._started(
+                loads, "begun", started, progress
+            ):
+                samples = self._measure(loads, progress)
+            pods = {workload.name: self._twin.pod(workload.name) for workload in started}
         finally:
             progress.doing("removing the pods")
             for workload in reversed(started):
                 self._twin.delete_pod(workload.name)
             self._twin.collect()
-            keep_results(self.output, planned, [workload.name for workload in started])
+            kept = keep_results(self.output, planned, [workload.name for workload in started])
+        document: dict[str, JsonValue] = {
+            "schema": OWN_RUN_SCHEMA,
+            "scenario": planned.scenario.name,
+            "policy": planned.scenario.policy,
+            "repeat": planned.repeat,
+            "order": planned.order,
+            "notes": notes,
+            "pods": {
+                workload.name: {
+                    "role": workload.role,
+                    **outcome(pods[workload.name]),
+                    **({"results": kept[workload.name]} if workload.name in kept else {}),
+                    **pod_figures(samples, workload.name, skipped_s=self.spec.warmup_s),
+                }
+                for workload in started
+            },
+            "samples": samples,
+        }
+        if volume := volume_figures(samples, skipped_s=self.spec.warmup_s):
+            document["volume"] = volume
+        return document
+
+    def _started(
+        self,
+        workloads: Sequence[Workload],
+        state: Literal["ready", "begun"],
+        started: list[Workload],
+        progress: Progress,
+    ) -> bool:
+        """Start pods and wait for each; return whether all of them came up."""
+        for workload in workloads:
+            progress.doing(f"starting {workload.name}")
+            self._twin.create_pod(workload.manifest)
+            started.append(workload)
+        for workload in workloads:
+            progress.doing(f"waiting for {workload.name}")
+            if failures_of(self._twin.await_start(workload.name, state, timeout_s=READY_TIMEOUT_S)):
+                return False
+        return True
 
     def _chosen(self, planned: PlannedRun, *, load: bool) -> list[Workload]:
         return [
@@ -98,72 +125,99 @@ class OwnTarget:
             tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
         )
 
-    def _phase(self, workload: Workload) -> str:
-        pod = self._twin.pod(workload.name)
-        return "gone" if pod is None else phase_of(pod)
 
-    def _account(self, workload: Workload, samples: Sequence[JsonObject]) -> JsonObject:
-        """Sum up what a pod did between the first and the last sample in which it was there."""
-        seen = [
-            (
-                cast(float, sample["t_s"]),
-                cast("Mapping[str, Mapping[str, JsonValue]]", sample["pods"])[workload.name],
-            )
+def outcome(pod: JsonObject | None) -> dict[str, JsonValue]:
+    """Return how a pod is or ended, where its logs are in the output folder, and why it failed if it did."""
+    if pod is None:
+        return {"phase": "gone"}
+    metadata = cast("Mapping[str, str]", pod["metadata"])
+    logs = f"{PODS_FOLDER}/{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+    found: dict[str, JsonValue] = {"phase": phase_of(pod), "log": logs}
+    if failures := failures_of(pod):
+        found["error"] = "; ".join(
+            f"container {name} {why}" if name else why for name, why in failures.items()
+        )
+    return found
+
+
+def pod_figures(samples: Sequence[JsonObject], name: str, *, skipped_s: float) -> dict[str, JsonValue]:
+    """Sum up what a pod did from `skipped_s` after its first sample to its last; empty where that is none."""
+    seen = [
+        (cast(float, sample["t_s"]), cast("Mapping[str, Counted]", sample["pods"])[name])
+        for sample in samples
+        if name in cast("Mapping[str, JsonValue]", sample["pods"])
+    ]
+    seen = _after(seen, skipped_s)
+    if len(seen) < 2:
+        return {}
+    (start_s, first), (end_s, last) = seen[0], seen[-1]
+    seconds = end_s - start_s
+    grown = {key: _total(last, key) - _total(first, key) for key in ("rbytes", "wbytes", "rios", "wios")}
+    operations = grown["rios"] + grown["wios"]
+    waited_s = (_pressure_us(last) - _pressure_us(first)) / 1e6
+    return {
+        "seconds": round(seconds, 1),
+        "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 2),
+        "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 2),
+        "read_ops_s": round(grown["rios"] / seconds, 1),
+        "write_ops_s": round(grown["wios"] / seconds, 1),
+        "ops_s": round(operations / seconds, 1),
+        "ms_per_op": round(1e3 * waited_s / operations, 3) if operations else None,
+        "io_wait_share": round(waited_s / seconds, 3),
+        "io_weight": last.get("io_weight"),
+    }
+
+
+def volume_figures(samples: Sequence[JsonObject], *, skipped_s: float) -> dict[str, JsonValue]:
+    """Sum up what the volumes did, and how long an operation took once the device had it."""
+    seen = _after(
+        [
+            (cast(float, sample["t_s"]), cast("Mapping[str, Mapping[str, int]]", sample["device"]))
             for sample in samples
-            if workload.name in cast("Mapping[str, JsonValue]", sample["pods"])
-        ]
-        account: dict[str, JsonValue] = {"role": workload.role, "phase": self._phase(workload)}
-        if len(seen) > 1:
-            (start_s, first), (end_s, last) = seen[0], seen[-1]
-            seconds = end_s - start_s
-            grown = {
-                key: _total(last, key) - _total(first, key) for key in ("rbytes", "wbytes", "rios", "wios")
-            }
-            waited_us = _pressure_us(last) - _pressure_us(first)
-            account |= {
-                "seconds": round(seconds, 1),
-                "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 2),
-                "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 2),
-                "ops_s": round((grown["rios"] + grown["wios"]) / seconds, 1),
-                "io_wait_share": round(waited_us / 1e6 / seconds, 3),
-                "io_weight": last.get("io_weight"),
-            }
-        return account
+        ],
+        skipped_s,
+    )
+    if len(seen) < 2:
+        return {}
+    (start_s, first), (end_s, last) = seen[0], seen[-1]
+    seconds = end_s - start_s
+
+    def grown(*keys: str) -> int:
+        return sum(last[device][key] - first[device][key] for device in last for key in keys)
+
+    operations = grown("reads", "writes")
+    return {
+        "seconds": round(seconds, 1),
+        "read_mib_s": round(grown("read_bytes") / _MIB / seconds, 2),
+        "write_mib_s": round(grown("write_bytes") / _MIB / seconds, 2),
+        "ops_s": round(operations / seconds, 1),
+        "ms_per_op": round(grown("read_ticks_ms", "write_ticks_ms") / operations, 3) if operations else None,
+    }
 
 
-def keep_results(output: Path, planned: PlannedRun, pods: Iterable[str]) -> None:
-    """Move what pods left under /results to the run's own folder, before a later run writes there."""
-    kept = output / RUNS_FOLDER / Path(planned.file_name).stem
+def _after(seen: list[tuple[float, _T]], skipped_s: float) -> list[tuple[float, _T]]:
+    """Leave the first seconds out, unless hardly anything would be left."""
+    later = [look for look in seen if look[0] >= seen[0][0] + skipped_s]
+    return later if len(later) > 1 else seen
+
+
+def keep_results(output: Path, planned: PlannedRun, pods: Iterable[str]) -> dict[str, str]:
+    """Move what pods left under /results to the run's own folder, before a later run writes there.
+
+    Returns where it is in the output folder, by pod.
+    """
+    folder = f"{RUNS_FOLDER}/{Path(planned.file_name).stem}"
+    found = {}
     for name in pods:
         left = results_of(output / PODS_FOLDER, name)
         if left.is_dir() and any(left.iterdir()):
-            kept.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(kept / name, ignore_errors=True)
-            left.rename(kept / name)
+            kept = output / folder / name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            left.rename(kept)
             left.parent.rmdir()
-
-
-def print_own_runs(console: Console, runs: Sequence[JsonObject]) -> None:
-    """Print one line a pod and run."""
-    console.print("read and write in MiB/s; wait is the share of time spent waiting for I/O")
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("run", "pod", "phase"):
-        table.add_column(name)
-    figures = {"read_mib_s": ".1f", "write_mib_s": ".1f", "ops_s": "", "io_wait_share": "", "io_weight": ""}
-    for name in ("read", "write", "ops/s", "wait", "weight"):
-        table.add_column(name, justify="right")
-    for run in runs:
-        for name, account in cast("Mapping[str, Mapping[str, JsonValue]]", run["pods"]).items():
-            table.add_row(
-                f"{run['scenario']} {run['repeat']}",
-                name,
-                str(account["phase"]),
-                *(
-                    format(account[figure], shown) if figure in account else "-"
-                    for figure, shown in figures.items()
-                ),
-            )
-    console.print(table)
+            found[name] = f"{folder}/{name}"
+    return found
 
 
 def _total(pod: Mapping[str, JsonValue], key: str) -> int:

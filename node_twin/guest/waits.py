@@ -13,7 +13,7 @@ from drcio_controller.kube.jsontypes import text_at
 from drcio_controller.testing.store import PodStore, Resource
 from node_twin.guest.sampler import moved_bytes
 from node_twin.jsontypes import JsonObject
-from node_twin.podstatus import has_ended, is_ready, start_error
+from node_twin.podstatus import has_ended, is_ready, phase_of, start_error
 
 _LOOK_EVERY_S: Final = 0.05
 _LOOK_FOR_FIRST_EVERY_S: Final = 0.2
@@ -21,6 +21,7 @@ _LOOK_FOR_FIRST_EVERY_S: Final = 0.2
 
 STATES: Final[Mapping[str, Callable[[JsonObject | None], bool]]] = {
     "ready": lambda pod: pod is None or has_ended(pod) or is_ready(pod) or bool(start_error(pod)),
+    "begun": lambda pod: pod is None or phase_of(pod) != "Pending",
     "ended": has_ended,
     "gone": lambda pod: pod is None,
 }

@@ -30,7 +30,7 @@ from node_twin.host.kernel import DEFAULT_KERNEL, Kernel, ensure_kernel
 from node_twin.host.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, free_ports, kvm_boots
 from node_twin.jsontypes import JsonObject
 from node_twin.layout import API_PORT, CONTROL_PORT, NAMESPACE, PODS_FOLDER, RESULTS_MOUNT
-from node_twin.podstatus import is_ready, phase_of, start_error
+from node_twin.podstatus import failures_of, is_ready, phase_of, start_error
 from node_twin.volume.image import VolumeImage, VolumeRequest, attached, build_server
 
 BOOT_TIMEOUT_S = 600.0
@@ -166,17 +166,28 @@ class Twin:
 
         Starting means reading programs from the host, so the time-out is in the host's seconds.
         """
-        asked: JsonObject = {"name": name, "state": "ready", "timeout_s": None}
-        answer = self._control_call("/await-pod", asked, host_timeout_s=timeout_s)
-        pod = cast("JsonObject | None", answer["pod"])
+        pod = self.await_start(name, "ready", timeout_s=timeout_s)
         if pod is not None and is_ready(pod):
             return
         if pod is not None and (reason := start_error(pod)):
             raise TwinError(f"pod {name} cannot start: {reason}")
+        why = "; ".join(f"container {each} {reason}" for each, reason in failures_of(pod).items() if each)
         phase = "gone" if pod is None else phase_of(pod)
         raise TwinError(
-            f"pod {name} ended before it was ready (phase {phase})\n{self.log(name, tail_lines=15)}"
+            f"pod {name} ended before it was ready (phase {phase}{': ' + why if why else ''})\n"
+            f"{self.log(name, tail_lines=15)}".rstrip()
         )
+
+    def await_start(
+        self, name: str, state: Literal["ready", "begun"], *, timeout_s: float
+    ) -> JsonObject | None:
+        """Wait until a pod is ready, or its init containers are done, or it never will be; return it.
+
+        Starting means reading programs from the host, so the time-out is in the host's seconds.
+        """
+        asked: JsonObject = {"name": name, "state": state, "timeout_s": None}
+        answer = self._control_call("/await-pod", asked, host_timeout_s=timeout_s)
+        return cast("JsonObject | None", answer["pod"])
 
     def wait_ended(self, name: str, *, timeout_s: float) -> str:
         """Wait until a pod has run to its end and return its phase, `gone` where it was deleted."""

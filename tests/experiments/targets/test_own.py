@@ -1,16 +1,17 @@
 """A user's own pods under the scenarios: what is kept of a run, and how it is shown."""
 
-import io
 from pathlib import Path
 from typing import cast
 
-from rich.console import Console
+import pytest
 
 from experiments.judgement.testing import build_spec
-from experiments.records.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.record import RUNS_FOLDER
 from experiments.records.spec import plan_runs
-from experiments.targets.own import keep_results, print_own_runs
+from experiments.targets.node import Node
+from experiments.targets.own import OwnTarget, keep_results, pod_figures, volume_figures
+from experiments.workloads import Workload
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
 
@@ -22,20 +23,128 @@ def test_what_a_pod_left_is_kept_by_run(tmp_path: Path) -> None:
         left.mkdir(parents=True)
         (left / "fio.json").write_text(planned.file_name)
         results_of(tmp_path / PODS_FOLDER, "silent").mkdir(parents=True, exist_ok=True)
-        keep_results(tmp_path, planned, ["a", "silent", "without-a-folder"])
+        kept = keep_results(tmp_path, planned, ["a", "silent", "without-a-folder"])
+        assert kept == {"a": f"runs/{Path(planned.file_name).stem}/a"}
     for planned in (first, second):
-        kept = tmp_path / RUNS_FOLDER / Path(planned.file_name).stem
-        assert [path.name for path in kept.iterdir()] == ["a"]
-        assert (kept / "a" / "fio.json").read_text() == planned.file_name
+        folder = tmp_path / RUNS_FOLDER / Path(planned.file_name).stem
+        assert [path.name for path in folder.iterdir()] == ["a"]
+        assert (folder / "a" / "fio.json").read_text() == planned.file_name
 
 
-def test_table_shows_every_column_at_80_columns() -> None:
-    account = {"role": "other", "phase": "Succeeded", "read_mib_s": 123.4, "write_mib_s": 123.4}
-    account |= {"ops_s": 12345.6, "io_wait_share": 0.123, "io_weight": 1000}
-    run = {"scenario": "contention", "repeat": 1, "pods": {"database": account}}
-    text = io.StringIO()
-    print_own_runs(Console(file=text, width=80), [cast(JsonObject, run)])
-    _, head, row = text.getvalue().splitlines()
-    assert "weight" in head
-    for cell in ("contention 1", "database", "Succeeded", "12345.6", "0.123", "1000"):
-        assert cell in row
+def sample(t_s: float, *, ios: int, waited_ms: int = 0, pod: bool = True) -> JsonObject:
+    counted: JsonObject = {
+        "io": {"259:0": {"rbytes": ios << 20, "wbytes": 0, "rios": ios, "wios": 0}},
+        "io_pressure": {"some_us": waited_ms * 1000},
+        "io_weight": 100,
+    }
+    device: JsonObject = {"reads": ios, "writes": 0, "read_bytes": ios << 20, "write_bytes": 0}
+    device = {**device, "read_ticks_ms": 3 * ios, "write_ticks_ms": 0}
+    return {"t_s": t_s, "pods": {"a": counted} if pod else {}, "device": {"259:0": device}}
+
+
+def test_figures_are_of_what_follows_the_warm_up() -> None:
+    samples = [sample(t, ios=1000 + 10 * t, waited_ms=400 * t) for t in range(3, 11)]
+    samples = [sample(0, ios=0), *samples, sample(11, ios=9999, pod=False)]
+    figures = pod_figures(samples, "a", skipped_s=3)
+    assert figures["seconds"] == 7
+    assert figures["ops_s"] == figures["read_ops_s"] == figures["read_mib_s"] == 10
+    assert figures["ms_per_op"] == 40
+    assert volume_figures(samples[:-1], skipped_s=3)["ms_per_op"] == 3
+
+
+def test_short_run_counts_whole_and_idle_pod_has_no_latency() -> None:
+    samples = [sample(t, ios=5) for t in range(3)]
+    figures = pod_figures(samples, "a", skipped_s=30)
+    assert (figures["seconds"], figures["ops_s"], figures["ms_per_op"]) == (2, 0, None)
+    assert pod_figures(samples[:1], "a", skipped_s=0) == pod_figures(samples, "b", skipped_s=0) == {}
+
+
+class PretendedTwin:
+    """A twin whose pods have the statuses given, and stay as they are."""
+
+    def __init__(self, statuses: dict[str, JsonValue]) -> None:
+        self.statuses = statuses
+        self.present: list[str] = []
+        self.recorded: list[list[str]] = []
+
+    def create_pod(self, manifest: JsonObject) -> None:
+        self.present.append(cast("dict[str, str]", manifest["metadata"])["name"])
+
+    def pod(self, name: str) -> JsonObject:
+        metadata: JsonObject = {"name": name, "namespace": "drcio", "uid": "u1"}
+        return {"metadata": metadata, "status": self.statuses[name]}
+
+    def await_start(self, name: str, _state: str, *, timeout_s: float) -> JsonObject:
+        assert timeout_s > 0
+        return self.pod(name)
+
+    def record(self, _seconds: float, *, until_ended: list[str], tell: object) -> list[JsonObject]:
+        assert callable(tell)
+        self.recorded.append(until_ended)
+        return [sample(t, ios=t) for t in range(20)]
+
+    def delete_pod(self, name: str) -> None:
+        self.present.remove(name)
+
+    def collect(self) -> None:
+        assert not self.present
+
+
+class PretendedNode:
+    def __init__(self, twin: PretendedTwin) -> None:
+        self.twin = twin
+
+    def clean(self) -> list[str]:
+        return []
+
+    def controller(self, _policy: str) -> None:
+        return None
+
+
+class Quiet:
+    def doing(self, what: str) -> None: ...
+    def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+
+RUNNING: JsonObject = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def ended(code: int, **why: str) -> JsonObject:
+    terminated: JsonObject = {"exitCode": code, **why}
+    return {
+        "phase": "Failed" if code else "Succeeded",
+        "containerStatuses": [{"name": "main", "state": {"terminated": terminated}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("served", "load", "measured", "errors"),
+    [
+        (RUNNING, ended(0), True, {}),
+        (ended(0), ended(0), True, {}),
+        (RUNNING, ended(3), False, {"b": "container main ended with status 3"}),
+        (ended(1), ended(0), False, {"a": "container main ended with status 1"}),
+        (
+            ended(128, reason="StartError", message="command 'fiooo': No such file"),
+            ended(0),
+            False,
+            {"a": "container main could not be started: command 'fiooo': No such file"},
+        ),
+    ],
+)
+def test_pod_that_fails_is_in_the_record_with_its_reason_and_log(
+    tmp_path: Path, served: JsonObject, load: JsonObject, measured: bool, errors: dict[str, str]
+) -> None:
+    twin = PretendedTwin({"a": served, "b": load})
+    workloads = [
+        Workload(role="hp", manifest={"metadata": {"name": "a"}}),
+        Workload(role="load", manifest={"metadata": {"name": "b"}}),
+    ]
+    node = cast(Node, PretendedNode(twin))
+    target = OwnTarget(spec=build_spec(), node=node, workloads=workloads, output=tmp_path)
+    document = target.run(plan_runs(build_spec())[0], Quiet())
+    assert bool(document["samples"]) is measured
+    accounts = cast("dict[str, dict[str, str]]", document["pods"])
+    assert {name: account["error"] for name, account in accounts.items() if "error" in account} == errors
+    assert all(account["log"] == f"pods/drcio_{name}_u1" for name, account in accounts.items())
+    assert twin.present == []
