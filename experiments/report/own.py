@@ -11,14 +11,15 @@ from rich.table import Table
 
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import BASELINE, SCENARIOS
+from experiments.workloads import CONTROLLER_POD
 
 Account: TypeAlias = Mapping[str, JsonValue]
 
 VOLUME_ROW: Final = "(volume)"
 _LEGEND: Final = (
-    "read and write in MiB/s. ms/op is the time in which a pod waited for I/O, for each of its operations: "
-    "its latency where it has one at a time. Of the volume it is the device's own latency. "
-    "/alone is operations a second over the same pod's in baseline."
+    "read, write: MiB/s; /alone: operations a second over this pod's in baseline",
+    "ms/op: how long a pod waited for I/O for each operation, which is its latency",
+    "where it has one at a time; of the volume it is the device's own latency",
 )
 _FIGURES: Final = {"read_mib_s": ".1f", "write_mib_s": ".1f", "ops_s": ".1f", "ms_per_op": ".2f"}
 
@@ -30,7 +31,8 @@ def own_status(runs: Sequence[JsonObject]) -> int:
 
 def print_own_runs(console: Console, runs: Sequence[JsonObject], output: Path) -> None:
     """Print what each pod did, what went wrong, and where the pods' own evidence lies."""
-    console.print(_LEGEND, markup=False)
+    for line in _LEGEND:
+        console.print(line, markup=False)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("run", "pod", "phase"):
         table.add_column(name)
@@ -40,6 +42,8 @@ def print_own_runs(console: Console, runs: Sequence[JsonObject], output: Path) -
     for run in ordered:
         name = f"{run['scenario']} {run['repeat']}"
         for pod, account in accounts_of(run).items():
+            if pod == CONTROLLER_POD:
+                continue  # ours; it is in the record, and below where it failed
             phase, weight = str(account["phase"]), str(account.get("io_weight", "-"))
             table.add_row(name, pod, phase, *_cells(account), _of_alone(runs, run, pod), weight)
         if "volume" in run:
@@ -52,9 +56,9 @@ def print_own_runs(console: Console, runs: Sequence[JsonObject], output: Path) -
                 line = f"{run['scenario']} {run['repeat']}: pod {pod}: {account['error']}"
                 console.print(f"error: {line}; its log: {output / str(account.get('log', ''))}", markup=False)
     results = [output / str(a["results"]) for r in ordered for a in accounts_of(r).values() if "results" in a]
-    console.print(f"what the pods wrote to /results: {results[0] if results else 'nothing'}", markup=False)
-    for path in results[1:]:
-        console.print(f"                                 {path}", markup=False)
+    for number, path in enumerate(results):
+        lead = "" if number else "what the pods wrote to /results:"
+        console.print(f"{lead:<32} {path}", markup=False)
 
 
 def accounts_of(run: JsonObject) -> Mapping[str, Account]:

@@ -18,10 +18,14 @@ from experiments.report.own import own_status, print_own_runs
 
 def run(scenario: str, ops_s: float, **more: str) -> JsonObject:
     account = {"role": "hp", "phase": "Succeeded", "read_mib_s": 123.4, "write_mib_s": 123.4}
+    controller = {"role": "other", "phase": "Running", "ops_s": 0.0}
     account |= {"ops_s": ops_s, "ms_per_op": 12.34, "io_weight": 1000, **more}
     volume = {"read_mib_s": 1.0, "write_mib_s": 2.0, "ops_s": 3.0, "ms_per_op": 7.89}
     document = {"schema": "drcio.own-run/1", "scenario": scenario, "repeat": 1, "samples": []}
-    return cast(JsonObject, {**document, "pods": {"database": account}, "volume": volume})
+    return cast(
+        JsonObject,
+        {**document, "pods": {"drcio-controller": controller, "database": account}, "volume": volume},
+    )
 
 
 def shown(runs: list[JsonObject], width: int = 80) -> list[str]:
@@ -33,9 +37,10 @@ def shown(runs: list[JsonObject], width: int = 80) -> list[str]:
 def test_table_shows_every_column_at_80_columns() -> None:
     lines = shown([run("contention", 1234.5), run("baseline", 12345.0)])
     (head,) = (line for line in lines if "/alone" in line and "phase" in line and "weight" in line)
-    assert lines.index(head) < 6
+    assert lines.index(head) < 5
     (row,) = (line for line in lines if "contention" in line and "database" in line)
     assert row == "contention 1  database  Succeeded  123.4  123.4   1234.5  12.34    0.10    1000"
+    assert not any("controller" in line for line in lines)
     assert [line.split()[0] for line in lines if "(volume)" in line] == ["baseline", "contention"]
 
 
