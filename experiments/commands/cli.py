@@ -393,9 +393,28 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
+    if options.workloads is not None:
+        _refuse_beside_own_pods(options)
     if options.target == "cluster":
         return _on_cluster(options, console)
     return _experiment(options, console, scenarios(options.scenario))
+
+
+def _refuse_beside_own_pods(options: argparse.Namespace) -> None:
+    """Raise SpecError for an option that would be passed over in silence: it is about pods of ours."""
+    asked = {
+        "--target cluster": options.target == "cluster",
+        "--prometheus": options.prometheus,
+        "--lp-idle": options.lp_idle,
+        "--lp-elsewhere": options.lp_elsewhere,
+        f"--guests {options.guests}": options.guests not in (None, 1),
+    }
+    found = [option for option, is_asked in asked.items() if is_asked]
+    if found:
+        raise SpecError(
+            f"{', '.join(found)} beside --workloads; expected none: own pods run on one twin, without ours",
+            hint="leave it out",
+        )
 
 
 def _look(options: argparse.Namespace, console: Console) -> int:

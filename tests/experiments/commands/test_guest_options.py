@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.commands import guest_options
-from experiments.commands.cli import build_parser
+from experiments.commands.cli import build_parser, main
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -55,3 +55,16 @@ def test_kvm_is_not_insisted_on_without_its_device(
 def test_what_a_guest_boots_in_is_taken() -> None:
     options = build_parser().parse_args(["run", "--memory-mib", "1024", "--guests", "2", "--kernel", "6.1"])
     assert (options.memory_mib, options.guests, options.kernel) == (1024, 2, "6.1")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--target", "cluster"), ("--prometheus",), ("--lp-idle",), ("--lp-elsewhere",), ("--guests", "2")],
+)
+def test_option_about_our_pods_is_refused_beside_own_ones(
+    option: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert main(["run", "--workloads", str(tmp_path), "--output", str(output), *option]) == 2
+    assert f"error: {' '.join(option)} beside --workloads" in capsys.readouterr().err
+    assert not output.exists()
