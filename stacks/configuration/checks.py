@@ -17,6 +17,8 @@ _REGISTRY = re.compile(
     # A host and perhaps its port; then path components (distribution, "reference" grammar).
     r"[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\Z"
 )
+_INSTANCE_SIZE = r"(nano|micro|small|medium|([0-9]{0,3}x)?large|metal(-[0-9]{1,3}xl)?)"
+"""EC2 instance types, "Naming conventions"."""
 _RESERVED = ("default", "kube")
 """The API server's own namespaces, and what `kube-` begins (Kubernetes, "Namespaces")."""
 
@@ -113,7 +115,7 @@ def instance_type(text: str) -> str | None:
     EC2 instance types, "Naming conventions": `g` after the generation is an AWS Graviton processor, and so
     is the family a1.
     """
-    family = re.fullmatch(r"([a-z][a-z0-9-]*)\.[a-z0-9-]+", text, re.ASCII)
+    family = re.fullmatch(rf"([a-z][a-z0-9-]*)\.{_INSTANCE_SIZE}", text, re.ASCII)
     if family is None:
         return "an instance type such as m6i.xlarge"
     if family[1] == "a1" or re.match(r"[a-z]+[0-9]+g", family[1]):

@@ -5,6 +5,7 @@ The only module that reads `pulumi.Config`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from components.monitoring import NAMESPACE as MONITORING_NAMESPACE
+from drcio_controller.config import DEFAULT_CLASSES
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_IOPS_PER_GIB, GP3_IOPS_PER_MIB_S
 from lp_batch.errors import UsageError
 from lp_batch.patterns import Pattern
@@ -285,7 +287,20 @@ def _check_together(settings: Settings) -> None:
                 f"{where} names the class {name!r}; expected one of {', '.join(settings.io_weights)}",
                 hint=f"pulumi config set --path 'drcio:ioWeights.{name}' WEIGHT",
             )
+    _check_weights(settings)
     _check_images(settings)
+
+
+def _check_weights(settings: Settings) -> None:
+    """Refuse classes whose weights say the opposite of their names: low priority would be protected."""
+    for higher, lower in itertools.pairwise(DEFAULT_CLASSES):
+        weight, least = settings.io_weights[higher], settings.io_weights[lower]
+        if weight < least:
+            raise ConfigError(
+                f"drcio:ioWeights.{higher} is {weight} and drcio:ioWeights.{lower} is {least}; "
+                f"expected {higher} to weigh at least as much as {lower}",
+                hint=f"pulumi config set --path 'drcio:ioWeights.{lower}' {weight}, or a class of your own",
+            )
 
 
 def _check_batch(settings: Settings) -> None:
