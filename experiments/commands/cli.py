@@ -601,6 +601,7 @@ def _own_workloads(
         with running(bare_twin(spec, options), tell=lane.doing) as twin:
             node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
             target = OwnTarget(spec=spec, node=node, workloads=workloads, output=options.output)
+            target.prepare(lane)
             for run in planned:
                 lane.begin(run)
                 document = target.run(run, lane)

@@ -18,6 +18,7 @@ from experiments.records.spec import PlannedRun, Spec
 from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.workloads import Workload
+from node_twin.errors import TwinError
 from node_twin.host.session import Twin
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
@@ -42,6 +43,30 @@ class OwnTarget:
     @property
     def _twin(self) -> Twin:
         return self.node.twin
+
+    def prepare(self, progress: Progress) -> None:
+        """Run each pod's init containers alone once: what they write is on the volume in every run then.
+
+        In a run they find it there; in contention the same work takes many times as long. Raises TwinError
+        where one fails.
+        """
+        for workload in self.workloads:
+            manifest = only_init(workload.manifest)
+            if manifest is None:
+                continue
+            progress.doing(f"preparing {workload.name}: its init containers, alone")
+            self._twin.create_pod(manifest)
+            try:
+                self._twin.wait_ended(workload.name, timeout_s=READY_TIMEOUT_S)
+                ended = outcome(self._twin.pod(workload.name))
+            finally:
+                self._twin.delete_pod(workload.name)
+                self._twin.collect()
+            if "error" in ended:
+                raise TwinError(
+                    f"pod {workload.name}: init {ended['error']}",
+                    hint=f"its log is in {self.output / str(ended['log'])}",
+                )
 
     def run(self, planned: PlannedRun, progress: Progress) -> JsonObject:
         """Start the pods, the load sources last; wait for these (or the duration); measure; remove all.
@@ -124,6 +149,18 @@ class OwnTarget:
             until_ended=[workload.name for workload in loads],
             tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
         )
+
+
+def only_init(manifest: JsonObject) -> JsonObject | None:
+    """Return a pod that does what another one's init containers do, and ends; None where it has none."""
+    spec = cast("Mapping[str, JsonValue]", manifest.get("spec") or {})
+    *before, last = cast("Sequence[JsonValue]", spec.get("initContainers") or (None,))
+    if last is None:
+        return None
+    return {
+        **manifest,
+        "spec": {**spec, "initContainers": before, "containers": [last], "restartPolicy": "Never"},
+    }
 
 
 def outcome(pod: JsonObject | None) -> dict[str, JsonValue]:

@@ -10,8 +10,9 @@ from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.record import RUNS_FOLDER
 from experiments.records.spec import plan_runs
 from experiments.targets.node import Node
-from experiments.targets.own import OwnTarget, keep_results, pod_figures, volume_figures
+from experiments.targets.own import OwnTarget, keep_results, only_init, pod_figures, volume_figures
 from experiments.workloads import Workload
+from node_twin.errors import TwinError
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
 
@@ -83,6 +84,10 @@ class PretendedTwin:
         self.recorded.append(until_ended)
         return [sample(t, ios=t) for t in range(20)]
 
+    def wait_ended(self, name: str, *, timeout_s: float) -> None:
+        assert timeout_s > 0
+        assert self.present == [name]
+
     def delete_pod(self, name: str) -> None:
         self.present.remove(name)
 
@@ -104,6 +109,37 @@ class PretendedNode:
 class Quiet:
     def doing(self, what: str) -> None: ...
     def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+
+def with_init(name: str, *init: str) -> Workload:
+    spec: JsonObject = {
+        "restartPolicy": "Always",
+        "initContainers": [{"name": each} for each in init],
+        "containers": [{"name": "main"}],
+    }
+    return Workload(role="hp", manifest={"metadata": {"name": name}, "spec": spec})
+
+
+def test_init_containers_are_a_pod_that_ends() -> None:
+    prepared = only_init(with_init("a", "one", "two").manifest)
+    assert prepared is not None
+    assert prepared["spec"] == {
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "one"}],
+        "containers": [{"name": "two"}],
+    }
+    assert only_init({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main"}]}}) is None
+
+
+def test_preparation_is_of_each_pod_alone_and_fails_with_its_reason(tmp_path: Path) -> None:
+    twin = PretendedTwin({"a": ended(0), "b": ended(4)})
+    workloads = [with_init("a", "one"), with_init("b", "one")]
+    node = cast(Node, PretendedNode(twin))
+    target = OwnTarget(spec=build_spec(), node=node, workloads=workloads, output=tmp_path)
+    with pytest.raises(TwinError, match="pod b: init container main ended with status 4") as raised:
+        target.prepare(Quiet())
+    assert raised.value.hint == f"its log is in {tmp_path}/pods/drcio_b_u1"
+    assert twin.present == []
 
 
 RUNNING: JsonObject = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
