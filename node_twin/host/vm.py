@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load_generator.clock import VIRTUAL
 from node_twin.errors import BootError, GuestDied, TwinError
 from node_twin.host import ending
 from node_twin.host.kernel import Kernel
@@ -219,6 +218,9 @@ def _qemu_command(config: GuestConfig, scratch: Path, console: Path, initramfs_f
         *("--save-initramfs", str(saved), "--show-command", "--dry-run"),
     ]
     if not config.kvm:
+        # Here, as `make doctor` tries KVM before any package is installed.
+        from load_generator.clock import VIRTUAL
+
         virtme += ["--disable-kvm", "--kopt", VIRTUAL]
     done = subprocess.run(
         virtme, capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(scratch)}

@@ -338,4 +338,4 @@ def test_runner_needs_nothing_that_its_image_has_not() -> None:
         cwd=Path(__file__).resolve().parents[3],
     )
     loaded = set(json.loads(done.stdout.replace("'", '"')))
-    assert not loaded & {"httpx", "rich", "matplotlib", "numpy", "torch", "starlette", "pulumi", "yaml"}
+    assert not loaded & {"httpx", "rich", "matplotlib", "numpy", "torch", "starlette", "pulumi"}

@@ -69,10 +69,10 @@ def test_shared_platform_pays_for_its_node_and_volume_only() -> None:
 
 
 def test_unknown_instance_type_is_said_to_be_unknown() -> None:
-    stack = settings(cluster={"instanceTypes": "x9.mega"})
+    stack = settings(cluster={"instanceTypes": "x9.xlarge"})
     cost = estimate(stack)
-    assert cost.unpriced == ("nodes x9.mega",)
-    assert "Not in the table, so not in the total: nodes x9.mega." in as_table(cost, stack)
+    assert cost.unpriced == ("nodes x9.xlarge",)
+    assert "Not in the table, so not in the total: nodes x9.xlarge." in as_table(cost, stack)
 
 
 def test_longer_experiment_costs_more() -> None:
