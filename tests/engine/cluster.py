@@ -125,7 +125,7 @@ class Cluster:
             if pod["metadata"]["namespace"] not in BUILT_IN
             and (pod["status"]["phase"] == "Pending" or "deletionTimestamp" in pod["metadata"])
         ]
-        return pods + self.operator.behind() + self._rolling_out()
+        return pods + self.operator.behind() + self._rolling_out() + self._not_begun()
 
     def troubles(self) -> str:
         """Return what the scheduler and the controllers have to say of what does not run."""
@@ -141,6 +141,15 @@ class Cluster:
         ]
         nodes = [f"{it['metadata']['name']}: {it['spec']}" for it in self.kube.items("/api/v1/nodes")]
         return "\n".join([*pods, *warnings[-20:], *nodes])
+
+    def _not_begun(self) -> list[str]:
+        """Return the Jobs whose controller has made no pod so far."""
+        return [
+            f"job {job['metadata']['name']}"
+            for job in self.kube.items("/apis/batch/v1/jobs")
+            if not job["spec"].get("suspend")
+            and not any(job["status"].get(count) for count in ("active", "succeeded", "failed"))
+        ]
 
     def _rolling_out(self) -> list[str]:
         """Return the StatefulSets whose controller has not brought all pods to the newest revision."""

@@ -78,12 +78,13 @@ def test_only_a_changed_source_is_built_and_pushed(
     source = second / "images" / "lp-batch" / "src" / "lp_batch" / "units.py"
     before = source.read_text()
     source.write_text(before + "\n# changed\n")
+    # The experiment's image holds the batch job's package: its runner names the patterns.
     changed = stack.up()
-    assert built(changed) == {"lp-batch"}
+    assert built(changed) == {"experiment", "lp-batch"}
 
     # A revert: the old tag is still in the registry, which would refuse it.
     source.write_text(before)
-    assert built(stack.up()) == {"lp-batch"}
+    assert built(stack.up()) == {"experiment", "lp-batch"}
     assert stack.up().changed == []
 
     workspace.source = first
