@@ -99,7 +99,7 @@ class Law:
     """Of the capacity, what is let in while the protected do I/O."""
     margin_min: float = 0.65
     """The same where the protected come in bursts that need the volume's own bucket."""
-    margin_apart: float = 0.9
+    margin_apart: float = 1.08
     """The same where the protected use none of the bucket that everybody else fills. Only where the
     capacity is known, and not learned."""
     unseen: float = 0.75
