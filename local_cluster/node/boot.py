@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +20,10 @@ from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_K
 from local_cluster.node.settings import DRIVERS, HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
 from local_cluster.node.supervisor import SYSTEMD, Systemd
 from node_twin.errors import BootError, TwinError
-from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel
-from node_twin.host.session import CPUS_WITH_KVM, kvm_works
+from node_twin.host.kernel import DEFAULT_KERNEL
+from node_twin.host.session import CPUS_WITH_KVM, TwinConfig, prepared
 from node_twin.host.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
-from node_twin.volume.image import VolumeRequest, attached, build_server
+from node_twin.volume.image import VolumeRequest, attached
 
 KUBELET: Final = User(name=f"system:node:{NODE}", groups=("system:nodes",))
 PROXY: Final = User(name="system:kube-proxy")
@@ -92,11 +91,15 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
             hint="apt-get install systemd, or --cgroup-driver cgroupfs",
         )
     try:
-        kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
-        _compile(config.repository)
-        server = build_server(config.cache)
-        kvm = kvm_works(
-            kernel, cache=config.cache, output=config.folder, repository=config.repository, tell=tell
+        ground = prepared(
+            TwinConfig(
+                output=config.folder,
+                cache=config.cache,
+                volumes=(),
+                kernel=config.kernel,
+                repository=config.repository,
+            ),
+            tell=tell,
         )
     except TwinError as error:
         raise NodeError(error.message, hint=error.hint) from error
@@ -115,15 +118,15 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
                 context=plane.options.context,
                 kubelet_port=port,
                 control_port=control,
-                volume_server=str(server),
+                volume_server=str(ground.volume_server),
                 volume=image.guest_option(),
                 store_serial=disk_serial(0),
                 cgroup_driver=config.cgroup_driver,
-                virtual_time=not kvm,
+                virtual_time=not ground.kvm,
             ),
         )
         guest_config = GuestConfig(
-            kernel=kernel,
+            kernel=ground.kernel,
             command=[sys.executable, "-m", "local_cluster.node.guest"],
             cwd=config.repository,
             volumes=[image],
@@ -131,9 +134,9 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
             shared_dirs={SHARED: config.folder},
             reaches_host=True,
             disks=[config.store],
-            cpus=CPUS_WITH_KVM if kvm else 1,
+            cpus=CPUS_WITH_KVM if ground.kvm else 1,
             memory_mib=config.memory_mib,
-            kvm=kvm,
+            kvm=ground.kvm,
         )
         with contextlib.closing(NodeControl(control)) as channel:
             yield Node(lambda: _until_ready(config, plane, guest_config, stack, tell), channel)
@@ -211,12 +214,6 @@ def boot_id(kube: Kube) -> str | None:
 
 def _boot_id(found: Object) -> str:
     return str(found["status"].get("nodeInfo", {}).get("bootID", ""))
-
-
-def _compile(repository: Path) -> None:
-    """Have byte code beside what the guest imports, which could not store what it compiles."""
-    folders = [repository / "node_twin", repository / "local_cluster"]
-    subprocess.run([sys.executable, "-m", "compileall", "-qq", *map(str, folders)], check=False)
 
 
 def _write_files(config: NodeConfig, plane: ControlPlane, settings: NodeSettings) -> None:
