@@ -190,16 +190,11 @@ def pod_figures(samples: Sequence[JsonObject], name: str, *, skipped_s: float) -
     (start_s, first), (end_s, last) = seen[0], seen[-1]
     seconds = end_s - start_s
     grown = {key: _total(last, key) - _total(first, key) for key in ("rbytes", "wbytes", "rios", "wios")}
-    operations = grown["rios"] + grown["wios"]
     waited_s = (_pressure_us(last) - _pressure_us(first)) / 1e6
     return {
-        "seconds": round(seconds, 1),
-        "read_mib_s": round(grown["rbytes"] / _MIB / seconds, 2),
-        "write_mib_s": round(grown["wbytes"] / _MIB / seconds, 2),
+        **_rates(seconds, (grown["rbytes"], grown["wbytes"]), grown["rios"] + grown["wios"], 1e3 * waited_s),
         "read_ops_s": round(grown["rios"] / seconds, 1),
         "write_ops_s": round(grown["wios"] / seconds, 1),
-        "ops_s": round(operations / seconds, 1),
-        "ms_per_op": round(1e3 * waited_s / operations, 3) if operations else None,
         "io_wait_share": round(waited_s / seconds, 3),
         "io_weight": last.get("io_weight"),
     }
@@ -222,13 +217,21 @@ def volume_figures(samples: Sequence[JsonObject], *, skipped_s: float) -> dict[s
     def grown(*keys: str) -> int:
         return sum(last[device][key] - first[device][key] for device in last for key in keys)
 
-    operations = grown("reads", "writes")
+    moved = grown("read_bytes"), grown("write_bytes")
+    return _rates(seconds, moved, grown("reads", "writes"), grown("read_ticks_ms", "write_ticks_ms"))
+
+
+def _rates(
+    seconds: float, moved_bytes: tuple[int, int], operations: int, waited_ms: float
+) -> dict[str, JsonValue]:
+    """Return what was read and written in so many seconds, and how long an operation took of `waited_ms`."""
+    read, written = moved_bytes
     return {
         "seconds": round(seconds, 1),
-        "read_mib_s": round(grown("read_bytes") / _MIB / seconds, 2),
-        "write_mib_s": round(grown("write_bytes") / _MIB / seconds, 2),
+        "read_mib_s": round(read / _MIB / seconds, 2),
+        "write_mib_s": round(written / _MIB / seconds, 2),
         "ops_s": round(operations / seconds, 1),
-        "ms_per_op": round(grown("read_ticks_ms", "write_ticks_ms") / operations, 3) if operations else None,
+        "ms_per_op": round(waited_ms / operations, 3) if operations else None,
     }
 
 

@@ -136,15 +136,6 @@ class Twin:
         listing = self._call(self._api, "GET", f"/api/v1/namespaces/{NAMESPACE}/pods")
         return cast("list[JsonObject]", listing["items"])
 
-    def patch_pod(self, name: str, patch: JsonObject) -> JsonObject:
-        return self._call(
-            self._api,
-            "PATCH",
-            f"/api/v1/namespaces/{NAMESPACE}/pods/{name}",
-            content=json.dumps(patch),
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
-
     def delete_pod(self, name: str, *, timeout_s: float = 90.0) -> None:
         """Delete a pod and wait until its cgroups are gone; a pod that is not there is fine."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"

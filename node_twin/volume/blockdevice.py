@@ -72,10 +72,6 @@ class BlockDevices:
         self.names: Final = dict(names)
         """Claim -> name of its block device."""
 
-    @property
-    def server_pid(self) -> int:
-        return self._server.pid
-
     def ask(self, command: str) -> str:
         """Send the server a command (see `control.c`) and return its answer.
 

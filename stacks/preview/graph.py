@@ -9,8 +9,6 @@ from typing import Final
 
 from stacks.preview.dryrun import DryRun, Registration
 
-STACK_TYPE: Final = "pulumi:pulumi:Stack"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
