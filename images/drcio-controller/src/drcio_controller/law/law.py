@@ -100,8 +100,9 @@ class Law:
     margin_min: float = 0.65
     """The same where the protected come in bursts that need the volume's own bucket."""
     margin_apart: float = 1.08
-    """The same where the protected use none of the bucket that everybody else fills. Only where the
-    capacity is known, and not learned."""
+    """What that nears where the protected use less and less of the bucket that everybody else fills; more
+    than all of the capacity does not refill what a burst takes. Only where the capacity is known, and not
+    learned."""
     unseen: float = 0.75
     """Of what it costs, what I/O is charged at least of a size that nobody has done of late."""
     burst_tail: float = 1.5
