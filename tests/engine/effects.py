@@ -85,8 +85,10 @@ class Watch:
         again = len(self._running.cluster.runner.measurements) > self._measurements
         spans = self._running.cluster.nodes.spans
         ended = {span.app for span in spans if span.ended is not None and span.ended > self._began}
-        # After a node was replaced the batch Job brings its pods back when its back-off has passed.
-        without = {EXPERIMENT, ""} | ({BATCH} if not any(step.name == BATCH for step in steps) else set())
+        # After a node was replaced the batch Job brings its pods back when its back-off has passed: until
+        # then it has none that could end, and a pod that comes then is not this change's.
+        ours = any(step.name == BATCH for step in steps)
+        ended = ended | {BATCH} if ours else ended - {BATCH}
         lost = set(self._volumes) - set(self._running.bench.account.volumes)
         return Effect(
             key=key,
@@ -95,7 +97,7 @@ class Watch:
             kind=_kind(outcome, steps),
             objects=tuple(_objects(steps)),
             restarted=tuple(
-                sorted({span.app for span in spans[self._pods :] if span.app in ended - without})
+                sorted({span.app for span in spans[self._pods :] if span.app in ended - {EXPERIMENT, ""}})
             ),
             measured_again=again,
             lost=tuple(sorted(self._volumes[handle] for handle in lost)),

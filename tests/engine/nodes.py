@@ -80,6 +80,8 @@ class Nodes:
     """Whether a pod that is told to stop goes on for now; asked until it does not, or its grace is over."""
     spans: list[Span] = field(default_factory=list)
     """Every pod that ran, in order."""
+    owners: set[str] = field(default_factory=set)
+    """The uids of what has had a pod here."""
     stop_s: float = STOP_S
     _attached: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     """The nodes of a claim's running users, by the users' uids."""
@@ -212,6 +214,7 @@ class Nodes:
                 self._at(min(self.stop_s, grace), lambda: self._stopping(pod, killed_at))
         elif uid not in self._seen:
             self._seen[uid] = "starting"
+            self.owners |= {owner["uid"] for owner in pod["metadata"].get("ownerReferences", ())}
             if pod["status"].get("phase") == "Pending":
                 self._at(START_S, lambda: self._start(pod))
 
