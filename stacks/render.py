@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 try:
     import yaml
@@ -125,7 +125,7 @@ def _kustomization(files: Sequence[str]) -> str:
 
 
 def _helm_command(name: str, release: Inputs) -> str:
-    options = cast(Inputs, release["repositoryOpts"])
+    options = release["repositoryOpts"]
     return (
         f"helm install {name} {release['chart']} --repo {options['repo']} --version {release['version']} "
         f"--namespace {release['namespace']} --values {name}.values.yaml\n"
@@ -152,7 +152,7 @@ def _overrides(texts: Sequence[str]) -> dict[str, str]:
 
 def placeholders(run: DryRun, settings: Settings) -> list[str]:
     """Return the images that the objects name and that nobody has built yet, in the order of the outputs."""
-    references = cast(Mapping[str, str], run.outputs["images"].value)
+    references = run.outputs["images"].value
     text = "".join(json.dumps(manifest.content) for manifest in manifests(run))
     return [
         name

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pulumi
 import yaml
@@ -23,6 +23,7 @@ from pulumi.runtime import mocks, rpc, settings, stack
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.proto import resource_pb2
 
+from drcio_controller.kube.jsontypes import Json
 from stacks.errors import RenderError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -34,8 +35,8 @@ PLACEHOLDER: Final = "known-after-deployment"
 _SIGNATURE: Final = rpc._special_sig_key
 _SECRET: Final = rpc._special_secret_sig
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Inputs = dict[str, Json]
+Inputs = dict[str, Any]
+"""In the provider's own words: they are read by path, and a path that is not there is an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +50,23 @@ class Registration:
     """URN of its parent."""
     inputs: Inputs
     """Plain; what was secret is listed in `secret_inputs`."""
-    secret_inputs: frozenset[str]
+    secret_inputs: frozenset[str] = frozenset()
     """Paths of inputs that the engine would encrypt, such as `stringData.password`."""
     dependencies: frozenset[str]
     """URNs of what must exist first: through `depends_on`, inputs and the provider."""
-    from_outputs: Mapping[str, frozenset[str]]
+    from_outputs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By input: URNs of the resources from whose outputs it is made."""
-    is_component: bool
-    is_read: bool
+    is_component: bool = False
+    is_read: bool = False
     """It is only looked at: another stack's outputs, an object that a Job fills."""
-    delete_before_replace: bool
+    delete_before_replace: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedValue:
     """One stack output."""
 
-    value: Json
+    value: Any
     secret: bool
 
 
@@ -171,9 +172,7 @@ def _run(name: str, config: Mapping[str, str], program: Callable[[], None]) -> D
         root_stack = settings.get_root_resource()
         for key, value in cast(stack.Stack, root_stack).outputs.items():
             output: pulumi.Output[object] = pulumi.Output.from_input(value)
-            exported[key] = ExportedValue(
-                value=cast(Json, await output.future()), secret=await output.is_secret()
-            )
+            exported[key] = ExportedValue(value=await output.future(), secret=await output.is_secret())
 
     try:
         asyncio.run(main())
@@ -295,27 +294,19 @@ class _Recorder(mocks.MockMonitor):
             super().RegisterResource(request),  # type: ignore[no-untyped-call]  # the SDK's
         )
         if request.type != "pulumi:pulumi:Stack":
-            dependencies = set(request.dependencies) | {_urn_of(request.provider)}
-            for provider in request.providers.values():
-                dependencies.add(_urn_of(provider))
             secrets: set[str] = set()
             plain = _plain(rpc.deserialize_properties(request.object), "", secrets)
-            self.registrations.append(
-                Registration(
-                    urn=response.urn,
-                    type=request.type,
-                    name=request.name,
-                    parent=request.parent,
-                    inputs=cast(Inputs, plain),
-                    secret_inputs=frozenset(secrets),
-                    dependencies=frozenset(dependencies - {""}),
-                    from_outputs={
-                        name: frozenset(needed.urns) for name, needed in request.propertyDependencies.items()
-                    },
-                    is_component=not request.custom and not request.remote,
-                    is_read=False,
-                    delete_before_replace=request.deleteBeforeReplace,
-                )
+            self._keep(
+                request,
+                response.urn,
+                inputs=cast(Inputs, plain),
+                secret_inputs=frozenset(secrets),
+                providers=request.providers.values(),
+                from_outputs={
+                    name: frozenset(needed.urns) for name, needed in request.propertyDependencies.items()
+                },
+                is_component=not request.custom and not request.remote,
+                delete_before_replace=request.deleteBeforeReplace,
             )
         return response
 
@@ -326,22 +317,27 @@ class _Recorder(mocks.MockMonitor):
             resource_pb2.ReadResourceResponse,
             super().ReadResource(request),  # type: ignore[no-untyped-call]  # the SDK's
         )
+        self._keep(request, response.urn, inputs={"id": request.id}, is_read=True)
+        return response
+
+    def _keep(
+        self,
+        request: resource_pb2.RegisterResourceRequest | resource_pb2.ReadResourceRequest,
+        urn: str,
+        providers: Iterable[str] = (),
+        **found: Any,  # fields of a Registration, which checks their names
+    ) -> None:
+        needed = {*request.dependencies, *map(_urn_of, (request.provider, *providers))}
         self.registrations.append(
             Registration(
-                urn=response.urn,
+                urn=urn,
                 type=request.type,
                 name=request.name,
                 parent=request.parent,
-                inputs={"id": request.id},
-                secret_inputs=frozenset(),
-                dependencies=frozenset({*request.dependencies, _urn_of(request.provider)} - {""}),
-                from_outputs={},
-                is_component=False,
-                is_read=True,
-                delete_before_replace=False,
+                dependencies=frozenset(needed - {""}),
+                **found,
             )
         )
-        return response
 
 
 def _urn_of(provider_reference: str) -> str:

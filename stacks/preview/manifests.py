@@ -9,7 +9,8 @@ from typing import Final, cast
 
 import yaml
 
-from stacks.preview.dryrun import DryRun, Inputs, Json, Registration
+from drcio_controller.kube.jsontypes import Json
+from stacks.preview.dryrun import DryRun, Inputs, Registration
 
 _PREFIX: Final = "kubernetes:"
 _NOT_OBJECTS: Final = frozenset({"kubernetes:helm.sh/v3:Release"})
@@ -75,7 +76,7 @@ def helm_values(run: DryRun) -> Iterator[tuple[str, Inputs]]:
 def _manifest(registration: Registration) -> Manifest:
     content = cast(Inputs, _without_pulumi(registration.inputs))
     kind = str(content["kind"])
-    metadata = cast(Inputs, content["metadata"])
+    metadata = content["metadata"]
     space = f"{metadata['namespace']}-" if "namespace" in metadata else ""
     rank = _RANKS.get(kind, len(_RANKS) + 1)
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind).lower()

@@ -63,7 +63,7 @@ def observe(node: Node) -> Observations:
     tree = node.cgroups()
     for name in RUNNING:
         seen[name] = _look(node, name, tree)
-    qos = {_level(path): dict(knobs) for path, knobs in tree.items() if _level(path)}
+    qos = {level: dict(knobs) for path, knobs in tree.items() if (level := _level(path))}
     for name in RUNNING:
         node.delete(name)
     _wait(node, ENDING, lambda _name, pod: pod["status"].get("phase") in ("Succeeded", "Failed"))
@@ -154,7 +154,7 @@ def _container(status: Object) -> dict[str, object]:
 
     One that restarts may be seen as it waits, runs, or has just ended: only that it did is kept.
     """
-    state = next(iter(status["state"].items()), ("none", {}))
+    state: tuple[str, Object] = next(iter(status["state"].items()), ("none", {}))
     last = (status.get("lastState") or {}).get("terminated")
     if last:
         return {"restarted": True, "last": (last["exitCode"], last["reason"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,11 +58,11 @@ class Scene:
                 rate_mib_s=4,
             )
         )
-        (container,) = template["spec"]["containers"]
+        spec: dict[str, Any] = {**template["spec"], "restartPolicy": "Always"}
+        (container,) = spec["containers"]
         container["args"] = [
             f"--dir=/data/{name}" if it.startswith("--dir=") else it for it in container["args"]
         ]
-        spec = {**template["spec"], "restartPolicy": "Always"}
         labels = {"app": name, "drcio.io/priority": priority}
         self.node.create({"kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def test_interface_endpoints_are_made_when_asked_for() -> None:
 
 
 def test_every_container_gets_the_image() -> None:
-    spec = with_image(POD, "i@sha256:0")["spec"]
+    spec = cast("dict[str, Any]", with_image(POD, "i@sha256:0")["spec"])
     assert [item["image"] for kind in ("initContainers", "containers") for item in spec[kind]] == [
         "i@sha256:0",
         "i@sha256:0",
@@ -57,20 +58,20 @@ def test_every_container_gets_the_image() -> None:
 
 
 def test_stack_node_keeps_the_tolerations_that_are_there() -> None:
-    spec = on_stack_node(POD, "dev")["spec"]
+    spec = cast("dict[str, Any]", on_stack_node(POD, "dev")["spec"])
     assert spec["tolerations"][0] == {"operator": "Exists"}
     assert spec["nodeSelector"] == {"drcio.io/stack": "dev"}
     assert on_stack_node(POD, None) == POD
 
 
 def test_sharing_a_volume_leaves_the_original_alone() -> None:
-    placed = sharing_volume(POD, "claim")
+    placed = cast("dict[str, Any]", sharing_volume(POD, "claim"))
     assert placed["metadata"]["labels"] == {"app": "x", "drcio.io/volume": "claim"}
     assert POD["metadata"] == {"labels": {"app": "x"}}
 
 
-def network(**changes: object) -> NetworkArgs:
-    values = {
+def network(**changes: Any) -> NetworkArgs:
+    values: dict[str, Any] = {
         "cidr": "10.0.0.0/16",
         "availability_zones": 2,
         "nat": "single",

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from msgspec import convert
+
 from experiment_runner.manifest import APP as EXPERIMENT
 from local_cluster.programs import ROOT
 from lp_batch.manifest import APP as BATCH
@@ -56,12 +58,7 @@ class Effect:
 def recorded() -> dict[str, Effect]:
     """Return what was recorded, by key."""
     found = [json.loads(file.read_text()) for file in sorted(RECORDED.glob("*.json"))]
-    return {
-        it["key"]: Effect(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in it.items()}
-        )
-        for it in found
-    }
+    return {it["key"]: convert(it, Effect) for it in found}
 
 
 class Watch:

@@ -247,7 +247,8 @@ class Stack:
 
     def state(self) -> dict[str, Any]:
         """Return the stack's state as `pulumi stack export` shows it."""
-        return json.loads(json.dumps(self._stack.export_stack().deployment))
+        found: dict[str, Any] = json.loads(json.dumps(self._stack.export_stack().deployment))
+        return found
 
     @property
     def _stack(self) -> _Stack:

@@ -29,7 +29,7 @@ def running(bench: Bench) -> Iterator[Running]:
 def test_another_batch_job_takes_the_old_ones_place_at_once(running: Running) -> None:
     assert running.stack
 
-    assert running.up(**{"batch.pattern": "random-read"}).ops_of("Job")
+    assert running.up(fails=False, **{"batch.pattern": "random-read"}).ops_of("Job")
 
     running.is_unchanged()
 
@@ -126,11 +126,11 @@ def test_what_was_changed_by_hand_is_put_back_and_stays(running: Running) -> Non
     stack.refresh()
     running.up()
 
-    (container,) = kube.get(agents)["spec"]["template"]["spec"]["containers"]
+    (container,) = (kube.get(agents) or {})["spec"]["template"]["spec"]["containers"]
     assert container["image"] == EXISTING["drcio:images.controller"]
     assert "FOO" not in {it["name"] for it in container["env"]}
-    assert kube.get(service)["spec"]["replicas"] == 1
-    assert kube.get("/api/v1/namespaces/drcio")["metadata"]["labels"][enforce] == "restricted"
+    assert (kube.get(service) or {})["spec"]["replicas"] == 1
+    assert (kube.get("/api/v1/namespaces/drcio") or {})["metadata"]["labels"][enforce] == "restricted"
     assert kube.get("/apis/batch/v1/namespaces/drcio/jobs/lp-batch") is not None
     running.is_unchanged()
 

@@ -54,7 +54,7 @@ def test_what_is_no_result_is_said_and_the_stack_goes_on(running: Running, text:
 
     running.cluster.lives[EXPERIMENT] = [Life(end=End.SUCCEED, before_end=leave)]
 
-    outcome = running.up(**{"experiment.run": f"odd-{len(text)}"})
+    outcome = running.up(fails=False, **{"experiment.run": f"odd-{len(text)}"})
 
     outputs = stack.outputs()
     assert outputs["verdict"] == "invalid"
@@ -62,6 +62,6 @@ def test_what_is_no_result_is_said_and_the_stack_goes_on(running: Running, text:
     assert "p95_ms" not in outputs
     assert any("the experiment's verdict is invalid" in message for message in outcome.messages)
     running.is_unchanged()
-    running.up(**{"experiment.run": f"even-{len(text)}"})
+    running.up(fails=False, **{"experiment.run": f"even-{len(text)}"})
     assert stack.outputs()["verdict"] == "pass"
     running.broken = False

@@ -118,6 +118,12 @@ def test_schema_has_every_input_with_its_documentation(bench: Bench, monkeypatch
     assert all(it.get("description") for it in described)
 
 
+def config_text(bench: Bench) -> str:
+    found = bench.existing.kube.get(f"/api/v1/namespaces/{SPACE}/configmaps/{APP_LABEL}")
+    assert found is not None
+    return str(found["data"][CONFIG_FILE])
+
+
 def test_program_has_a_controller_configured_as_it_says(
     bench: Bench, strangers: Strangers, stack: Stack
 ) -> None:
@@ -135,7 +141,7 @@ def test_program_has_a_controller_configured_as_it_says(
     assert daemon_set["metadata"]["name"] == APP_LABEL
     (container,) = daemon_set["spec"]["template"]["spec"]["containers"]
     assert container["image"] == IMAGE
-    text = bench.existing.kube.get(f"/api/v1/namespaces/{SPACE}/configmaps/{APP_LABEL}")["data"][CONFIG_FILE]
+    text = config_text(bench)
     config = parse(text)
     assert dict(config.classes) == {
         "urgent": PriorityClass(weight=900, latency_target=parse_latency_target("p99<20ms")),
@@ -154,7 +160,7 @@ def test_changed_weight_changes_the_configuration_and_restarts_nothing(
     strangers.mutable = in_place
     strangers.inputs |= {"namespace": SPACE}
     stack.up()
-    text = bench.existing.kube.get(f"/api/v1/namespaces/{SPACE}/configmaps/{APP_LABEL}")["data"][CONFIG_FILE]
+    text = config_text(bench)
     assert dict(parse(text).classes) == dict(DEFAULT_CLASSES)
     strangers.inputs |= {"classes": {"high": {"weight": 2000}, "low": {"weight": 10}}}
 
@@ -163,7 +169,7 @@ def test_changed_weight_changes_the_configuration_and_restarts_nothing(
     assert "DaemonSet" not in " ".join(outcome.changed)
     anew = {"create-replacement", "replace", "delete-replaced"}
     assert outcome.ops_of("ConfigMap") == ({"update"} if in_place else anew)
-    text = bench.existing.kube.get(f"/api/v1/namespaces/{SPACE}/configmaps/{APP_LABEL}")["data"][CONFIG_FILE]
+    text = config_text(bench)
     assert parse(text).classes["high"].weight == 2000
 
 

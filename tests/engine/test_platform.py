@@ -55,7 +55,7 @@ def test_nodes_that_are_replaced_come_back_where_the_volume_is(
     running.up(scenario=scenario)
     volumes = dict(running.bench.account.volumes)
 
-    outcome = running.up(**{"cluster.instanceTypes": f"m5.{len(expected)}xlarge"})
+    outcome = running.up(fails=False, **{"cluster.instanceTypes": f"m5.{len(expected)}xlarge"})
 
     assert "replace" in outcome.ops_of("NodeGroup")
     comes_back(running, expected)
@@ -68,7 +68,7 @@ def test_the_nat_layout_changes_in_place(running: Running) -> None:
     running.up(scenario="contention")
     volumes = dict(running.bench.account.volumes)
     for layout in ("per-az", "single", "none", "per-az"):
-        running.up(**{"network.nat": layout})
+        running.up(fails=False, **{"network.nat": layout})
         # The batch job's pods wait for longer and longer, for Kubernetes counts disruptions there.
         comes_back(running, {SERVICE: 1})
         running.is_unchanged()
@@ -96,7 +96,7 @@ def test_an_upgrade_takes_control_plane_network_nodes_and_the_rest_in_order(runn
     assert "pulumi config set --path 'drcio:cluster.version' 1.35" in refused.error
     since = len(running.bench.account.journal)
 
-    running.up(**{"cluster.version": "1.35"})
+    running.up(fails=False, **{"cluster.version": "1.35"})
 
     cluster, *addons = _updates(running.bench, since)
     assert cluster == "Cluster drcio-demo-eks-eksCluster"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.build_context import BuildContext
+from experiments.commands.doctor import ENGINE_VARIABLE
 from local_cluster import cluster
 from local_cluster.errors import ClusterError, ToolMissing
 from local_cluster.images import build
@@ -20,7 +21,7 @@ from local_cluster.images.prepare import ALL, disk_key, prepared
 from local_cluster.images.store import StoredImage
 from local_cluster.node import files
 from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
-from local_cluster.programs import VARIABLE, find
+from local_cluster.programs import find
 from stacks.render import main as render
 
 HOLDER = """
@@ -130,7 +131,7 @@ def test_guest_reads_what_the_host_wrote(tmp_path: Path) -> None:
 def test_missing_program_is_named_with_where_it_was_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(ENGINE_VARIABLE, str(tmp_path))
     with pytest.raises(ToolMissing, match="no kubelet, coredns") as caught:
         find(("kubelet", "coredns"))
     assert str(tmp_path) in str(caught.value)

@@ -6,6 +6,7 @@ import math
 import re
 from functools import reduce
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -53,7 +54,10 @@ def _show_label(legend: str, label: tuple[str, str]) -> str:
 
 
 def labels_and_values(server: Server, promql: str) -> list[tuple[dict[str, str], float]]:
-    return [(series["metric"], float(series["value"][1])) for series in server.query(promql)]  # type: ignore[index]
+    return [
+        (cast("dict[str, str]", series["metric"]), float(cast("list[str]", series["value"])[1]))
+        for series in server.query(promql)
+    ]
 
 
 @pytest.mark.parametrize("choice", ["all", "chosen"])

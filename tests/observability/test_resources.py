@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from stacks.preview.dryrun import DryRun
 from stacks.preview.testing import render
 
 
-def rules(run: DryRun) -> dict[str, dict[str, object]]:
+def rules(run: DryRun) -> dict[str, dict[str, Any]]:
     return {
         str(item.inputs["metadata"]["name"]): item.inputs["spec"]
         for item in run.registrations
@@ -67,7 +68,7 @@ def test_monitoring_that_is_off_leaves_no_rule_and_no_dashboard() -> None:
 def test_last_experiments_verdict_is_a_series() -> None:
     run = render("drcio", {"drcio:experiment.enabled": "true"})
     spec = rules(run)["drcio-experiment"]
-    (group,) = spec["groups"]  # type: ignore[misc]
+    (group,) = spec["groups"]
     assert [rule["record"] for rule in group["rules"]] == [
         "drcio:experiment_verdict",
         "drcio:experiment_latency_seconds",

@@ -79,7 +79,7 @@ json.dump({"statuses": statuses, "modules": sorted(sys.modules)}, open(f"{sys.ar
 def test_every_stack_renders_with_requirements_txt_alone(tmp_path: Path) -> None:
     """Make the environment as Pulumi does: venv, then pip, then the file."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
-    python = tmp_path / "venv" / "bin" / "python"
+    python = str(tmp_path / "venv" / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"]
     subprocess.run(install, cwd=ROOT, check=True, timeout=800)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -52,7 +52,7 @@ def forgetful_dpkg(folder: Path) -> dict[str, str]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("lock", ["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"])
 def test_waits_for_apts_lock_and_says_for_whom(lock: str, tmp_path: Path) -> None:
-    command, environment = [APT_INSTALL, "kmod"], forgetful_dpkg(tmp_path)
+    command, environment = [str(APT_INSTALL), "kmod"], forgetful_dpkg(tmp_path)
     with (
         held(lock) as holder,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as tool,
@@ -75,7 +75,12 @@ def test_gives_up_in_the_end(tmp_path: Path) -> None:
     environment = {**forgetful_dpkg(tmp_path), "APT_PATIENCE_S": "1"}
     with held("/var/lib/apt/lists/lock") as holder:
         done = subprocess.run(
-            [APT_INSTALL, "kmod"], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [str(APT_INSTALL), "kmod"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     assert done.returncode == 1
     assert f"(process {holder.pid}) held apt's lock" in done.stderr
@@ -84,7 +89,7 @@ def test_gives_up_in_the_end(tmp_path: Path) -> None:
 
 def test_other_failures_of_apt_are_shown_at_once(tmp_path: Path) -> None:
     done = subprocess.run(
-        [APT_INSTALL, "drcio-no-such-package"],
+        [str(APT_INSTALL), "drcio-no-such-package"],
         env=forgetful_dpkg(tmp_path),
         capture_output=True,
         text=True,
@@ -107,7 +112,7 @@ def without_apt(folder: Path, *programs: str) -> dict[str, str]:
 
 def test_without_apt_what_is_missing_has_its_names_there(tmp_path: Path) -> None:
     done = subprocess.run(
-        [APT_INSTALL, "qemu-system-x86", "procps", "drcio-no-such-package"],
+        [str(APT_INSTALL), "qemu-system-x86", "procps", "drcio-no-such-package"],
         env=without_apt(tmp_path, "pkill"),
         capture_output=True,
         text=True,
@@ -123,7 +128,7 @@ def test_without_apt_what_is_missing_has_its_names_there(tmp_path: Path) -> None
 
 def test_without_apt_nothing_is_asked_for_when_all_is_there(tmp_path: Path) -> None:
     environment = without_apt(tmp_path, "qemu-system-x86_64", "docker")
-    command = [APT_INSTALL, "qemu-system-x86", "docker-cli?"]
+    command = [str(APT_INSTALL), "qemu-system-x86", "docker-cli?"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -138,7 +143,7 @@ def test_every_package_of_the_makefile_has_its_other_names() -> None:
 
 def test_environment_has_python_3_11_where_the_distribution_has_another(tmp_path: Path) -> None:
     """Here uv finds the machine's own; elsewhere it fetches one."""
-    command = [ROOT / "tools" / "make-venv", tmp_path / "venv", "python3.none"]
+    command = [str(ROOT / "tools" / "make-venv"), str(tmp_path / "venv"), "python3.none"]
     subprocess.run(command, check=True, timeout=300)
     version = subprocess.run(
         [tmp_path / "venv" / "bin" / "python", "-m", "pip", "--version"],

@@ -39,7 +39,6 @@ def job(run: DryRun) -> Registration:
 
 def job_name(overrides: dict[str, str]) -> str:
     metadata = job(render("drcio", {**ON, **overrides})).inputs["metadata"]
-    assert isinstance(metadata, dict)
     return str(metadata["name"])
 
 
@@ -72,7 +71,7 @@ def test_its_rights_are_one_config_map_and_to_see_who_else_runs() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_job_knows_who_may_run_and_on_what_configuration(scenario: str) -> None:
     spec = job(render(scenario, {**ON, "drcio:service.replicas": "2"})).inputs["spec"]
-    (container,) = spec["template"]["spec"]["containers"]  # type: ignore[index,call-overload]
+    (container,) = spec["template"]["spec"]["containers"]
     wanted = cli._measurement(cli._parser({}).parse_args(container["args"]))
     parts = {"baseline": {}, "contention": {"lp-batch": 2}, "drcio": {"lp-batch": 2, "drcio-controller": 1}}
     assert wanted.scene is not None
@@ -83,13 +82,13 @@ def test_job_knows_who_may_run_and_on_what_configuration(scenario: str) -> None:
     (config_map,) = [
         item for item in render(scenario, ON).registrations if item.name == "io-controller-config"
     ]
-    text = config_map.inputs["data"]["config.yaml"]  # type: ignore[index,call-overload]
+    text = config_map.inputs["data"]["config.yaml"]
     assert wanted.controller_config == controller_config.digest(controller_config.parse(text))
 
 
 def test_a_weight_that_nobody_applies_changes_no_name() -> None:
     names = {
-        str(job(render("contention", {**ON, **change})).inputs["metadata"]["name"])  # type: ignore[index,call-overload]
+        str(job(render("contention", {**ON, **change})).inputs["metadata"]["name"])
         for change in ({}, {"drcio:ioWeights.high": "800"})
     }
     assert len(names) == 1
@@ -99,7 +98,7 @@ def test_a_weight_that_nobody_applies_changes_no_name() -> None:
 def test_runner_gets_a_spec_that_it_takes_and_finds_every_pod_by_name(scenario: str) -> None:
     run = render(scenario, {**ON, "drcio:experiment.pods": "3"})
     spec = job(run).inputs["spec"]
-    (container,) = spec["template"]["spec"]["containers"]  # type: ignore[index,call-overload]
+    (container,) = spec["template"]["spec"]["containers"]
     wanted = cli._measurement(cli._parser({}).parse_args(container["args"]))
     assert [arm.name for arm in wanted.spec.scenarios] == [scenario]
     assert (wanted.spec.rate_rps, wanted.spec.duration_s, wanted.spec.lp_workers) == (50.0, 120.0, 32)
@@ -107,21 +106,21 @@ def test_runner_gets_a_spec_that_it_takes_and_finds_every_pod_by_name(scenario: 
     services = {
         f"{name['name']}.{name['namespace']}.svc": item.inputs["spec"]
         for item in run.registrations
-        if item.type.endswith(":Service") and (name := item.inputs["metadata"])  # type: ignore[index]
+        if item.type.endswith(":Service") and (name := item.inputs["metadata"])
     }
     sources = [wanted.sources.hp, wanted.sources.lp, wanted.sources.controller]
     named = [source.rpartition(":") for source in sources if source is not None]
     assert len(named) == {"baseline": 1, "contention": 2, "drcio": 3}[scenario]
     for host, _, port in named:
-        assert services[host]["clusterIP"] == "None"  # type: ignore[index,call-overload]
-        assert services[host]["ports"][0]["port"] == int(port)  # type: ignore[index,call-overload]
+        assert services[host]["clusterIP"] == "None"
+        assert services[host]["ports"][0]["port"] == int(port)
 
 
 def test_job_is_hardened_and_runs_once() -> None:
     spec = job(render("drcio", ON)).inputs["spec"]
-    assert spec["backoffLimit"] == 0  # type: ignore[index,call-overload]
-    assert spec["completionMode"] == "Indexed"  # type: ignore[index,call-overload]
-    pod = spec["template"]["spec"]  # type: ignore[index,call-overload]
+    assert spec["backoffLimit"] == 0
+    assert spec["completionMode"] == "Indexed"
+    pod = spec["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["serviceAccountName"] == "drcio-experiment"
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -132,7 +131,7 @@ def test_job_is_hardened_and_runs_once() -> None:
 def test_results_are_read_from_the_object_that_the_job_fills() -> None:
     run = render("drcio", ON)
     (read,) = [item for item in run.registrations if item.type == "kubernetes:core/v1:ConfigMapPatch"]
-    assert read.inputs["metadata"]["name"] == job_name({})  # type: ignore[index,call-overload]
+    assert read.inputs["metadata"]["name"] == job_name({})
     assert job(run).urn in read.from_outputs["metadata"], "another Job's results are read anew"
     (made,) = [item for item in run.registrations if item.name == "experiment-results"]
     assert made.inputs["metadata"]["name"] == job_name({})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 import yaml
@@ -69,7 +70,7 @@ CONTROLLER = {
 BY_SCENARIO = {"baseline": [], "contention": [BATCH_JOB], "drcio": [BATCH_JOB, CONTROLLER]}
 
 
-def render(stack: str, overrides: dict[str, str] | None = None) -> DryRun:
+def render(stack: str, overrides: Mapping[str, str] | None = None) -> DryRun:
     """Run the program without the experiment, which tests/stacks/test_experiment.py looks at."""
     return testing.render(stack, {"drcio:experiment.enabled": "false", **(overrides or {})})
 

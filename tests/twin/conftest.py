@@ -7,6 +7,7 @@ could share this.
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ class Silent:
     def within_run(self, elapsed_s: float, total_s: float) -> None: ...
 
 
-def spec_of(*arms: Scenario, **changes: object) -> Spec:
+def spec_of(*arms: Scenario, **changes: Any) -> Spec:
     """Return a short experiment with the arms given."""
     spec = Spec(
         scenarios=arms or (scenario("contention"),),

@@ -116,6 +116,6 @@ class Account:
         """Empty the account, as a failed test's clean-up."""
         with self.lock:
             for store in (self.held, self.images, self.volumes, self.load_balancers):
-                store.clear()  # type: ignore[attr-defined]
+                store.clear()
             self.log_groups.clear()
             self.journal.clear()

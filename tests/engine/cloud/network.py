@@ -100,11 +100,11 @@ class Subnet(Kind):
         InvalidSubnet.Conflict.
         """
         vpc = must_exist(account, held.get("vpcId"), "InvalidVpcID.NotFound")
-        own = ipaddress.ip_network(held.outputs["cidrBlock"])
-        if not own.subnet_of(ipaddress.ip_network(vpc.outputs["cidrBlock"])):
+        own = ipaddress.IPv4Network(held.outputs["cidrBlock"])
+        if not own.subnet_of(ipaddress.IPv4Network(vpc.outputs["cidrBlock"])):
             raise Refused(f"InvalidSubnet.Range: The CIDR '{own}' is invalid.")
         for other in in_vpc(account, vpc.id, "Subnet"):
-            if own.overlaps(ipaddress.ip_network(other.outputs["cidrBlock"])):
+            if own.overlaps(ipaddress.IPv4Network(other.outputs["cidrBlock"])):
                 raise Refused(f"InvalidSubnet.Conflict: The CIDR '{own}' conflicts with another subnet")
         known = {name for name, _ in zones(account.region, with_local=True)}
         if held.get("availabilityZone") not in known:

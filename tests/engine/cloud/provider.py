@@ -160,7 +160,7 @@ class Package(provider_pb2_grpc.ResourceProviderServicer):
         account = self._account
         held = account.held.get(request.id)
         if held is None:
-            context.abort(grpc.StatusCode.UNKNOWN, f"NotFound: {kind.token} {request.id}")
+            raise context.abort(grpc.StatusCode.UNKNOWN, f"NotFound: {kind.token} {request.id}")
         try:
             with account.lock:
                 added = kind.update(account, held, new)
@@ -212,7 +212,7 @@ class Package(provider_pb2_grpc.ResourceProviderServicer):
     def _kind(self, urn: str, context: grpc.ServicerContext) -> Kind:
         kind = KINDS.get(type_of(urn))
         if kind is None:
-            context.abort(
+            raise context.abort(
                 grpc.StatusCode.UNKNOWN,
                 f"the bench's stand-in does not know {type_of(urn)}; add it with its rules to "
                 "tests/engine/cloud",

@@ -59,7 +59,7 @@ def test_arms_rank_alike(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_low_priority_gets_the_same_share(path: Path) -> None:
-    simulated, twin = (figures_of({**record, "arms": {**record["arms"]}}) for record in pair(path))
+    simulated, twin = map(figures_of, pair(path))
     for arm in set(twin) - {ALONE, NONE}:
         assert simulated[arm].share == pytest.approx(
             twin[arm].share, abs=SHARE_APART[arm.partition("-")[0]]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ from experiments.fuzz.judge import (
     worse_than_none,
 )
 from experiments.fuzz.todo import Todo
-from experiments.records.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject, JsonValue
 
 
 def figures(arm: str, *, p95: float, share: float, p99: float = 1.0) -> Figures:
@@ -41,7 +42,7 @@ def seed(
     }
 
 
-def asked(output: Path, *seeds: int, **changes: object) -> Asked:
+def asked(output: Path, *seeds: int, **changes: Any) -> Asked:
     wanted = Asked(
         seeds=seeds, arms=("alone", "none", "drcio"), output=output, where="simulated", measured_s=6.0
     )
@@ -127,7 +128,7 @@ def test_only_the_arms_that_are_missing_are_run(tmp_path: Path) -> None:
     (record,) = run_seeds(more, noting, on_seed=lambda _: None)
 
     assert ran == [Todo(11, ("iomax-25",))]
-    assert set(record["arms"]) == set(more.arms)
+    assert cast(JsonObject, record["arms"]).keys() == set(more.arms)
 
 
 @pytest.mark.parametrize("changes", [{"measured_s": 7.0}, {"where": "twin"}])
@@ -162,7 +163,7 @@ def test_error_of_one_seed_loses_no_other_and_leaves_the_outcome_open(tmp_path: 
 
 
 def test_seeds_short_of_cpu_are_judged_apart(tmp_path: Path) -> None:
-    def arm(p95_ms: float, low: float) -> JsonObject:
+    def arm(p95_ms: float, low: float) -> JsonValue:
         return {
             "ios": 120,
             "p50_ms": p95_ms,
@@ -181,7 +182,7 @@ def test_seeds_short_of_cpu_are_judged_apart(tmp_path: Path) -> None:
             LAW: arm(law_ms, 80),
             "iomax-10": arm(tenth_ms, 10),
         }
-        mix = {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}}
+        mix: JsonObject = {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}}
         return {"where": "twin", "seed": number, "measured_s": 12.0, "mix": mix, "arms": arms}
 
     summary = summarise([record(1, 1.1, 1.0), record(2, 4.0, 3.0)], tmp_path)
@@ -215,7 +216,7 @@ def test_command_prints_stores_and_draws(tmp_path: Path, capsys: pytest.CaptureF
     ("low_ios", "low_bytes", "used"), [(80, 0, 0.9), (0, 1 << 20, 1.04), (10, 4096, 0.2)]
 )
 def test_use_of_the_volume_is_of_what_it_has_least_left_of(low_ios: int, low_bytes: int, used: float) -> None:
-    record = {
+    record: JsonObject = {
         "measured_s": 12.0,
         "mix": {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}},
         "arms": {"none": {"ios": 120, "low_ios_per_s": low_ios, "low_bytes_per_s": low_bytes}},

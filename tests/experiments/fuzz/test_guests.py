@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_every_arm_of_every_seed_is_run_once_and_its_raw_data_kept(tmp_path: Pat
     machine = Machine()
     records = list(guests(machine, tmp_path, 1, 2, 3, lanes=lanes).records())
 
-    assert sorted((record["seed"], *record["arms"]) for record in records) == [
+    assert sorted((cast(int, record["seed"]), *cast(JsonObject, record["arms"])) for record in records) == [
         (seed, arm) for seed in (1, 2, 3) for arm in ("alone", "none")
     ]
     assert machine.boots <= lanes, "one guest serves many seeds"

@@ -30,7 +30,7 @@ def low(**changes: object) -> Low:
     return Low(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
 
 
-def mix(*jobs: Low, high: High = SERVICE, iops: int = 3000, mib_s: float = 125) -> Mix:
+def mix(*jobs: Low, high: High = SERVICE, iops: int = 3000, mib_s: int = 125) -> Mix:
     return Mix(seed=77, iops=iops, mib_s=mib_s, high=high, low=jobs)
 
 
@@ -162,7 +162,7 @@ def test_burst_of_a_hundred_reads() -> None:
 
 
 @pytest.mark.parametrize(("iops", "mib_s"), [(6000, 250), (1500, 60)])
-def test_volume_that_nobody_told_about_is_found_by_its_queue(iops: int, mib_s: float) -> None:
+def test_volume_that_nobody_told_about_is_found_by_its_queue(iops: int, mib_s: int) -> None:
     law, none, share = ratios(mix(low(), iops=iops, mib_s=mib_s), told=False, from_s=20.0)
 
     assert law <= 2.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from experiments.fuzz.mix import MEASURED_FROM_S
@@ -44,7 +46,7 @@ def test_only_the_measured_window_counts() -> None:
     assert figures["low_ios_per_s"] == pytest.approx(2000)
     assert figures["low_bytes_per_s"] == pytest.approx(4096 * 1000)
     assert figures["cpu_wait_ratio"] == pytest.approx(0.1)
-    assert figures["p95_each_s"][:3] == [1000.0, 1000.0, 2.0]
+    assert cast("list[float]", figures["p95_each_s"])[:3] == [1000.0, 1000.0, 2.0]
 
 
 def test_low_priority_that_came_late_is_counted_from_when_it_was_there() -> None:

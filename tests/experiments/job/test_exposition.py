@@ -19,7 +19,7 @@ def page_of(*metrics: Metric) -> str:
             return list(metrics)
 
     registry = CollectorRegistry()
-    registry.register(Source())  # type: ignore[arg-type]
+    registry.register(Source())
     return generate_latest(registry).decode()
 
 

@@ -19,7 +19,6 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from experiments.errors import ExportError
-from experiments.metrics import prometheus as module
 from experiments.metrics.prometheus import FOLDER, ScrapeTarget, beside, exploring, twin_targets
 from experiments.metrics.queries import QUERIES
 
@@ -119,7 +118,7 @@ def test_start_that_fails_says_prometheus_own_reason(tmp_path: Path) -> None:
 
 
 def test_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.shutil, "which", lambda tool: None)
+    monkeypatch.setattr("experiments.metrics.prometheus.shutil.which", lambda tool: None)
     with pytest.raises(ExportError, match="not installed") as refusal, beside(tmp_path, []):
         pass
     assert refusal.value.hint == "apt-get install prometheus"

@@ -6,6 +6,7 @@ import html
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.errors import RecordError
@@ -74,4 +75,4 @@ def test_every_seed_and_arm_is_a_dot(results: Path) -> None:
     fuzzed = find_fuzzed(results / "latest")
     assert fuzzed is not None
     (axes,) = fuzz_picture(fuzzed).draw(LIGHT).axes
-    assert sorted(len(dots.get_offsets()) for dots in axes.collections) == [3, 3, 3]
+    assert sorted(len(np.asarray(dots.get_offsets())) for dots in axes.collections) == [3, 3, 3]

@@ -103,7 +103,7 @@ def test_look_answers_what_it_saw_and_claims_no_judgement() -> None:
 def test_answer_says_what_was_found(
     question: str, short: str, state: str, changes: dict[str, Behaviour]
 ) -> None:
-    answer = answered(**changes)[question]
+    answer = answered(None, **changes)[question]
     assert answer.short.startswith(short)
     assert answer.state == state
 

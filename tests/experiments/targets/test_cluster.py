@@ -237,7 +237,7 @@ def test_volume_is_the_stacks_own() -> None:
 
 
 def test_record_is_found_in_the_stacks_state() -> None:
-    read = {
+    read: JsonObject = {
         "urn": "urn:pulumi:dev::drcio-eks::kubernetes:core/v1:ConfigMap::experiment-read",
         "outputs": {"data": {"results.json": "{}"}, "binaryData": {"run.json.gz": "H4sI"}},
     }

@@ -113,13 +113,16 @@ def test_bad_configuration_leaves_the_last_good_one_and_is_seen(rig: Rig) -> Non
     rig.expect_weight(cgroup, 5000)
 
 
+def _until_ticks(rig: Rig, ticks: int) -> None:
+    eventually(lambda: rig.agent._tally.ticks > ticks, f"{ticks} looks at the file")
+
+
 def test_refused_configuration_is_told_and_counted_once_each_time(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     for text in ("classes: {high: ", "polcy: drcio\n"):
         rig.config.write_text(text)
-        ticks = rig.agent._tally.ticks
-        eventually(lambda ticks=ticks: rig.agent._tally.ticks > ticks + 20, "twenty looks at the file")
+        _until_ticks(rig, rig.agent._tally.ticks + 20)
 
     assert len([one for one in caplog.records if "config_refused" in one.getMessage()]) == 2
     assert "drcio_config_errors_total 2.0" in rig.get("/metrics")[1]

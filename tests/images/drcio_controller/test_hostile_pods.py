@@ -102,6 +102,9 @@ def addressed(address: str) -> Mutation:
     return mutate
 
 
+NO_TEXT: Final[JsonObject] = {"drcio.io/priority": ["high"], "drcio.io/x": {"a": 1}}
+
+
 def labelled(**labels: Json) -> Mutation:
     def mutate(document: JsonObject) -> None:
         at(document, "metadata", "labels").update(labels)
@@ -247,9 +250,7 @@ HOSTILE: Final[dict[str, Row]] = {
     "class with line breaks": Row(
         labelled(**{"drcio.io/priority": "high\nlevel=ERROR at=root forged\n" * 50}), raw_words
     ),
-    "labels that are no text": Row(
-        labelled(**{"drcio.io/priority": ["high"], "drcio.io/x": {"a": 1}}), whole_values
-    ),
+    "labels that are no text": Row(labelled(**NO_TEXT), whole_values),
 }
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from drcio_controller import cli
 from drcio_controller.config import PolicyName
-from drcio_controller.manifest import APP_LABEL, PORT, RBAC_RULES, JsonObject, pod_template
+from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.manifest import APP_LABEL, PORT, RBAC_RULES, pod_template
 
 
 def container(template: JsonObject) -> JsonObject:

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, PodTemplate, RunnerOptions, pod_template
 from experiments.job import cli, publish

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 import pytest
 
 from hp_service.manifest import GUARANTEED, PodOptions, pod_template

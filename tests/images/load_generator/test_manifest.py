@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 import pytest
 
 from load_generator import cli

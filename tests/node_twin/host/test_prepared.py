@@ -23,7 +23,12 @@ def test_second_says_that_it_waits_and_goes_on_once_the_first_is_done(tmp_path: 
     config = TwinConfig(output=tmp_path / "out", cache=cache, volumes=(), kernel=str(tmp_path / "none"))
     with (cache / "lock").open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
-        release = threading.Thread(target=lambda: (waiting.wait(30), fcntl.flock(first, fcntl.LOCK_UN)))
+
+        def let_go() -> None:
+            waiting.wait(30)
+            fcntl.flock(first, fcntl.LOCK_UN)
+
+        release = threading.Thread(target=let_go)
         release.start()
         with pytest.raises(KernelError, match="no kernel"):
             prepared(config, tell=lambda text: waiting.set() if text.startswith("waiting") else None)
@@ -38,7 +43,12 @@ def test_kvm_that_is_insisted_on_is_tried_and_refused_with_a_way_out(
     tried: list[Path] = []
     kernel = Kernel(image=tmp_path / "vmlinuz", modules=tmp_path / "6.12.1")
     monkeypatch.setattr(session, "ensure_kernel", lambda *_args, **_options: kernel)
-    monkeypatch.setattr(session, "kvm_boots", lambda _trial, console: bool(tried.append(console)))
+
+    def boots(_trial: object, console: Path) -> bool:
+        tried.append(console)
+        return False
+
+    monkeypatch.setattr(session, "kvm_boots", boots)
     monkeypatch.setattr(session, "compile_programs", lambda _repository: None)
     monkeypatch.setattr(session, "build_server", lambda _cache: tmp_path / "server")
     if earlier is not None:

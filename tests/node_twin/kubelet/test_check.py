@@ -11,7 +11,7 @@ from node_twin.layout import container_environment
 
 from .manifests import container, pod
 
-CLAIM: Json = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+CLAIM: JsonObject = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
 MOUNT: Json = {"name": "data", "mountPath": "/data"}
 
 
@@ -71,7 +71,7 @@ def test_programs_are_looked_for_on_the_containers_own_path(tmp_path: Path) -> N
 def test_what_the_node_would_find_is_found_here(
     changes: dict[str, Json], spec: dict[str, Json], message: str
 ) -> None:
-    text = refused(pod(container(**{"command": ["sh"], **changes}), **spec))
+    text = refused(pod(container("main", **{"command": ["sh"], **changes}), **spec))
     assert message in text
     assert "pod api" in text
 
@@ -93,7 +93,7 @@ def test_what_the_node_would_find_is_found_here(
 def test_mistyped_field_is_refused_with_the_one_that_was_meant(
     changes: dict[str, Json], spec: dict[str, Json], path: str, meant: str
 ) -> None:
-    text = refused(pod(container(**{"command": ["sh"], **changes}), **spec))
+    text = refused(pod(container("main", **{"command": ["sh"], **changes}), **spec))
     assert f"{path}is no field of a Pod" in text
     assert f"did you mean {meant}?" in text
 

@@ -41,7 +41,7 @@ def test_volume_pays_only_for_what_exceeds_the_included_speed() -> None:
 
 def test_each_saving_is_what_the_changed_configuration_costs_less() -> None:
     before = estimate(settings())
-    changes = {
+    changes: dict[str, dict[str, dict[str, object]]] = {
         "spot nodes": {"cluster": {"spot": True}},
         "public nodes, no NAT": {"network": {"nat": "none"}},
         "monitoring off": {"monitoring": {"enabled": False}},

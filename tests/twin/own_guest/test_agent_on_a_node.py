@@ -11,8 +11,9 @@ from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import TwinOptions, bare_twin
 from experiments.workloads import CONTROLLER_POD
-from node_twin.host.session import phase_of, running
+from node_twin.host.session import running
 from node_twin.layout import NODE_NAME
+from node_twin.podstatus import phase_of
 from tests.twin.conftest import CACHE, spec_of
 from tests.twin.pods import (
     TAKES_S,

@@ -113,8 +113,8 @@ def test_change_of_what_is_not_kept_is_no_news(node: Node) -> None:
     node.create("a")
     assert isinstance(node.next(), Added)
     for turn in range(20):
-        note = {"metadata": {"annotations": {"mesh.example/turn": str(turn)}, "labels": {"app": str(turn)}}}
-        node.store.patch(Resource.PODS, "default", "a", note)
+        changed: JsonObject = {"annotations": {"mesh.example/turn": str(turn)}, "labels": {"app": str(turn)}}
+        node.store.patch(Resource.PODS, "default", "a", {"metadata": changed})
     node.store.patch(Resource.PODS, "default", "a", {"metadata": {"labels": {"drcio.io/tier": "high"}}})
 
     news = node.next()

@@ -11,9 +11,8 @@ from tests.images.drcio_controller.kube.test_pod import json_values
 
 
 def document(**changes: Json) -> JsonObject:
-    return {
-        "metadata": {"name": "bank", "uid": "1", "labels": {"drcio.io/priority": "high", "a": "b"}} | changes
-    }
+    metadata: JsonObject = {"name": "bank", "uid": "1", "labels": {"drcio.io/priority": "high", "a": "b"}}
+    return {"metadata": metadata | changes}
 
 
 def test_labels_of_ours_are_kept_and_no_others() -> None:

@@ -63,9 +63,12 @@ def test_overhead_that_a_sandbox_left_behind_costs_no_look_at_every_pod(
     looked: list[str] = []
     scandir = os.scandir
     (tmp_path / "kata_overhead" / ID).mkdir(parents=True)
-    monkeypatch.setattr(
-        "drcio_controller.pods.sandbox.os.scandir", lambda path: (looked.append(str(path)), scandir(path))[1]
-    )
+
+    def noted(path: str) -> object:
+        looked.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("drcio_controller.pods.sandbox.os.scandir", noted)
     sandboxes = Sandboxes(tmp_path)
     cgroups = {str(index): POD.replace("podab", f"pod{index}") for index in range(100)}
     sandboxes.overhead(cgroups)

@@ -65,9 +65,10 @@ def io_is_seen(rig: Rig, cgroups: list[str]) -> bool:
     return 'role="protected"' in rig.get("/metrics")[1]
 
 
-def keep_io(rig: Rig) -> None:
+def keep_io(rig: Rig) -> Rig:
     for priority in ("high", "low"):
         rig.node.do_io(rig.node.hierarchy.pod(f"{priority}-1", QosClass.BURSTABLE), read_bytes=1 << 20)
+    return rig
 
 
 def events(rig: Rig, reason: str) -> set[str]:
@@ -107,10 +108,10 @@ def test_control_that_is_taken_up_again_is_said_as_well(
 ) -> None:
     caplog.set_level("INFO")
     policy.withdrawn = WHY
-    eventually(lambda: (keep_io(rig), events(rig, "IOControlWithdrawn"))[1] != set(), "withdrawn")
+    eventually(lambda: events(keep_io(rig), "IOControlWithdrawn") != set(), "withdrawn")
     policy.withdrawn = ""
 
-    eventually(lambda: (keep_io(rig), events(rig, "IOControlResumed"))[1] == {"pod-high-1"}, "resumed")
+    eventually(lambda: events(keep_io(rig), "IOControlResumed") == {"pod-high-1"}, "resumed")
 
     assert [record for record in caplog.records if "control_resumed" in record.getMessage()]
     eventually(
