@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.testing.fakenode import FakeNode
+from tests.images.drcio_controller.rig import Rig, running
 
 # A property's example takes as long as the machine is busy; what it costs is the bench's matter.
 settings.register_profile("shared-machine", deadline=None)
@@ -30,6 +31,13 @@ def fast_folder() -> Iterator[Path]:
 @pytest.fixture
 def node(fast_folder: Path) -> FakeNode:
     return FakeNode(fast_folder / "node")
+
+
+@pytest.fixture
+def rig(node: FakeNode, fast_folder: Path) -> Iterator[Rig]:
+    """Return an agent that runs on the node, and end it; a file that needs another has its own."""
+    with running(node, fast_folder) as made:
+        yield made
 
 
 @pytest.fixture

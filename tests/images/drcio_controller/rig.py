@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import urllib3
@@ -14,8 +15,8 @@ from drcio_controller.kube.endpoint import at_url
 from drcio_controller.kube.jsontypes import JsonObject, text_at
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.fakenode import FakeNode
-from drcio_controller.testing.server import PodApiServer
-from drcio_controller.testing.store import Resource
+from drcio_controller.testing.server import PodApiServer, serving
+from drcio_controller.testing.store import PodStore, Resource
 
 PATIENCE_S = 15.0
 
@@ -124,3 +125,13 @@ class Rig:
     def get(self, path: str) -> tuple[int, str]:
         response = urllib3.request("GET", f"http://127.0.0.1:{self.agent.port}{path}", timeout=5)
         return response.status, response.data.decode()
+
+
+@contextmanager
+def running(node: FakeNode, folder: Path) -> Iterator[Rig]:
+    """Run an agent on the node against an API server of its own."""
+    with serving(PodStore()) as api:
+        made = Rig(node, api, folder)
+        made.start()
+        yield made
+        made.stop()

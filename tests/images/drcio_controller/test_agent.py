@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -19,15 +18,6 @@ from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from tests.images.drcio_controller.rig import Rig, eventually, pod_document
-
-
-@pytest.fixture
-def rig(node: FakeNode, fast_folder: Path) -> Iterator[Rig]:
-    with serving(PodStore()) as api:
-        made = Rig(node, api, fast_folder)
-        made.start()
-        yield made
-        made.stop()
 
 
 def test_label_change_is_applied_within_a_quarter_second(rig: Rig) -> None:

@@ -11,9 +11,8 @@ import logging
 import socket
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -25,9 +24,7 @@ from drcio_controller.kube.jsontypes import Json, JsonObject, object_at, objects
 from drcio_controller.kube.pod import Container, Pod, QosClass
 from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod, classify
-from drcio_controller.testing.fakenode import FakeNode
-from drcio_controller.testing.server import serving
-from drcio_controller.testing.store import PodStore, Resource
+from drcio_controller.testing.store import Resource
 from tests.images.drcio_controller.rig import Rig, eventually
 
 VICTIM: Final = "6f9a2f6e-4c1b-4a55-9d0c-0a52e9f0f3a1"
@@ -287,15 +284,6 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
     monkeypatch.setattr("drcio_controller.latency.scrape.socket.create_connection", refuse)
     return seen
-
-
-@pytest.fixture
-def rig(node: FakeNode, fast_folder: Path) -> Iterator[Rig]:
-    with serving(PodStore()) as api:
-        made = Rig(node, api, fast_folder)
-        made.start()
-        yield made
-        made.stop()
 
 
 def test_table_is_of_twenty_and_more() -> None:

@@ -387,21 +387,26 @@ def test_policy_is_changed_by_a_new_configuration(rig: Rig, make_pod: Make) -> N
     assert "enable=0" in rig.node.read("io.cost.qos")
 
 
+class Seen(StaticPolicy):
+    """Keeps what it is shown."""
+
+    def __init__(self, views: list[View]) -> None:
+        self._views = views
+
+    def decide(self, view: View) -> Decision:
+        self._views.append(view)
+        return super().decide(view)
+
+
 def test_instance_limit_and_what_other_volumes_use_reach_the_policy(node: FakeNode, make_pod: Make) -> None:
     other = DeviceId("259:7")
     node.add_device(other, "nvme2n1", "vol0bbbbbbbbbbbbbbbb")
     views: list[View] = []
-
-    class Seen(StaticPolicy):
-        def decide(self, view: View) -> Decision:
-            views.append(view)
-            return super().decide(view)
-
     rig = Rig(node)
     rig.controller.set_instance_type("m6i.xlarge")
     rig.add(make_pod("a", "high"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen())
+        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen(views))
         for _ in range(3):
             node.do_io(rig.cgroups["a"], read_bytes=50 << 20, device=other)
             rig.tick("a", seconds=1.0)
@@ -427,18 +432,12 @@ def test_volume_that_no_managed_pod_uses_takes_its_part_of_the_instances_limit(
     root = DeviceId("259:0")
     node.add_device(root, model, serial)
     views: list[View] = []
-
-    class Seen(StaticPolicy):
-        def decide(self, view: View) -> Decision:
-            views.append(view)
-            return super().decide(view)
-
     rig = Rig(node)
     rig.controller.set_instance_type("t3.xlarge")
     rig.add(make_pod("a", "high"))
     rig.add(make_pod("plain"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen())
+        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen(views))
         for _ in range(3):
             node.do_io(rig.cgroups["plain"], read_bytes=50 << 20, device=root)
             rig.tick("a", seconds=1.0)

@@ -13,9 +13,7 @@ import pytest
 from drcio_controller.cli import main
 from drcio_controller.manifest import APP_LABEL
 from drcio_controller.testing.fakenode import FakeNode
-from drcio_controller.testing.server import serving
-from drcio_controller.testing.store import PodStore
-from tests.images.drcio_controller.rig import Rig
+from tests.images.drcio_controller.rig import Rig, running
 
 RUNBOOKS: Final = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
 _COMMAND: Final = re.compile(r"^\s{4,}(kubectl .+|drcio-controller .+)$", re.MULTILINE)
@@ -41,12 +39,9 @@ def inside() -> list[Words]:
 
 @pytest.fixture
 def rig(node: FakeNode, fast_folder: Path) -> Iterator[Rig]:
-    with serving(PodStore()) as api:
-        made = Rig(node, api, fast_folder)
-        made.start()
+    with running(node, fast_folder) as made:
         made.expect_weight(made.add_pod("a", "high"), 1000)
         yield made
-        made.stop()
 
 
 @pytest.mark.parametrize("page", [page.name for page in RUNBOOKS.glob("*.md")])

@@ -1,16 +1,11 @@
-import json
-import subprocess
-import sys
 from pathlib import Path
-
-import kubernetes_validate
 
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, PodTemplate, RunnerOptions, pod_template
 from experiments.job import cli, publish
 from experiments.judgement.testing import build_spec
 from experiments.records.spec import scenario
+from tests.images.contract import args_of, loaded_with, validate
 
-KUBERNETES = "1.35"
 SPEC = build_spec(repeats=1, arms=[scenario("drcio")])
 
 
@@ -33,21 +28,8 @@ def template_of(api_server: str | None = None) -> PodTemplate:
     )
 
 
-def args_of(template: PodTemplate) -> list[str]:
-    """Take the container's arguments as a cluster gets them: out of the JSON."""
-    (container,) = json.loads(json.dumps(template))["spec"]["containers"]
-    return [str(arg) for arg in container["args"]]
-
-
 def test_the_pod_is_valid_kubernetes() -> None:
-    template = template_of()
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "experiment", **template["metadata"]},
-        "spec": template["spec"],
-    }
-    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    validate(template_of())
 
 
 def test_the_command_line_takes_the_arguments_and_gets_the_same_spec() -> None:
@@ -69,10 +51,7 @@ def test_entries_are_those_that_the_runner_writes() -> None:
 
 
 def test_importing_the_manifest_loads_nothing_else() -> None:
-    code = "import sys; before = set(sys.modules); import experiment_runner.manifest; "
-    code += "print(sorted(name for name in set(sys.modules) - before if '.' not in name))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert not {"experiments", "pulumi", "urllib3"} & set(json.loads(done.stdout.replace("'", '"')))
+    assert not {"experiments", "pulumi", "urllib3"} & loaded_with("experiment_runner.manifest")
 
 
 def test_the_image_has_what_the_runner_imports() -> None:

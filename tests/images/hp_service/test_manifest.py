@@ -1,30 +1,24 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
-import kubernetes_validate
 import pytest
 
 from hp_service.manifest import GUARANTEED, PodOptions, pod_template
+from tests.images.contract import loaded_with, plain, validate
 
 OPTIONS = PodOptions(image="registry/hp:1", claim_name="shared")
 
 
 def container(options: PodOptions) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = pod_template(options)["spec"]["containers"][0]  # type: ignore[index]
+    found: dict[str, dict[str, int]] = plain(pod_template(options))["spec"]["containers"][0]
     return found
 
 
 @pytest.mark.parametrize("prepare", [True, False])
 def test_template_is_a_valid_pod(prepare: bool) -> None:
     template = pod_template(PodOptions(image="registry/hp:1", claim_name="shared", prepare=prepare))
-    pod = {"apiVersion": "v1", "kind": "Pod", **template}
-    pod["metadata"]["name"] = "hp"  # type: ignore[index]
-    kubernetes_validate.validate(pod, "1.33", strict=True)
-    assert ("initContainers" in template["spec"]) is prepare  # type: ignore[operator]
-    assert json.loads(json.dumps(template)) == template
+    validate(template)
+    assert ("initContainers" in plain(template)["spec"]) is prepare
+    assert plain(template) == template
 
 
 def test_labels_and_annotations_are_the_contracts() -> None:
@@ -41,12 +35,12 @@ def test_labels_and_annotations_are_the_contracts() -> None:
 
 def test_priority_class_can_be_overridden() -> None:
     options = PodOptions(image="i", claim_name="c", labels={"drcio.io/priority": "critical"})
-    assert pod_template(options)["metadata"]["labels"]["drcio.io/priority"] == "critical"  # type: ignore[index]
+    assert plain(pod_template(options))["metadata"]["labels"]["drcio.io/priority"] == "critical"
 
 
 def test_container_may_write_to_its_volumes_only() -> None:
     for part in ("containers", "initContainers"):
-        found = pod_template(OPTIONS)["spec"][part][0]  # type: ignore[index]
+        found = plain(pod_template(OPTIONS))["spec"][part][0]
         assert found["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -68,6 +62,5 @@ def test_start_up_time_is_what_was_asked_for() -> None:
 
 
 def test_importing_the_manifest_loads_nothing_heavy() -> None:
-    code = "import sys, hp_service.manifest; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"torch", "dgl", "numpy", "starlette", "uvicorn"} & set(loaded.stdout.split())
+    loaded = loaded_with("hp_service.manifest")
+    assert not {"torch", "dgl", "numpy", "starlette", "uvicorn"} & loaded

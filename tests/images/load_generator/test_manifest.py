@@ -1,31 +1,13 @@
-import json
-import subprocess
-import sys
-
-import kubernetes_validate
 import pytest
 
 from load_generator import cli
-from load_generator.manifest import PodOptions, PodTemplate, pod_template
-
-KUBERNETES = "1.35"
-
-
-def args_of(template: PodTemplate) -> list[str]:
-    """Take the container's arguments as a cluster gets them: out of the JSON."""
-    (container,) = json.loads(json.dumps(template))["spec"]["containers"]
-    return [str(arg) for arg in container["args"]]
+from load_generator.manifest import PodOptions, pod_template
+from tests.images.contract import args_of, loaded_with, validate
 
 
 def test_the_pod_is_valid_kubernetes_and_has_no_priority() -> None:
     template = pod_template(PodOptions(image="load-generator:1", url="http://svc:8080/score"))
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "load", **template["metadata"]},
-        "spec": template["spec"],
-    }
-    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    validate(template)
     assert template["metadata"]["labels"] == {"app": "load-generator"}
 
 
@@ -48,9 +30,6 @@ def test_results_can_go_to_a_volume_of_the_callers() -> None:
 
 
 def test_loading_the_manifest_loads_nothing_else() -> None:
-    code = (
-        "import sys, load_generator.manifest;"
-        "print([m for m in sys.modules if m.startswith(('aiohttp', 'hdrh', 'load_generator.'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['load_generator.manifest']"
+    heavy = ("aiohttp", "hdrh", "load_generator.")
+    loaded = loaded_with("load_generator.manifest")
+    assert [name for name in loaded if name.startswith(heavy)] == ["load_generator.manifest"]

@@ -1,20 +1,8 @@
-import json
-import subprocess
-import sys
-
-import kubernetes_validate
 import pytest
 
 from lp_batch import cli
-from lp_batch.manifest import PodOptions, PodTemplate, Qos, pod_template
-
-KUBERNETES = "1.35"
-
-
-def args_of(template: PodTemplate) -> list[str]:
-    """Take the container's arguments as a cluster gets them: out of the JSON."""
-    (container,) = json.loads(json.dumps(template))["spec"]["containers"]
-    return [str(arg) for arg in container["args"]]
+from lp_batch.manifest import PodOptions, Qos, pod_template
+from tests.images.contract import args_of, loaded_with, validate
 
 
 @pytest.mark.parametrize("qos", ["burstable", "besteffort"])
@@ -22,13 +10,7 @@ def test_the_pod_is_valid_kubernetes(qos: Qos) -> None:
     template = pod_template(
         PodOptions(image="lp-batch:1", claim="shared", duration_s=60, summary="/results/lp.json", qos=qos)
     )
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "lp", **template["metadata"]},
-        "spec": template["spec"],
-    }
-    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    validate(template)
 
 
 def test_the_args_are_what_the_command_line_takes() -> None:
@@ -58,9 +40,5 @@ def test_without_limits_the_job_runs_until_it_is_stopped() -> None:
 
 
 def test_loading_the_manifest_loads_nothing_else() -> None:
-    code = (
-        "import sys, lp_batch.manifest;"
-        "print([m for m in sys.modules if m.startswith(('prometheus', 'lp_batch.'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['lp_batch.manifest']"
+    loaded = loaded_with("lp_batch.manifest")
+    assert [name for name in loaded if name.startswith(("prometheus", "lp_batch."))] == ["lp_batch.manifest"]

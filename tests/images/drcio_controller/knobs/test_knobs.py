@@ -38,6 +38,13 @@ def weight_of(node: FakeNode, uid: str = "a") -> Knob:
     return Knob(f"{node.add_pod(uid, QosClass.BURSTABLE)}/io.weight")
 
 
+def held(node: FakeNode) -> tuple[Knob, Knobs]:
+    """Return a pod's weight, and the set that made it 1000 at 0 s."""
+    knob, knobs = weight_of(node), start(node)
+    knobs.reconcile({knob: "1000"}, 0.0)
+    return knob, knobs
+
+
 def test_wanted_knob_is_written_and_put_back(node: FakeNode) -> None:
     knob = weight_of(node)
     knobs = start(node)
@@ -146,9 +153,7 @@ def test_cgroup_made_anew_at_the_same_path_is_written_and_nobody_is_blamed(node:
 
 
 def test_change_behind_its_back_is_undone_and_reported(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
 
     (change,) = knobs.reconcile({knob: "1000"}, VERIFY_INTERVAL_S).foreign
@@ -158,9 +163,7 @@ def test_change_behind_its_back_is_undone_and_reported(node: FakeNode) -> None:
 
 
 def test_value_found_first_is_put_back_though_somebody_changed_it_meanwhile(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
     knobs.reconcile({knob: "1000"}, 0.5, verify=True)
 
@@ -170,9 +173,7 @@ def test_value_found_first_is_put_back_though_somebody_changed_it_meanwhile(node
 
 
 def test_value_of_somebody_who_insists_is_left_at_the_end(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     for look in range(REWRITE_LIMIT + 1):
         node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
         knobs.reconcile({knob: "1000"}, float(look), verify=True)
@@ -183,9 +184,7 @@ def test_value_of_somebody_who_insists_is_left_at_the_end(node: FakeNode) -> Non
 
 
 def test_change_that_nobody_looked_at_before_the_end_is_left_as_found(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
 
     knobs.restore()
@@ -201,17 +200,13 @@ def insist(node: FakeNode, knobs: Knobs, knob: Knob, at_s: float, value: str = "
 
 
 def test_foreign_writes_far_apart_are_undone_at_once_however_many(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
 
     assert all(insist(node, knobs, knob, (CALM_S + 1) * turn) for turn in range(1, 3 * REWRITE_LIMIT))
 
 
 def test_knob_that_somebody_keeps_changing_is_left_to_them_for_ever_longer(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     now_s, pauses = 0.0, []
     for turn in range(REWRITE_LIMIT + 10):
         began_s = now_s
@@ -230,9 +225,7 @@ def test_knob_that_somebody_keeps_changing_is_left_to_them_for_ever_longer(node:
 
 
 def test_value_that_stays_with_somebody_else_is_told_once(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     for _ in range(REWRITE_LIMIT + 5):
         insist(node, knobs, knob, 0.0)
 
@@ -240,9 +233,7 @@ def test_value_that_stays_with_somebody_else_is_told_once(node: FakeNode) -> Non
 
 
 def test_somebody_who_gives_up_leaves_the_knob_to_us(node: FakeNode) -> None:
-    knob = weight_of(node)
-    knobs = start(node)
-    knobs.reconcile({knob: "1000"}, 0.0)
+    knob, knobs = held(node)
     for _ in range(REWRITE_LIMIT + 5):
         insist(node, knobs, knob, 0.0)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 1000")

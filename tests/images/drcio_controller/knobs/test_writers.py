@@ -17,9 +17,7 @@ from drcio_controller.knobs.journal import Journal
 from drcio_controller.knobs.writers import STOPPED_PATIENCE_S, Knobs
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
-from drcio_controller.testing.server import serving
-from drcio_controller.testing.store import PodStore
-from tests.images.drcio_controller.rig import Rig, eventually
+from tests.images.drcio_controller.rig import Rig, eventually, running
 
 OTHER = DeviceId("259:7")
 STOPS_WITHIN_S = 5.0
@@ -205,11 +203,8 @@ def test_stopped_device_is_not_waited_for_a_second_time(node: FakeNode) -> None:
 
 @pytest.fixture
 def rig(two: FakeNode, fast_folder: Path) -> Iterator[Rig]:
-    with serving(PodStore()) as api:
-        made = Rig(two, api, fast_folder)
-        made.start()
+    with running(two, fast_folder) as made:
         yield made
-        made.stop()
 
 
 def busy_pods(rig: Rig) -> None:

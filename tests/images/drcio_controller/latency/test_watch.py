@@ -219,7 +219,8 @@ def test_slow_answer_earns_a_long_wait() -> None:
     assert count <= 11
 
 
-def test_hundred_pods_that_never_end_their_answer_keep_nobody_else_waiting() -> None:
+def asked_beside_a_hundred(answer_s: float, until_s: float, *, ends: bool) -> list[float]:
+    """Return when a quick pod was asked, beside a hundred whose answers take long, or never end."""
     now_s = 0.0
     honest: list[float] = []
 
@@ -229,47 +230,37 @@ def test_hundred_pods_that_never_end_their_answer_keep_nobody_else_waiting() -> 
             honest.append(now_s)
             now_s += 0.01
             return text(1, 2, 3, 4)
-        now_s += 1.0
-        raise TimeoutError
-
-    def hostile(index: int) -> NodePod:
-        pod = pod_with_target()
-        assert pod.latency is not None
-        return replace(pod, uid=str(index), latency=replace(pod.latency, url=f"http://slow-{index}/"))
+        now_s += answer_s
+        if not ends:
+            raise TimeoutError
+        return text(1, 2, 3, 4)
 
     watch = LatencyWatch(3.0, get=get, clock=lambda: now_s)
-    watch.latencies({str(index): hostile(index) for index in range(100)} | {"a": pod_with_target()}, 0.0)
-    while now_s < 300:
+    watch.latencies(many("slow", 100) | {"a": pod_with_target()}, 0.0)
+    while now_s < until_s:
         watch.poll()
         now_s += 1.0
+    return honest
 
-    gaps_s = [later - earlier for earlier, later in itertools.pairwise(honest)]
-    assert max(gaps_s[1:]) < STALE_AFTER_S
+
+def many(name: str, count: int) -> dict[str, NodePod]:
+    pod = pod_with_target()
+    assert pod.latency is not None
+    return {
+        str(index): replace(pod, uid=str(index), latency=replace(pod.latency, url=f"http://{name}-{index}/"))
+        for index in range(count)
+    }
+
+
+def test_hundred_pods_that_never_end_their_answer_keep_nobody_else_waiting() -> None:
+    honest = asked_beside_a_hundred(1.0, 300, ends=False)
+
+    assert max(later - earlier for earlier, later in itertools.pairwise(honest[1:])) < STALE_AFTER_S
 
 
 def test_pods_that_answer_as_slowly_as_they_may_keep_a_quick_one_waiting_for_no_long() -> None:
     """Each is well within its share of the time, and together they would fill every round."""
-    now_s = 0.0
-    honest: list[float] = []
-
-    def get(url: str) -> str:
-        nonlocal now_s
-        if url == "http://pod/metrics":
-            honest.append(now_s)
-        now_s += 0.01 if url == "http://pod/metrics" else 0.06
-        return text(1, 2, 3, 4)
-
-    pod = pod_with_target()
-    assert pod.latency is not None
-    slow = {
-        str(index): replace(pod, latency=replace(pod.latency, url=f"http://slow-{index}/"))
-        for index in range(100)
-    }
-    watch = LatencyWatch(3.0, get=get, clock=lambda: now_s)
-    watch.latencies(slow | {"a": pod}, 0.0)
-    while now_s < 120:
-        watch.poll()
-        now_s += 1.0
+    honest = asked_beside_a_hundred(0.06, 120, ends=True)
 
     assert honest[0] < 30
     assert max(later - earlier for earlier, later in itertools.pairwise(honest)) < STALE_AFTER_S
@@ -277,12 +268,7 @@ def test_pods_that_answer_as_slowly_as_they_may_keep_a_quick_one_waiting_for_no_
 
 def test_pods_with_a_megabyte_to_read_take_a_part_of_the_threads_time() -> None:
     heavy = f'{METRIC}_bucket{{le="1"}} 1\n' * (BODY_LIMIT_BYTES // 33)
-    pod = pod_with_target()
-    assert pod.latency is not None
-    pods = {
-        str(index): replace(pod, latency=replace(pod.latency, url=f"http://heavy-{index}/"))
-        for index in range(40)
-    }
+    pods = many("heavy", 40)
     watch = LatencyWatch(3.0, get=lambda url: heavy, clock=lambda: 0.0)
     watch.latencies(pods, 0.0)
     began_s = time.thread_time()

@@ -20,10 +20,9 @@ from drcio_controller.law.law import Law, Mode
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.status.table import render
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
-from drcio_controller.testing.server import serving
-from drcio_controller.testing.store import PodStore, Resource
+from drcio_controller.testing.store import Resource
 from drcio_controller.window import Flow, Window
-from tests.images.drcio_controller.rig import Rig, eventually
+from tests.images.drcio_controller.rig import Rig, eventually, running
 
 WHY = "a queue that does not drain"
 
@@ -50,13 +49,10 @@ def policy(monkeypatch: pytest.MonkeyPatch) -> Steered:
 
 @pytest.fixture
 def rig(policy: Steered, node: FakeNode, fast_folder: Path) -> Iterator[Rig]:
-    with serving(PodStore()) as api:
-        made = Rig(node, api, fast_folder)
-        made.start()
+    with running(node, fast_folder) as made:
         cgroups = [made.add_pod(f"{priority}-1", priority) for priority in ("high", "low")]
         eventually(lambda: io_is_seen(made, cgroups), "both pods' roles")
         yield made
-        made.stop()
 
 
 def io_is_seen(rig: Rig, cgroups: list[str]) -> bool:
