@@ -12,8 +12,8 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.account import Account
 from components.experiment_results import OUTPUT_FIELDS, field_of, read_back, results_map
-from components.experiment_rights import RightsArgs, experiment_rights
 from components.kubernetes import (
     ONCE_ENDED,
     SKIP_AWAIT,
@@ -89,9 +89,7 @@ class Experiment(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(name=job_name, namespace=args.namespace, labels={"app": APP})
         results = results_map(self, name, metadata, where)
         self._network(name, args, where)
-        rights = experiment_rights(
-            self, name, RightsArgs(namespace=args.namespace, config_map=job_name, suffix=args.suffix), where
-        )
+        rights = self._rights(name, args, job_name, where)
         sources = self._sources(name, args, where)
         spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
             lambda known: _job_spec(args, known["image"], known["job_name"], known["images"])
@@ -122,6 +120,28 @@ class Experiment(pulumi.ComponentResource):
         }
         told = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])
         self.register_outputs({"verdict": told.apply(lambda known: _tell(self, *known))})
+
+    def _rights(
+        self, name: str, args: ExperimentArgs, config_map: pulumi.Input[str], where: Destination
+    ) -> list[pulumi.Resource]:
+        """Let it read and patch the one ConfigMap, and list pods.
+
+        Pods of the whole cluster, because a controller that moves this node's limits may be anybody's.
+        """
+        account = Account(self, name, APP, args.namespace, where)
+        filling: Tree = {
+            "resources": ["configmaps"],
+            "resourceNames": [config_map],
+            "verbs": ["get", "patch"],
+        }
+        account.may({"apiGroups": [""], "resourceNames": [config_map], **filling})
+        account.may(
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+            role="looking",
+            binding="looks",
+            everywhere=f"{APP}{args.suffix}",
+        )
+        return account.resources
 
     def _network(self, name: str, args: ExperimentArgs, where: Destination) -> None:
         k8s.networking.v1.NetworkPolicy(

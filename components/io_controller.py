@@ -8,6 +8,7 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.account import Account
 from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
 from components.presence import Presence
 from drcio_controller import manifest
@@ -53,7 +54,9 @@ class IoController(pulumi.ComponentResource):
             data={manifest.CONFIG_FILE: dump(args.config)},
             opts=child,
         )
-        rights = self._rights(name, args, metadata, where)
+        account = Account(self, name, APP, args.namespace, where)
+        # To read pods and write events, and nothing else.
+        account.may(*manifest.RBAC_RULES, everywhere=f"{APP}{args.suffix}")
         k8s.networking.v1.NetworkPolicy(
             f"{name}-network",
             metadata=metadata,
@@ -76,39 +79,9 @@ class IoController(pulumi.ComponentResource):
                     "template": _template(args),
                 },
             ),
-            opts=in_cluster(self, where, config_map, *rights),
+            opts=in_cluster(self, where, config_map, *account.resources),
         )
         self.register_outputs({"daemon_set": daemon_set.id})
-
-    def _rights(
-        self,
-        name: str,
-        args: IoControllerArgs,
-        metadata: k8s.meta.v1.ObjectMetaArgs,
-        where: Destination,
-    ) -> list[pulumi.Resource]:
-        """Return the service account and what lets it read pods and write events, and nothing else."""
-        child = in_cluster(self, where)
-        account = k8s.core.v1.ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child
-        )
-        cluster_name = f"{APP}{args.suffix}"
-        role = k8s.rbac.v1.ClusterRole(
-            f"{name}-role",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=cluster_name, labels={"app": APP}),
-            rules=[as_args(k8s.rbac.v1.PolicyRuleArgs, rule) for rule in manifest.RBAC_RULES],
-            opts=child,
-        )
-        binding = k8s.rbac.v1.ClusterRoleBinding(
-            f"{name}-binding",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=cluster_name, labels={"app": APP}),
-            role_ref=k8s.rbac.v1.RoleRefArgs(
-                api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=cluster_name
-            ),
-            subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=APP, namespace=args.namespace)],
-            opts=in_cluster(self, where, role),
-        )
-        return [account, binding]
 
 
 def _template(args: IoControllerArgs) -> Tree:

@@ -15,6 +15,7 @@ from typing import Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.account import Account
 from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
 from components.volumes_gone import PATIENCE_S
 
@@ -48,25 +49,9 @@ class VolumeGuard(pulumi.ComponentResource):
         super().__init__("drcio:storage:VolumeGuard", name, {}, opts)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP})
         child = in_cluster(self, where)
-        account = k8s.core.v1.ServiceAccount(
-            f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=child
-        )
-        role = k8s.rbac.v1.ClusterRole(
-            f"{name}-role",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=APP, labels={"app": APP}),
-            rules=[
-                k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["persistentvolumes"], verbs=["list"])
-            ],
-            opts=child,
-        )
-        binding = k8s.rbac.v1.ClusterRoleBinding(
-            f"{name}-binding",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=APP, labels={"app": APP}),
-            role_ref=k8s.rbac.v1.RoleRefArgs(
-                api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=APP
-            ),
-            subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=APP, namespace=args.namespace)],
-            opts=in_cluster(self, where, role),
+        account = Account(self, name, APP, args.namespace, where)
+        account.may(
+            {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["list"]}, everywhere=APP
         )
         k8s.networking.v1.NetworkPolicy(
             f"{name}-network",
@@ -95,7 +80,7 @@ class VolumeGuard(pulumi.ComponentResource):
                     "template": on_stack_node(with_image(_template(), args.image), args.stack),
                 },
             ),
-            opts=in_cluster(self, where, account, binding),
+            opts=in_cluster(self, where, *account.resources),
         )
         self.register_outputs({"guard": guard.id})
 
