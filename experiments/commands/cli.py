@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -146,12 +147,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentParser:
+    """Add a command whose help shows every option's default."""
+    return commands.add_parser(name, help=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
 def _add_run(commands: _Commands) -> None:
-    run = commands.add_parser(
-        "run",
-        help="run baseline, contention and drcio, and judge them",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    run = _command(commands, "run", "run baseline, contention and drcio, and judge them")
     run.add_argument("--scenario", choices=("all", *SCENARIOS), default="all", help="which to run")
     run.add_argument(
         "--workloads",
@@ -172,10 +174,10 @@ def _add_run(commands: _Commands) -> None:
 
 
 def _add_look(commands: _Commands) -> None:
-    look = commands.add_parser(
+    look = _command(
+        commands,
         "look",
-        help="run contention and drcio once each and short: what control does, at a glance, and no proof",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "run contention and drcio once each and short: what control does, at a glance, and no proof",
     )
     _add_single_options(look)
     _add_run_options(look)
@@ -183,11 +185,7 @@ def _add_look(commands: _Commands) -> None:
 
 
 def _add_compare(commands: _Commands) -> None:
-    compare = commands.add_parser(
-        "compare",
-        help="run several policies side by side on one twin",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    compare = _command(commands, "compare", "run several policies side by side on one twin")
     compare.add_argument(
         "--policies", default=",".join(POLICIES), help="comma-separated; iomax-N caps at N%% of the volume"
     )
@@ -198,10 +196,8 @@ def _add_compare(commands: _Commands) -> None:
 
 
 def _add_sweep(commands: _Commands) -> None:
-    sweeping = commands.add_parser(
-        "sweep",
-        help="run the three scenarios under one kind of batch job after another",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    sweeping = _command(
+        commands, "sweep", "run the three scenarios under one kind of batch job after another"
     )
     sweeping.add_argument(
         "--batches", default=DEFAULT_BATCHES, metavar="PATTERN:KIB,...", help="kinds of batch job"
@@ -213,14 +209,10 @@ def _add_sweep(commands: _Commands) -> None:
 
 
 def _add_respond(commands: _Commands) -> None:
-    respond = commands.add_parser(
-        "respond",
-        help="measure how quickly the controller reacts and how exactly it shares",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    respond = _command(
+        commands, "respond", "measure how quickly the controller reacts and how exactly it shares"
     )
-    respond.add_argument(
-        "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
-    )
+    _add_volume_option(respond)
     respond.add_argument(
         "--changed-volume",
         default="gp3:1500:60",
@@ -245,10 +237,8 @@ def _add_report(commands: _Commands) -> None:
 
 
 def _add_export(commands: _Commands) -> None:
-    export = commands.add_parser(
-        "export-metrics",
-        help="write the contract's metrics of any Prometheus as one tidy table",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    export = _command(
+        commands, "export-metrics", "write the contract's metrics of any Prometheus as one tidy table"
     )
     export.add_argument(
         "--target",
@@ -273,16 +263,16 @@ def _add_explore(commands: _Commands) -> None:
 
 
 def _add_fuzz(commands: _Commands) -> None:
-    fuzz = commands.add_parser(
-        "fuzz",
-        help="judge the law on random mixes of work, against no control and fixed knobs",
-        description="Each seed is a volume, a high-priority program and one to three low-priority ones "
+    fuzz = _command(
+        commands, "fuzz", "judge the law on random mixes of work, against no control and fixed knobs"
+    )
+    fuzz.description = (
+        "Each seed is a volume, a high-priority program and one to three low-priority ones "
         "(experiments/fuzz/mix.py). On a node twin, in its virtual time, an arm costs about a minute of the "
         "host's; simulated, a thousandth of that. Seeds in which a twin's CPU is short, not its volume (high "
-        "priority beyond 1.5 times alone even under iomax-10), are judged apart.",
-        epilog="exit status: 0 within all bounds, 1 beyond one, 3 where errors leave it open",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "priority beyond 1.5 times alone even under iomax-10), are judged apart."
     )
+    fuzz.epilog = "exit status: 0 within all bounds, 1 beyond one, 3 where errors leave it open"
     fuzz.add_argument("--seeds", default="1-20", metavar="N-M,...", help="which mixes of the distribution")
     fuzz.add_argument(
         "--simulated",
@@ -314,14 +304,20 @@ def _add_fuzz(commands: _Commands) -> None:
 
 
 def _add_steady(commands: _Commands) -> None:
-    steady = commands.add_parser(
+    steady = _command(
+        commands,
         "steady",
-        help="make the same runs again and again, the last time on a busy machine, and compare the figures",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "make the same runs again and again, the last time on a busy machine, and compare the figures",
     )
     _add_single_options(steady)
     _add_run_options(steady)
     steady.set_defaults(command=_steady, repeats=3, more_repeats=0, output=Path("results/steady"))
+
+
+def _add_volume_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
+    )
 
 
 def _add_single_options(parser: argparse.ArgumentParser) -> None:
@@ -360,9 +356,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--warmup", type=float, default=3.0, metavar="S", help="load before it, not judged")
     parser.add_argument("--repeats", type=int, default=2, metavar="N", help="runs of each scenario")
-    parser.add_argument(
-        "--volume", default=DEFAULT_VOLUME, metavar="V", help="gp3, gp3:IOPS:MIBPS or io2:IOPS"
-    )
+    _add_volume_option(parser)
     parser.add_argument("--lp-workers", type=int, default=32, metavar="N", help="the batch job's queue depth")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of schedules and run order")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="where to")
@@ -450,8 +444,10 @@ def _sweep(options: argparse.Namespace, console: Console) -> int:
     return max(report.verdict.exit_code for report in reports)
 
 
-def _spec_of(options: argparse.Namespace, arms: tuple[Scenario, ...]) -> Spec:
-    level: str = options.load_level or _TWIN_LEVEL
+def _spec_of(
+    options: argparse.Namespace, arms: tuple[Scenario, ...], *, usual_level: str = _TWIN_LEVEL
+) -> Spec:
+    level: str = options.load_level or usual_level
     return Spec(
         scenarios=arms,
         load_level="custom" if options.rate is not None else level,
@@ -563,21 +559,8 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
             f"--volume is {options.volume}; stack {options.stack} has {volume}",
             hint="a live volume is not changed for an experiment: set drcio:storage, then pulumi up",
         )
-    spec = Spec(
-        target="cluster",
-        scenarios=scenarios(options.scenario),
-        load_level=options.load_level or _CLUSTER_LEVEL,
-        rate_rps=level_rps(options.load_level or _CLUSTER_LEVEL),
-        duration_s=options.duration,
-        warmup_s=options.warmup,
-        repeats=options.repeats,
-        more_repeats=options.more_repeats,
-        volume=volume,
-        lp_pattern=options.lp_pattern,
-        lp_block_bytes=options.lp_block_kib << 10,
-        lp_workers=options.lp_workers,
-        seed=options.seed,
-    )
+    asked = _spec_of(options, scenarios(options.scenario), usual_level=_CLUSTER_LEVEL)
+    spec = replace(asked, target="cluster", volume=volume, arrivals="poisson")  # as its Job sends it
     _clear(output)
     write_spec(output, spec)
     with Display(console, runs=len(plan_runs(spec))) as display:
