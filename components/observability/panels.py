@@ -107,9 +107,9 @@ def number(
     )
 
 
-def words(title: str, description: str, line: Line, *, if_none: str, columns: int = 6) -> stat.Panel:
+def words(title: str, description: str, line: Line, *, if_none: str) -> stat.Panel:
     """Show the names of the series that exist, not their values; `if_none` where there is none."""
-    panel = number(title, description, "none", line, columns=columns).no_value(if_none)
+    panel = number(title, description, "none", line, columns=6).no_value(if_none)
     return panel.text_mode(common_models.BigValueTextMode.NAME)
 
 

@@ -87,18 +87,17 @@ def requests_in_flight(scope: Scope) -> str:
     return f"sum by ({_POD}) (gnn_active_requests{{{scope.pods}}})"
 
 
-def device_bytes(scope: Scope, by: str, matchers: str = "") -> str:
+def device_bytes(scope: Scope, by: str) -> str:
     """Return bytes a second by the kernel's count, read and written."""
     read, written = (
-        f"rate(drcio_io_bytes_{way}_total{{{_with(scope.pods, matchers)}}}[{scope.window}])"
-        for way in ("read", "write")
+        f"rate(drcio_io_bytes_{way}_total{{{scope.pods}}}[{scope.window}])" for way in ("read", "write")
     )
     return f"sum by ({by}) ({read} + {written})"
 
 
-def device_operations(scope: Scope, by: str, matchers: str = "") -> str:
+def device_operations(scope: Scope, by: str) -> str:
     """Return I/Os a second by the kernel's count."""
-    return f"sum by ({by}) (rate(drcio_io_operations_total{{{_with(scope.pods, matchers)}}}[{scope.window}]))"
+    return f"sum by ({by}) (rate(drcio_io_operations_total{{{scope.pods}}}[{scope.window}]))"
 
 
 def batch_bytes(scope: Scope) -> str:

@@ -68,7 +68,7 @@ def compares_policies(study: Study) -> bool:
     return any(name not in SCENARIOS for name in study.scenarios)
 
 
-def compare_policies(study: Study, *, tolerance: float = TIE_TOLERANCE) -> PolicyComparison:
+def compare_policies(study: Study) -> PolicyComparison:
     """Work out the policies' figures and who stands where against ours."""
     base, contention = study.scenarios.get(BASELINE), study.scenarios.get(CONTENTION)
     policies = tuple(
@@ -81,11 +81,11 @@ def compare_policies(study: Study, *, tolerance: float = TIE_TOLERANCE) -> Polic
     return PolicyComparison(
         policies=policies,
         as_good_as_ours=tuple(
-            other.policy for other in others if ours is not None and _loses_nothing(other, ours, tolerance)
+            other.policy for other in others if ours is not None and _loses_nothing(other, ours)
         ),
-        lower_latency=_trading(others, ours, tolerance, _latency_losses, _throughput_losses),
-        more_throughput=_trading(others, ours, tolerance, _throughput_losses, _latency_losses),
-        other_latency=_trading(others, ours, tolerance, _latency_losses, _latency_losses),
+        lower_latency=_trading(others, ours, _latency_losses, _throughput_losses),
+        more_throughput=_trading(others, ours, _throughput_losses, _latency_losses),
+        other_latency=_trading(others, ours, _latency_losses, _latency_losses),
     )
 
 
@@ -155,15 +155,14 @@ def _loss(worse_if_more: float | None, reference: float | None) -> list[float]:
     return [worse_if_more / reference if reference else float("inf")]
 
 
-def _loses_nothing(other: PolicyResult, ours: PolicyResult, tolerance: float) -> bool:
+def _loses_nothing(other: PolicyResult, ours: PolicyResult) -> bool:
     losses = _latency_losses(other, ours) + _throughput_losses(other, ours)
-    return bool(losses) and all(loss <= 1 + tolerance for loss in losses)
+    return bool(losses) and all(loss <= 1 + TIE_TOLERANCE for loss in losses)
 
 
 def _trading(
     others: Sequence[PolicyResult],
     ours: PolicyResult | None,
-    tolerance: float,
     won: Losses,
     lost: Losses,
 ) -> tuple[str, ...]:
@@ -173,8 +172,8 @@ def _trading(
     return tuple(
         other.policy
         for other in others
-        if any(loss < 1 / (1 + tolerance) for loss in won(other, ours))
-        and any(loss > 1 + tolerance for loss in lost(other, ours))
+        if any(loss < 1 / (1 + TIE_TOLERANCE) for loss in won(other, ours))
+        and any(loss > 1 + TIE_TOLERANCE for loss in lost(other, ours))
     )
 
 

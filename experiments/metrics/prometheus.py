@@ -67,13 +67,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def beside(
-    results: Path,
-    targets: Sequence[ScrapeTarget],
-    *,
-    interval_s: float = 1.0,
-    rules: Sequence[Path] = (),
-) -> Iterator[Server]:
+def beside(results: Path, targets: Sequence[ScrapeTarget], *, rules: Sequence[Path] = ()) -> Iterator[Server]:
     """Scrape into a results folder for as long as the context lasts.
 
     A target need not be up. Raises ExportError where Prometheus is not installed or does not start.
@@ -81,7 +75,7 @@ def beside(
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yml"
-    config.write_text(json.dumps(_config(targets, interval_s, rules), indent=2) + "\n")
+    config.write_text(json.dumps(_config(targets, rules), indent=2) + "\n")
     with _serving(config, folder / "data", log=folder / "prometheus.log") as server:
         yield server
 
@@ -169,14 +163,9 @@ def _serving(config: Path, data: Path, *, log: Path, pages: Path | None = None) 
             process.kill()
 
 
-def _config(targets: Sequence[ScrapeTarget], interval_s: float, rules: Sequence[Path]) -> dict[str, object]:
-    interval = f"{round(interval_s * 1000)}ms"
+def _config(targets: Sequence[ScrapeTarget], rules: Sequence[Path]) -> dict[str, object]:
     return {
-        "global": {
-            "scrape_interval": interval,
-            "scrape_timeout": interval,
-            "evaluation_interval": interval,
-        },
+        "global": dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1000ms"),
         "rule_files": [str(path.resolve()) for path in rules],
         "scrape_configs": [
             {

@@ -196,7 +196,7 @@ def plan_repeat(spec: Spec, repeat: int) -> tuple[PlannedRun, ...]:
     )
 
 
-def command_line(spec: Spec, *, output: str = "DIR") -> str:
+def command_line(spec: Spec) -> str:
     """Write the command that asks for the same experiment again."""
     names = [arm.name for arm in spec.scenarios]
     if set(names) == {CONTENTION, DRCIO}:
@@ -220,7 +220,7 @@ def command_line(spec: Spec, *, output: str = "DIR") -> str:
         f"--lp-workers {spec.lp_workers}",
         f"--seed {spec.seed}",
         f"--arrivals {spec.arrivals}",
-        f"--output {output}",
+        "--output DIR",
     )
     return f"python -m experiments {verb} {' '.join(options)}"
 

@@ -11,7 +11,6 @@ from experiments.judgement.compare import PolicyComparison, compare_policies, co
 from experiments.judgement.figures import Study
 from experiments.judgement.results import results_json, write_results
 from experiments.judgement.study import study
-from experiments.judgement.thresholds import Thresholds
 from experiments.judgement.verdict import Verdict, judge
 from experiments.records.jsonfields import JsonObject, read_document
 from experiments.records.record import RUNS_FOLDER, read_runs
@@ -55,12 +54,7 @@ def read_spec(directory: Path) -> Spec:
     return load_spec(read_document(directory / SPEC_FILE, schema=SPEC_SCHEMA, hint=_SPEC_HINT))
 
 
-def build_report(
-    directory: Path,
-    *,
-    thresholds: Thresholds | None = None,
-    on_step: Callable[[str], None] = lambda step: None,
-) -> Report:
+def build_report(directory: Path, *, on_step: Callable[[str], None] = lambda step: None) -> Report:
     """Judge the records in a folder anew and write results.json, report.html and the pictures there.
 
     `on_step` is told what is being done, for a progress display.
@@ -70,7 +64,7 @@ def build_report(
     spec, records = read_spec(directory), read_runs(directory)
     on_step("judging")
     result = study(records, spec)
-    verdict = judge(result, thresholds)
+    verdict = judge(result)
     policies = compare_policies(result) if compares_policies(result) else None
     document = results_json(result, verdict)
     results = write_results(directory, document)

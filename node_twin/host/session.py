@@ -75,7 +75,6 @@ class TwinConfig:
     """A line of Debian's kernels, or the path of one of the user's own."""
     kvm: KvmChoice = "auto"
     kernel_arguments: Sequence[str] = ()
-    agent_arguments: Sequence[str] = ()
     repository: Path = field(default_factory=lambda: Path(__file__).resolve().parents[2])
 
 
@@ -524,7 +523,6 @@ def booting(
             f"--volume-server={ground.volume_server}",
             *(f"--volume={image.guest_option()}" for image in images),
             *([] if ground.kvm else ["--virtual-time"]),
-            *config.agent_arguments,
         ]
         guest_config = GuestConfig(
             kernel=ground.kernel,

@@ -32,15 +32,12 @@ and of the agent's own node the metadata alone, for their labels."""
 def pod_template(
     *,
     image: str,
-    config_map: str = APP_LABEL,
-    service_account: str = APP_LABEL,
     policy: PolicyName = PolicyName.DRCIO,
-    image_pull_policy: str = "IfNotPresent",
 ) -> JsonObject:
     """Return the DaemonSet's pod template.
 
-    `config_map` names the ConfigMap whose key `config.yaml` holds `config.dump`'s text. BFQ switches
-    a scheduler in sysfs, so only that policy gets a writable one.
+    The ConfigMap of the same name holds `config.dump`'s text under `config.yaml`. BFQ switches a scheduler
+    in sysfs, so only that policy gets a writable one.
     """
     needs_sysfs = policy is PolicyName.BFQ
     return {
@@ -53,7 +50,7 @@ def pod_template(
             },
         },
         "spec": {
-            "serviceAccountName": service_account,
+            "serviceAccountName": APP_LABEL,
             "priorityClassName": "system-node-critical",
             # A node with a taint has pods and volumes too.
             "tolerations": [{"operator": "Exists"}],
@@ -63,13 +60,13 @@ def pod_template(
             "terminationGracePeriodSeconds": 15,
             "nodeSelector": {"kubernetes.io/os": "linux"},
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [_container(image, image_pull_policy, writable_sysfs=needs_sysfs)],
-            "volumes": _volumes(config_map, writable_sysfs=needs_sysfs),
+            "containers": [_container(image, writable_sysfs=needs_sysfs)],
+            "volumes": _volumes(writable_sysfs=needs_sysfs),
         },
     }
 
 
-def _container(image: str, image_pull_policy: str, *, writable_sysfs: bool) -> JsonObject:
+def _container(image: str, *, writable_sysfs: bool) -> JsonObject:
     # In the environment and not in the arguments: what is run in the container by `kubectl exec` (doctor,
     # status) then looks at the same tree as the agent, and not at the container's own.
     environment: dict[str, Json] = {
@@ -89,7 +86,7 @@ def _container(image: str, image_pull_policy: str, *, writable_sysfs: bool) -> J
     return {
         "name": APP_LABEL,
         "image": image,
-        "imagePullPolicy": image_pull_policy,
+        "imagePullPolicy": "IfNotPresent",
         "command": ["drcio-controller"],
         "args": [f"--listen=0.0.0.0:{PORT}"],
         "env": [
@@ -126,12 +123,12 @@ def _container(image: str, image_pull_policy: str, *, writable_sysfs: bool) -> J
     }
 
 
-def _volumes(config_map: str, *, writable_sysfs: bool) -> list[Json]:
+def _volumes(*, writable_sysfs: bool) -> list[Json]:
     volumes: list[Json] = [
         {"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}},
         # On the node's tmpfs: what was found must outlive the container, and must not outlive the boot.
         {"name": "state", "hostPath": {"path": "/run/drcio", "type": "DirectoryOrCreate"}},
-        {"name": "config", "configMap": {"name": config_map}},
+        {"name": "config", "configMap": {"name": APP_LABEL}},
     ]
     if writable_sysfs:
         volumes.append({"name": "sys", "hostPath": {"path": "/sys", "type": "Directory"}})

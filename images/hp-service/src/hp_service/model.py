@@ -39,13 +39,13 @@ def message_flow_block(batch: int) -> dgl.DGLGraph:
 class FraudSage(nn.Module):
     """Score reviews from the features of their sampled neighbourhoods."""
 
-    def __init__(self, features: int, hidden: int = HIDDEN, dropout: float = 0.0) -> None:
+    def __init__(self, features: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.encode = nn.Linear(features, hidden)
-        self.own = nn.Linear(hidden, hidden)
-        self.neighbours = nn.Linear(hidden, hidden, bias=False)
-        self.mix = nn.Linear(3 * hidden, hidden)
-        self.score = nn.Linear(hidden, 1)
+        self.encode = nn.Linear(features, HIDDEN)
+        self.own = nn.Linear(HIDDEN, HIDDEN)
+        self.neighbours = nn.Linear(HIDDEN, HIDDEN, bias=False)
+        self.mix = nn.Linear(3 * HIDDEN, HIDDEN)
+        self.score = nn.Linear(HIDDEN, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -93,10 +93,6 @@ class Limits:
     riops: int | None = UNLIMITED
     wiops: int | None = UNLIMITED
 
-    @property
-    def unlimited(self) -> bool:
-        return (self.rbps, self.wbps, self.riops, self.wiops) == (None, None, None, None)
-
     def render(self) -> str:
         """Return the assignments as the kernel takes them, without the device."""
         values = {"rbps": self.rbps, "wbps": self.wbps, "riops": self.riops, "wiops": self.wiops}
@@ -245,7 +241,7 @@ def parse_pressure(text: str) -> Pressure:
     return Pressure(some_us=totals["some"], full_us=totals["full"])
 
 
-def parse_weights(text: str, *, low: int = 1, high: int = 10_000) -> Weights:
+def parse_weights(text: str) -> Weights:
     """Parse `io.weight`, or `io.bfq.weight`, which some kernels show as a bare number."""
     default: int | None = None
     per_device: dict[DeviceId, int] = {}
@@ -260,8 +256,8 @@ def parse_weights(text: str, *, low: int = 1, high: int = 10_000) -> Weights:
         else:
             raise Malformed(f"weight: expected 'default N' or 'MAJ:MIN N', found {line[:60]!r}")
         value = parse_unsigned(value_text, "weight")
-        if not low <= value <= high:
-            raise Malformed(f"weight: expected {low} to {high}, found {value}")
+        if not 1 <= value <= 10_000:
+            raise Malformed(f"weight: expected 1 to 10000, found {value}")
         if key == "default":
             default = value
         else:

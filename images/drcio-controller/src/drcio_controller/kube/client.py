@@ -242,7 +242,6 @@ class Collection:
         self,
         *,
         field_selector: str = "",
-        label_selector: str = "",
         resource_version: str = "",
         limit: int = 0,
         continue_token: str = "",
@@ -256,7 +255,6 @@ class Collection:
         """
         query = {
             "fieldSelector": field_selector,
-            "labelSelector": label_selector,
             "resourceVersion": "" if continue_token else resource_version,
             "limit": str(limit) if limit else "",
             "continue": continue_token,
@@ -271,9 +269,7 @@ class Collection:
             continue_token=text_at(answer, "metadata", "continue"),
         )
 
-    def watch(
-        self, *, resource_version: str, timeout_s: int, field_selector: str = "", label_selector: str = ""
-    ) -> "Watch":
+    def watch(self, *, resource_version: str, timeout_s: int, field_selector: str = "") -> "Watch":
         """Open a watch that begins after `resource_version` and that the server ends after `timeout_s`."""
         query = {
             "watch": "true",
@@ -281,7 +277,6 @@ class Collection:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_s),
             "fieldSelector": field_selector,
-            "labelSelector": label_selector,
         }
         return Watch(self._client._open_watch(self._path, query, self._watch_accept))
 

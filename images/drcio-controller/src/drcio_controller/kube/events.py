@@ -131,12 +131,11 @@ class EventRecorder:
         *,
         component: str,
         node_name: str,
-        limit: RateLimit | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sink = sink
         self._source: JsonObject = {"component": component, "host": node_name}
-        self._aggregator = Aggregator(limit or RateLimit())
+        self._aggregator = Aggregator(RateLimit())
         self._clock = clock
         self._queue: queue.Queue[PodNotice | None] = queue.Queue(_QUEUE_LIMIT)
         self._thread = threading.Thread(target=self._run, name="event-recorder", daemon=True)

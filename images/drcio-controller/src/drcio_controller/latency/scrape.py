@@ -77,7 +77,7 @@ def valid_path(text: str) -> bool:
     return _PATH.fullmatch(text) is not None
 
 
-def fetch(url: str, *, timeout_s: float = TIMEOUT_S, limit_bytes: int = BODY_LIMIT_BYTES) -> str:
+def fetch(url: str, *, timeout_s: float = TIMEOUT_S) -> str:
     """Return the text behind a URL whose host is an address.
 
     Raises:
@@ -103,7 +103,7 @@ def fetch(url: str, *, timeout_s: float = TIMEOUT_S, limit_bytes: int = BODY_LIM
         with connection:
             _set_time_left(connection, deadline_s)
             connection.sendall(request.encode("ascii"))
-            return _answer(connection, deadline_s, limit_bytes)
+            return _answer(connection, deadline_s, BODY_LIMIT_BYTES)
 
 
 @cache
@@ -112,7 +112,7 @@ def _authorities() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _answer(connection: socket.socket, deadline_s: float, limit_bytes: int) -> str:
+def _answer(connection: socket.socket, deadline_s: float, BODY_LIMIT_BYTES: int) -> str:
     received = bytearray()
     body_at = -1
     while True:
@@ -123,8 +123,8 @@ def _answer(connection: socket.socket, deadline_s: float, limit_bytes: int) -> s
             body_at = _body_start(received)
             if body_at < 0 and (not chunk or len(received) > HEAD_LIMIT_BYTES):
                 raise ValueError("the answer has no end of its head")
-        if body_at >= 0 and len(received) - body_at > limit_bytes:
-            raise ValueError(f"the answer is larger than {limit_bytes} bytes")
+        if body_at >= 0 and len(received) - body_at > BODY_LIMIT_BYTES:
+            raise ValueError(f"the answer is larger than {BODY_LIMIT_BYTES} bytes")
         if not chunk:
             return received[body_at:].decode(errors="replace")
 

@@ -83,9 +83,9 @@ def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def serving(store: PodStore, options: ApiOptions | None = None, *, port: int = 0) -> Iterator[PodApiServer]:
+def serving(store: PodStore, options: ApiOptions | None = None) -> Iterator[PodApiServer]:
     """Serve `store` on a loopback port for as long as the context lasts."""
-    server = PodApiServer(store, options, port=port)
+    server = PodApiServer(store, options)
     server.up()
     try:
         yield server
