@@ -75,8 +75,18 @@ def read_deployed(stack: str) -> Deployed:
 
 def platform_is_watched(platform_stack: str) -> bool:
     """Ask the engine whether another stack has the monitoring chart: it then says how to reach Grafana."""
-    value = _ask("pulumi:pulumi:readStackOutputs", {"name": platform_stack})
-    return "outputs" not in value or "grafanaCommand" in _tree(value["outputs"])
+    outputs = _outputs_of(platform_stack)
+    return outputs is None or "grafanaCommand" in outputs
+
+
+def platform_kubeconfig(platform_stack: str) -> str | None:
+    """Ask the engine how another stack's cluster is reached; None where that stack does not say."""
+    return _text(_outputs_of(platform_stack) or {}, "kubeconfig")
+
+
+def _outputs_of(stack: str) -> Tree | None:
+    value = _ask("pulumi:pulumi:readStackOutputs", {"name": stack})
+    return _tree(value["outputs"]) if "outputs" in value else None
 
 
 def _ask(function: str, arguments: Mapping[str, str]) -> Tree:

@@ -1,15 +1,13 @@
-"""What a cluster that exists has already, so that it is used or kept out of the way, and never fought.
+"""What a cluster has that this stack did not make: it is used or kept out of the way, and never fought.
 
-Asked with `kubectl`, which has every way to log in that the user's kubeconfig may name.
+That is a cluster that exists, or the one of another stack, which guests share.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import pulumi
@@ -17,9 +15,10 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from stacks.configuration.scenario import parts_of
-from stacks.configuration.settings import EKS, EXISTING, Settings
+from stacks.configuration.settings import EKS, Settings
 from stacks.errors import ConfigError
 from stacks.guards.deployed import Deployed, Volume
+from stacks.guards.place import CURRENT, Place, Tree, objects_of, place_of
 
 OPERATOR_IMAGE: Final = "prometheus-operator"
 """Last part of its image's name, wherever the image was copied to."""
@@ -39,9 +38,6 @@ KINDS: Final = (
 MONITORS_CRD: Final = "podmonitors.monitoring.coreos.com"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 """Annotation of the default StorageClass."""
-_TIMEOUT_S: Final = 30
-
-Tree = Mapping[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +54,8 @@ class Node:
 class Found:
     """What the cluster has, whoever made it."""
 
+    place: Place = CURRENT
+    """Where it was found."""
     namespaces: frozenset[str] = frozenset()
     ending: frozenset[str] = frozenset()
     """Those of the namespaces that are being deleted."""
@@ -77,63 +75,24 @@ class Found:
 
 
 def look(settings: Settings) -> Found | None:
-    """Return what an existing cluster has; None where there is nobody to ask."""
+    """Return what the cluster has that a stack did not make; None where nobody answers, or there is none."""
     # A dry run has no cluster, whatever the machine's kubeconfig says.
-    if settings.platform != EXISTING or isinstance(get_monitor(), MockMonitor):
+    if isinstance(get_monitor(), MockMonitor):
+        return None
+    place = place_of(settings)
+    if place is None:
         return None
     command = shutil.which("kubectl")
-    if command is None or not settings.context:
-        pulumi.log.info("kubectl is not on PATH or has no context: what the cluster has is not looked at")
+    if command is None:
+        pulumi.log.info("kubectl is not on PATH: what the cluster has is not looked at")
         return None
     try:
-        return found_in(_objects_of(_kubectl(command, _query(settings.context))))
+        objects = place.objects(command, KINDS)
     except LookupError as error:
-        _refuse_unknown_context(command, settings.context)
+        place.refuse_unknown_context(command)
         pulumi.log.warn(f"what the cluster has could not be looked at: {error}")
         return None
-
-
-def _query(context: str) -> Sequence[str]:
-    """Return the arguments that ask for all objects of the kinds that matter."""
-    return (
-        f"--context={context}",
-        "get",
-        ",".join(KINDS),
-        "--all-namespaces",
-        "--output=json",
-        f"--request-timeout={_TIMEOUT_S}s",
-    )
-
-
-def _kubectl(command: str, arguments: Sequence[str]) -> str:
-    """Return what kubectl prints; raises LookupError where it fails or nobody answers."""
-    try:
-        done = subprocess.run(
-            [command, *arguments], check=False, capture_output=True, text=True, timeout=2 * _TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LookupError(str(error)) from error
-    if done.returncode != 0:
-        raise LookupError(done.stderr.strip())
-    return done.stdout
-
-
-def _objects_of(answer: str) -> Sequence[Tree]:
-    return _objects(cast(Tree, json.loads(answer)).get("items"))
-
-
-def _refuse_unknown_context(command: str, context: str) -> None:
-    """Refuse a name that the kubeconfig does not have: a preview would go on without a cluster."""
-    try:
-        known = _kubectl(command, ("config", "get-contexts", "--output=name")).split()
-    except LookupError:
-        return
-    if context not in known:
-        raise ConfigError(
-            f"drcio:kubeContext is {context!r}, which the kubeconfig does not have; "
-            f"expected one of {', '.join(known) or 'its contexts, of which it has none'}",
-            hint="pulumi config set drcio:kubeContext NAME",
-        )
+    return replace(found_in(objects), place=place)
 
 
 def found_in(objects: Sequence[Tree]) -> Found:
@@ -175,7 +134,7 @@ def refuse_hopeless(settings: Settings, found: Found | None, deployed: Deployed)
     if found is None:
         return
     for space in namespaces_of(settings):
-        _refuse_namespace(space, settings, found, deployed)
+        _refuse_namespace(space, found, deployed)
     if settings.workloads.enabled:
         if deployed.volume is None:
             _refuse_class(settings, found)
@@ -183,30 +142,31 @@ def refuse_hopeless(settings: Settings, found: Found | None, deployed: Deployed)
             _refuse_growth(settings, found, deployed.volume)
     if not settings.workloads.enabled and settings.monitoring.enabled and not found.operator_kinds:
         raise ConfigError(
-            f"drcio:monitoring.enabled is true, and the cluster of context {settings.context} has no "
+            f"drcio:monitoring.enabled is true, and {found.place.name} has no "
             f"Prometheus operator ({MONITORS_CRD} is not defined); the controller alone brings none",
             hint="pulumi config set --path 'drcio:monitoring.enabled' false, or install the operator first",
         )
-    if _not_pushed(settings):
+    # A shared platform's images are its own stack's, which has built and pushed them.
+    if _not_pushed(settings) and not settings.platform_stack:
         _refuse_far_nodes(settings, found)
 
 
-def _refuse_namespace(space: str, settings: Settings, found: Found, deployed: Deployed) -> None:
+def _refuse_namespace(space: str, found: Found, deployed: Deployed) -> None:
     """Refuse a namespace that is somebody else's, is going, or is gone although the stack made it."""
-    where = f"the cluster of context {settings.context}"
+    where, kubectl = found.place.name, found.place.kubectl
     if space in found.ending:
         raise ConfigError(
             f"namespace {space} of {where} is being deleted; expected it to be gone",
-            hint=f"kubectl --context {settings.context} wait --for=delete namespace/{space}, and if that "
-            f"lasts, kubectl --context {settings.context} describe namespace {space} says what it waits for; "
-            "then pulumi refresh and pulumi up",
+            hint=f"{kubectl} wait --for=delete namespace/{space}, and if that lasts, "
+            f"{kubectl} describe namespace {space} says what it waits for; then pulumi refresh and pulumi up"
+            f"{found.place.way_in}",
         )
     made = f"namespace-{space}" in deployed.names
     if space in found.namespaces and not made:
         raise ConfigError(
             f"{where} has a namespace {space} that is not this stack's; expected one of its own",
             hint="pulumi config set drcio:namespace NAME; or, where an update of this stack that was killed "
-            f"has left it: kubectl --context {settings.context} delete namespace {space}",
+            f"has left it: {kubectl} delete namespace {space}{found.place.way_in}",
         )
     if made and space not in found.namespaces:
         raise ConfigError(
@@ -218,10 +178,12 @@ def _refuse_namespace(space: str, settings: Settings, found: Found, deployed: De
 def _refuse_class(settings: Settings, found: Found) -> None:
     """Refuse a claim that nobody would ever bind."""
     wanted = settings.storage.class_name
+    if settings.own_class is not None:
+        return
     if wanted in found.volume_classes or (wanted in found.classes if wanted else found.default_class):
         return
     raise ConfigError(
-        f"drcio:storage.className is {wanted or 'empty'}, and the cluster of context {settings.context} has "
+        f"drcio:storage.className is {wanted or 'empty'}, and {found.place.name} has "
         f"{'no such StorageClass' if wanted else 'no default StorageClass'}; "
         f"expected one of {', '.join(sorted(found.classes)) or 'its StorageClasses, of which it has none'}",
         hint="pulumi config set --path 'drcio:storage.className' NAME",
@@ -236,8 +198,8 @@ def _refuse_growth(settings: Settings, found: Found, volume: Volume) -> None:
     raise ConfigError(
         f"drcio:storage.sizeGib is {settings.storage.size_gib} and the running stack has "
         f"{volume.size_gib:g}: StorageClass {name} does not let volumes grow",
-        hint=f"set it back to {volume.size_gib:g}; or, where the class's driver can: kubectl "
-        f"--context {settings.context} patch storageclass {name} -p '{{\"allowVolumeExpansion\": true}}'",
+        hint=f"set it back to {volume.size_gib:g}; or, where the class's driver can: {found.place.kubectl} "
+        f"patch storageclass {name} -p '{{\"allowVolumeExpansion\": true}}'{found.place.way_in}",
     )
 
 
@@ -249,7 +211,7 @@ def _refuse_far_nodes(settings: Settings, found: Found) -> None:
         ]
         if missing and not node.local:
             raise ConfigError(
-                f"drcio:images.push is false, and node {node.name} of context {settings.context} has no "
+                f"drcio:images.push is false, and node {node.name} of {found.place.name} has no "
                 f"image drcio/{missing[0]}; expected a local cluster (kind, minikube, k3d, Docker Desktop), "
                 "or the images on its nodes",
                 hint="pulumi config set --path 'drcio:images.registry' REGISTRY/PATH, and push true",
@@ -271,7 +233,7 @@ def _not_pushed(settings: Settings) -> bool:
 
 def _operators(deployments: Sequence[Tree]) -> Iterator[str]:
     for item in deployments:
-        for container in _objects(_at(item, "spec", "template", "spec", "containers")):
+        for container in objects_of(_at(item, "spec", "template", "spec", "containers")):
             repository = str(container.get("image", "")).partition("@")[0].rpartition("/")[2]
             if repository.partition(":")[0] == OPERATOR_IMAGE:
                 yield f"{_at(item, 'metadata', 'namespace')}/{_name(item)}"
@@ -296,7 +258,7 @@ def _node(item: Tree) -> Node:
         or name in LOCAL_NAMES,
         images=tuple(
             str(image)
-            for entry in _objects(_at(item, "status", "images"))
+            for entry in objects_of(_at(item, "status", "images"))
             for image in cast(Sequence[object], entry.get("names") or ())
         ),
     )
@@ -306,9 +268,3 @@ def _at(tree: object, *names: str) -> object:
     for name in names:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     return tree
-
-
-def _objects(value: object) -> Sequence[Tree]:
-    return (
-        [cast(Tree, item) for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-    )

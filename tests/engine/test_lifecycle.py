@@ -17,6 +17,8 @@ KINDS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "existing": ("drcio", EXISTING),
 }
 
+PLATFORM = "organization/drcio-eks/life-platform"
+
 
 def goes_up_and_stays(stack: Stack) -> None:
     """Preview, update twice, look, refresh: all that a user does with a stack that nobody disturbs."""
@@ -45,7 +47,7 @@ def test_a_stack_goes_up_stays_as_it_is_and_comes_down_whole(bench: Bench, kind:
 def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(bench: Bench) -> None:
     platform = bench.stack("life-platform", "dev")
     platform.up()
-    guest = bench.stack("My_Guest", "drcio", {"drcio:platformStack": "organization/drcio-eks/life-platform"})
+    guest = bench.stack("My_Guest", "drcio", {"drcio:platformStack": PLATFORM})
 
     goes_up_and_stays(guest)
 
@@ -54,6 +56,7 @@ def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(benc
     assert refused.changed == []
     assert "pulumi destroy --stack My_Guest first" in refused.error
     assert platform.up().changed == []
+    _refuses_spaces_that_are_taken(bench, guest.outputs()["namespace"], "drcio")
     # The provider's refresh takes a Job that runs for one that is not there yet; it is applied as it is.
     assert guest.up().changed == ["update Job lp-batch"]
     assert guest.up().changed == []
@@ -61,3 +64,17 @@ def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(benc
     assert platform.up().changed == []
     platform.destroy()
     assert bench.leftovers() == []
+
+
+def _refuses_spaces_that_are_taken(bench: Bench, *spaces: str) -> None:
+    """Assert that another guest takes neither the first guest's namespace nor the platform's own."""
+    intruder = bench.stack("intruder", "drcio", {"drcio:platformStack": PLATFORM})
+    for space in spaces:
+        intruder.configure({"drcio:namespace": space})
+        for refused in (intruder.preview(fails=True), intruder.up(fails=True)):
+            assert refused.changed == []
+            assert (
+                f"the cluster of stack {PLATFORM} has a namespace {space} that is not this stack's"
+                in refused.error
+            )
+            assert "\nhint: pulumi config set drcio:namespace NAME" in refused.error

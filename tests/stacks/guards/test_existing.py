@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from stacks.configuration.settings import Settings
 from stacks.errors import ConfigError
 from stacks.guards.deployed import Deployed, Volume
 from stacks.guards.existing import Found, Node, found_in, refuse_hopeless
+from stacks.guards.place import Place
 
 NOTHING = Deployed()
+LAB = Place(name="the cluster of context lab", kubectl="kubectl --context lab", context="lab")
 OPERATOR = "quay.io/prometheus-operator/prometheus-operator:v0.86.0@sha256:0"
 
 
@@ -47,7 +50,8 @@ KINDS = {
 def found(**objects: list[dict[str, Any]]) -> Found:
     """Return what a cluster has that has these objects, and a default StorageClass."""
     usual = {"classes": [storage_class("standard", default=True)]}
-    return found_in([{"kind": KINDS[kind], **it} for kind, them in (usual | objects).items() for it in them])
+    items = [{"kind": KINDS[kind], **it} for kind, them in (usual | objects).items() for it in them]
+    return replace(found_in(items), place=LAB)
 
 
 def named(name: str, **metadata: object) -> dict[str, Any]:
@@ -172,7 +176,9 @@ NOT_PUSHED = {"images": '{"push": false, "build": "hp-service"}'}
 
 def test_images_that_no_node_can_have_are_refused_at_once() -> None:
     far = found(nodes=[node("ip-10-0-0-1")])
-    with pytest.raises(ConfigError, match="node ip-10-0-0-1 of context lab has no image drcio/hp-service"):
+    with pytest.raises(
+        ConfigError, match="node ip-10-0-0-1 of the cluster of context lab has no image drcio/hp-service"
+    ):
         refuse_hopeless(settings(**NOT_PUSHED), far, NOTHING)
     refuse_hopeless(settings(images='{"build": "none"}'), far, NOTHING)
 
@@ -200,3 +206,21 @@ def test_a_local_cluster_or_one_that_has_them_is_let_through(near: dict[str, Any
 def test_an_empty_answer_is_an_empty_cluster() -> None:
     assert found_in([]) == Found()
     assert found_in([{"kind": "Node"}]) == Found(nodes=(Node(name="None", local=False, images=()),))
+
+
+def test_guest_is_refused_another_ones_namespace_and_brings_its_own_class_and_the_platforms_images() -> None:
+    platform = Place(name="the cluster of stack o/p/dev", way_in=" (that leads there)", kubeconfig="{}")
+    guest = parse(
+        {"platformStack": "o/p/dev", "namespace": "team", "images": '{"push": "false"}'},
+        stack="s",
+        region="r",
+    )
+    there = {"nodes": [node("ip-10-0-0-1")], "classes": []}
+
+    refuse_hopeless(guest, replace(found(**there), place=platform), NOTHING)
+
+    taken = replace(found(namespaces=[named("team-system")], **there), place=platform)
+    with pytest.raises(
+        ConfigError, match="the cluster of stack o/p/dev has a namespace team-system that is not"
+    ):
+        refuse_hopeless(guest, taken, NOTHING)
