@@ -37,6 +37,13 @@ METRICS_SERVER: Final = "metrics-server"
 GP3_PROVISIONER: Final = "ebs.csi.aws.com"
 """The EBS CSI driver's own name (its docs/parameters.md, as are the StorageClass's parameters)."""
 
+EKS_VERSIONS: Final = ("1.34", "1.35", "1.36")
+"""Kubernetes versions in standard support in November 2026, oldest first (EKS user guide, "Understand the
+Kubernetes version lifecycle on EKS"); clusters are made with the upgrade policy STANDARD, which keeps no
+other."""
+EVERYWHERE: Final = "0.0.0.0/0"
+"""What EKS lets reach a public API endpoint where nobody says otherwise."""
+
 NODE_AMI_TYPE: Final = "AL2023_x86_64_STANDARD"
 ROOT_DEVICE: Final = "/dev/xvda"
 """The root volume of Amazon Linux (EC2 user guide, "Device names for volumes")."""

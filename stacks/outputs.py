@@ -9,7 +9,7 @@ import pulumi
 from components import monitoring
 from stacks.configuration.settings import Settings
 from stacks.cost import prices
-from stacks.cost.estimate import estimate
+from stacks.cost.estimate import UNKNOWN, Cost, estimate
 from stacks.platform import Platform
 from stacks.workloads import Workloads
 
@@ -31,14 +31,12 @@ def outputs_of(
         "images": dict(images),
         **({} if workloads.service_url is None else {"serviceUrl": workloads.service_url}),
         "estimatedMonthlyCost": {
-            "totalUsd": round(cost.monthly_usd, 2),
-            "hourlyUsd": round(cost.hourly_usd, 4),
-            "oneExperimentUsd": round(cost.experiment_usd, 2),
+            **_totals(cost),
             "pricesAsOf": prices.AS_OF,
             "partsUsd": {
-                line.item: round(line.monthly_usd, 2) for line in cost.lines if line.monthly_usd is not None
+                line.item: UNKNOWN if line.monthly_usd is None else round(line.monthly_usd, 2)
+                for line in cost.lines
             },
-            "notPriced": list(cost.unpriced),
         },
         **platform.for_sharing,
         **workloads.experiment,
@@ -62,3 +60,13 @@ def outputs_of(
     if workloads.grafana_password is not None:
         outputs["grafanaPassword"] = workloads.grafana_password
     return outputs
+
+
+def _totals(cost: Cost) -> dict[str, float | str]:
+    """Return what the parts come to; the price of one part unknown, so is the sum."""
+    sums = {
+        "totalUsd": round(cost.monthly_usd, 2),
+        "hourlyUsd": round(cost.hourly_usd, 4),
+        "oneExperimentUsd": round(cost.experiment_usd, 2),
+    }
+    return dict.fromkeys(sums, UNKNOWN) if cost.unpriced else {**sums}

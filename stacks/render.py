@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was written so far is incomplete", file=sys.stderr)
         return 130
+    for warning in run.warnings:
+        print(f"warning: {without_pulumi(warning, overrides)}", file=sys.stderr)
     sys.stdout.write(as_text(run) if arguments.output is None else "")
     print()
     print(as_table(estimate(settings), settings))

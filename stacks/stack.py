@@ -8,9 +8,11 @@ from components import monitoring
 from components.sharing import PlatformMark
 from stacks.configuration.scenario import parts_of
 from stacks.configuration.settings import Settings
+from stacks.cost.estimate import estimate
 from stacks.guards.changes import refuse_impossible
 from stacks.guards.deployed import Deployed, platform_is_watched, read_deployed
 from stacks.guards.existing import Found, look, refuse_hopeless
+from stacks.guards.warnings import warnings_of
 from stacks.images import resolve_images
 from stacks.outputs import outputs_of
 from stacks.platform import build_platform
@@ -25,6 +27,8 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     """
     deployed = read_deployed(settings.stack)
     refuse_impossible(settings, deployed)
+    for warning in warnings_of(settings, estimate(settings).unpriced):
+        pulumi.log.warn(warning)
     found = look(settings)
     refuse_hopeless(settings, found, deployed)
     made: list[pulumi.Resource] = []

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+from components.aws_facts import EKS_VERSIONS
 from drcio_controller.config import POLICY_CHOICES, parse_latency_target, parse_policy
 from drcio_controller.errors import ConfigError as ControllerConfigError
 
@@ -121,6 +122,13 @@ def instance_type(text: str) -> str | None:
     if family[1] == "a1" or re.match(r"[a-z]+[0-9]+g", family[1]):
         return "an instance type with x86-64 processors: the images and the nodes' system are built for these"
     return None
+
+
+def eks_version(text: str) -> str | None:
+    """Accept a Kubernetes version that EKS makes clusters of."""
+    if text in EKS_VERSIONS:
+        return None
+    return f"one of {', '.join(EKS_VERSIONS)}, which EKS has in standard support"
 
 
 def cidr(text: str) -> str | None:

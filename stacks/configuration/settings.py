@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from components.aws_facts import EKS_VERSIONS, EVERYWHERE
 from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, GP3_MAX_IOPS, GP3_MAX_MIB_S
 from lp_batch.patterns import Pattern
@@ -69,8 +70,8 @@ class Cluster:
     name: str = key("drcio-demo", "Name of the EKS cluster.", check=checks.short_dns_label(39))
     version: str = key(
         "1.35",
-        "Kubernetes version; choose one in standard support, extended support costs six times as much.",
-        check=checks.matching(r"1\.\d\d", "a minor version such as 1.35"),
+        f"Kubernetes version, one of those in standard support: {', '.join(EKS_VERSIONS)}.",
+        check=checks.eks_version,
     )
     instance_types: tuple[str, ...] = key(
         ("m6i.xlarge",),
@@ -87,7 +88,7 @@ class Cluster:
         True, "Reach the API server from outside the VPC; its private endpoint is always on."
     )
     public_access_cidrs: tuple[str, ...] = key(
-        ("0.0.0.0/0",), "Networks that may reach the public API endpoint; name yours.", check=checks.cidr
+        (EVERYWHERE,), "Networks that may reach the public API endpoint; name yours.", check=checks.cidr
     )
     log_types: tuple[str, ...] = key(
         ("api", "audit", "authenticator"),

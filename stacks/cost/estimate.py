@@ -11,6 +11,8 @@ from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S
 from stacks.configuration.settings import EKS, Settings
 from stacks.cost import prices
 
+UNKNOWN: Final = "unknown"
+"""Stands for a price that the table does not have."""
 DEPLOY_AND_DESTROY_S: Final = 40 * 60
 """Around one experiment on a cluster of its own: about 25 minutes up, 15 down."""
 
@@ -44,16 +46,21 @@ class Cost:
 
     lines: tuple[CostLine, ...]
     savings: tuple[Saving, ...]
-    experiment_usd: float
+    experiment_s: float
     """One experiment on this stack alone: deploy, run, destroy."""
 
     @property
     def hourly_usd(self) -> float:
-        return sum(line.hourly_usd or 0.0 for line in self.lines)
+        """Of what has a price; with anything in `unpriced` it is no total, but the least."""
+        return sum(line.hourly_usd for line in self.lines if line.hourly_usd is not None)
 
     @property
     def monthly_usd(self) -> float:
         return self.hourly_usd * prices.HOURS_PER_MONTH
+
+    @property
+    def experiment_usd(self) -> float:
+        return self.hourly_usd * self.experiment_s / 3600
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -63,13 +70,9 @@ class Cost:
 def estimate(settings: Settings) -> Cost:
     """Return a stack's cost, its parts, and what would save money."""
     lines = tuple(_lines(settings))
-    cost = Cost(lines=lines, savings=(), experiment_usd=0.0)
     run_s = settings.duration_seconds + settings.experiment.warmup_seconds
-    return replace(
-        cost,
-        savings=tuple(_savings(settings, cost.monthly_usd)),
-        experiment_usd=cost.hourly_usd * (DEPLOY_AND_DESTROY_S + run_s) / 3600,
-    )
+    cost = Cost(lines=lines, savings=(), experiment_s=DEPLOY_AND_DESTROY_S + run_s)
+    return replace(cost, savings=tuple(_savings(settings, cost.monthly_usd)))
 
 
 def _per_month(monthly_usd: float) -> float:
@@ -184,8 +187,8 @@ def _savings(settings: Settings, monthly_usd: float) -> Iterator[Saving]:
         ),
     )
     for change, command, changed in candidates:
-        saved = monthly_usd - sum(line.monthly_usd or 0.0 for line in _lines(changed))
-        if saved > 0:
+        saved = monthly_usd - Cost(lines=tuple(_lines(changed)), savings=(), experiment_s=0.0).monthly_usd
+        if round(saved, 2) > 0:
             yield Saving(change=change, command=f"pulumi config set --path {command}", monthly_usd=saved)
 
 
@@ -196,7 +199,15 @@ def as_table(cost: Cost, settings: Settings) -> str:
     rows = [
         (line.item, line.quantity, _usd(line.hourly_usd, 4), _usd(line.monthly_usd, 2)) for line in cost.lines
     ]
-    rows.append(("total", "", _usd(cost.hourly_usd, 4), _usd(cost.monthly_usd, 2)))
+    at_least = "at least " if cost.unpriced else ""
+    rows.append(
+        (
+            "total, without what is unknown" if cost.unpriced else "total",
+            "",
+            _usd(cost.hourly_usd, 4),
+            _usd(cost.monthly_usd, 2),
+        )
+    )
     item_width = max(len(row[0]) for row in rows)
     quantity_width = max(len(row[1]) for row in rows)
     header = ("USD, estimated", "", "per hour", "per month")
@@ -207,7 +218,8 @@ def as_table(cost: Cost, settings: Settings) -> str:
     rule = "-" * len(body[0])
     lines = [body[0], rule, *body[1:-1], rule, body[-1], ""]
     lines.append(
-        f"One experiment on a cluster of its own (deploy, run, destroy): about {cost.experiment_usd:.2f} USD."
+        f"One experiment on a cluster of its own (deploy, run, destroy): {at_least or 'about '}"
+        f"{cost.experiment_usd:.2f} USD."
     )
     for saving in cost.savings:
         lines.append(f"{saving.change} would save {saving.monthly_usd:.2f} a month: {saving.command}")
@@ -217,9 +229,9 @@ def as_table(cost: Cost, settings: Settings) -> str:
     if settings.region != prices.REGION:
         lines.append(f"This stack is in {settings.region}, whose prices differ.")
     if cost.unpriced:
-        lines.append(f"Not in the table, so not in the total: {', '.join(cost.unpriced)}.")
+        lines.append(f"No price is known of {', '.join(cost.unpriced)}: what you pay is more than the total.")
     return "\n".join(lines) + "\n"
 
 
 def _usd(amount: float | None, digits: int) -> str:
-    return "unknown" if amount is None else f"{amount:.{digits}f}"
+    return UNKNOWN if amount is None else f"{amount:.{digits}f}"

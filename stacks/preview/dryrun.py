@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import hashlib
 import json
+import logging
 import runpy
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,8 @@ class DryRun:
     registrations: tuple[Registration, ...]
     """In an order in which they could be created."""
     outputs: Mapping[str, ExportedValue]
+    warnings: tuple[str, ...]
+    """What the program warned of."""
 
 
 def stack_config(root: Path, name: str, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -157,6 +160,9 @@ def _program(root: Path) -> None:
 def _run(name: str, config: Mapping[str, str], program: Callable[[], None]) -> DryRun:
     set_all_config(dict(config))
     monitor = _Recorder(_Cloud(config.get("aws:region", "us-east-1")))
+    warnings = _Warnings()
+    logger = logging.Logger("dry run")
+    logger.addHandler(warnings)
     exported: dict[str, ExportedValue] = {}
 
     loops: list[asyncio.AbstractEventLoop] = []
@@ -165,7 +171,9 @@ def _run(name: str, config: Mapping[str, str], program: Callable[[], None]) -> D
         # The SDK gives every worker thread an event loop and leaves it open; these are closed below.
         executor = ThreadPoolExecutor(max_workers=4, initializer=_open_loop, initargs=(loops,))
         asyncio.get_running_loop().set_default_executor(executor)
-        mocks.set_mocks(monitor.mocks, project=PROJECT, stack=name, preview=False, monitor=monitor)
+        mocks.set_mocks(
+            monitor.mocks, project=PROJECT, stack=name, preview=False, logger=logger, monitor=monitor
+        )
         settings.SETTINGS.rpc_manager.clear()
         settings.SETTINGS.outputs.clear()
         await stack.run_pulumi_func(program)
@@ -179,7 +187,12 @@ def _run(name: str, config: Mapping[str, str], program: Callable[[], None]) -> D
     finally:
         for loop in loops:
             loop.close()
-    return DryRun(stack=name, registrations=tuple(creation_order(monitor.registrations)), outputs=exported)
+    return DryRun(
+        stack=name,
+        registrations=tuple(creation_order(monitor.registrations)),
+        outputs=exported,
+        warnings=tuple(warnings.texts),
+    )
 
 
 def _open_loop(loops: list[asyncio.AbstractEventLoop]) -> None:
@@ -274,6 +287,17 @@ class _Cloud(mocks.Mocks):
 def placeholder_digest(text: str) -> str:
     """Return 64 hex digits that stand for an image's digest before it is built."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Warnings(logging.Handler):
+    """Keeps what the engine would have shown."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 @dataclass

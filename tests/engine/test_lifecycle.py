@@ -46,7 +46,7 @@ def test_a_stack_goes_up_stays_as_it_is_and_comes_down_whole(bench: Bench, kind:
 
 def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(bench: Bench) -> None:
     platform = bench.stack("life-platform", "dev")
-    platform.up()
+    assert any("the whole internet reaches the API server" in message for message in platform.up().messages)
     guest = bench.stack("My_Guest", "drcio", {"drcio:platformStack": PLATFORM})
 
     goes_up_and_stays(guest)

@@ -72,7 +72,17 @@ def test_unknown_instance_type_is_said_to_be_unknown() -> None:
     stack = settings(cluster={"instanceTypes": "x9.xlarge"})
     cost = estimate(stack)
     assert cost.unpriced == ("nodes x9.xlarge",)
-    assert "Not in the table, so not in the total: nodes x9.xlarge." in as_table(cost, stack)
+    table = as_table(cost, stack)
+    assert "No price is known of nodes x9.xlarge: what you pay is more than the total." in table
+    assert "total, without what is unknown" in table
+    assert "(deploy, run, destroy): at least" in table
+
+
+def test_no_saving_of_less_than_a_cent_is_offered() -> None:
+    for nodes in range(1, 101):
+        stack = settings(cluster={"nodes": nodes, "spot": True, "instanceTypes": "x9.xlarge"})
+        assert all(saving.monthly_usd >= 0.005 for saving in estimate(stack).savings)
+        assert "save 0.00" not in as_table(estimate(stack), stack)
 
 
 def test_longer_experiment_costs_more() -> None:

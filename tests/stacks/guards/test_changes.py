@@ -74,7 +74,6 @@ def test_a_stack_that_is_not_there_yet_may_be_anything() -> None:
         ({"drcio:cluster.name": "other"}, "drcio:cluster.name"),
         ({"drcio:network.cidr": "10.1.0.0/16"}, "drcio:network.cidr"),
         ({"drcio:cluster.version": "1.34"}, "drcio:cluster.version"),
-        ({"drcio:cluster.version": "1.37"}, "drcio:cluster.version"),
         ({"drcio:namespace": "elsewhere"}, "drcio:namespace"),
         (SHARED, "drcio:platformStack"),
         (EXISTING, "drcio:platform"),
@@ -116,12 +115,12 @@ def test_another_region_is_refused() -> None:
 def test_refusal_says_what_is_there_and_what_to_do_instead() -> None:
     with pytest.raises(ConfigError) as raised:
         refuse_impossible(
-            settings({"drcio:cluster.version": "1.33"}), deployed({"drcio:cluster.version": "1.30"})
+            settings({"drcio:cluster.version": "1.36"}), deployed({"drcio:cluster.version": "1.34"})
         )
     message = str(raised.value)
-    assert "drcio:cluster.version is 1.33 and the running stack has 1.30" in message
+    assert "drcio:cluster.version is 1.36 and the running stack has 1.34" in message
     assert (
-        "hint: set it back to 1.30; or, to go up: pulumi config set --path 'drcio:cluster.version' 1.31"
+        "hint: set it back to 1.34; or, to go up: pulumi config set --path 'drcio:cluster.version' 1.35"
         in message
     )
 

@@ -154,6 +154,15 @@ def test_hint_is_about_the_option_that_the_value_came_from(
     assert "pulumi" not in said
 
 
+def test_warning_of_the_program_is_shown_with_a_hint_about_an_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--stack", "dev"]) == 0
+    warning, hint = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: drcio:cluster.publicAccessCidrs holds 0.0.0.0/0")
+    assert hint == "hint: --config cluster.publicAccessCidrs=YOUR-NETWORK/32"
+
+
 def test_without_its_packages_it_says_how_to_get_them() -> None:
     command = [sys.executable, "-S", "-m", "stacks.render", "--stack", "drcio"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
