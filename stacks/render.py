@@ -15,11 +15,20 @@ try:
 
     from stacks.configuration.config import DEFAULT_REGION, parse
     from stacks.configuration.keys import NAMESPACE
+    from stacks.configuration.scenario import parts_of
     from stacks.configuration.settings import Settings
     from stacks.cost.estimate import as_table, estimate
     from stacks.errors import RenderError, StackError
-    from stacks.images import config_key
-    from stacks.preview.dryrun import PROJECT, ROOT, DryRun, Inputs, dry_run, stack_config
+    from stacks.images import config_key, needed
+    from stacks.preview.dryrun import (
+        PROJECT,
+        ROOT,
+        DryRun,
+        Inputs,
+        dry_run,
+        placeholder_digest,
+        stack_config,
+    )
     from stacks.preview.graph import as_text, fold
     from stacks.preview.manifests import helm_values, manifests
     from stacks.preview.picture import PictureError, as_dot, as_svg
@@ -54,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         overrides |= _overrides(arguments.config)
         config = stack_config(ROOT, arguments.stack, overrides)
-        run = dry_run(arguments.stack, config)
         settings = _settings(arguments.stack, config)
+        stand_ins = stand_in_images(settings)
+        run = dry_run(arguments.stack, stack_config(ROOT, arguments.stack, {**overrides, **stand_ins}))
         if arguments.output is not None:
             write(run, settings, arguments.output)
     except StackError as error:
@@ -80,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if made_up:
         options = " ".join(f"--config images.{config_key(name)}=NAME@sha256:..." for name in made_up)
         print(
-            f"Image references of {', '.join(made_up)} are placeholders: images are built by `pulumi up`.\n"
+            f"Image references of {', '.join(made_up)} are placeholders: {_why_placeholders(stand_ins)}.\n"
             f"hint: to apply the files, name images by digest: {options}"
         )
     return 0
@@ -152,6 +162,29 @@ def _overrides(texts: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
+def stand_in_images(settings: Settings) -> dict[str, str]:
+    """Return made-up references, by key, of images that the stack needs and neither builds nor names.
+
+    `pulumi up` refuses such a stack; what it consists of can be shown all the same.
+    """
+    images = settings.images
+    lacking = (
+        []
+        if settings.platform_stack
+        else [it for it in needed(parts_of(settings)) if it not in images.given and it not in images.built]
+    )
+    return {
+        f"{NAMESPACE}:images.{config_key(name)}": f"{name}@sha256:{placeholder_digest(name)}"
+        for name in lacking
+    }
+
+
+def _why_placeholders(stand_ins: Mapping[str, str]) -> str:
+    if stand_ins:
+        return "the stack neither builds nor names them, which `pulumi up` refuses"
+    return "images are built by `pulumi up`"
+
+
 def placeholders(run: DryRun, settings: Settings) -> list[str]:
     """Return the images that the objects name and that nobody has built yet, in the order of the outputs."""
     references = run.outputs["images"].value
@@ -174,8 +207,11 @@ def without_pulumi(message: str, overrides: Mapping[str, str]) -> str:
     hint = _SET.sub(r"--config \1=\2", hint)
 
     def leave_out(found: re.Match[str]) -> str:
-        given = f"{NAMESPACE}:{found[1]}" in overrides
-        return f"leave out --config {found[1]}" if given else found[0]
+        *parts, last = found[1].split(".")
+        # The key itself, or an object that holds it.
+        holders = (".".join([*parts, last][:count]) for count in range(len(parts) + 1, 0, -1))
+        given = next((it for it in holders if f"{NAMESPACE}:{it}" in overrides), None)
+        return f"leave out --config {given}" if given else found[0]
 
     return said + line + _REMOVE.sub(leave_out, hint)
 
@@ -188,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--stack", required=True, metavar="NAME", help="a stack: dev, baseline, contention, drcio"
+        "--stack", required=True, metavar="NAME", help="a stack: dev, baseline, contention, drcio, local"
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="write everything there instead of a summary"

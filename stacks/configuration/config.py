@@ -30,6 +30,7 @@ from stacks.configuration.kubeconfig import current_context
 from stacks.configuration.scenario import parts_of
 from stacks.configuration.settings import DRCIO, EKS, EXISTING, Settings
 from stacks.errors import ConfigError
+from stacks.suggestions import did_you_mean
 
 DEFAULT_REGION: Final = "us-east-1"
 """Where neither the stack nor the environment names one; the AWS provider then has none either."""
@@ -144,10 +145,12 @@ def _decode(name: str, text: str) -> object:
 def _refuse_unknown(tree: Mapping[str, object], known: set[str], prefix: str) -> None:
     for name in tree:
         if name not in known:
+            keys = [f"{prefix}{it}" for it in sorted(known)] + [key.path for key in keys_of(Settings)]
             raise ConfigError(
                 f"{NAMESPACE}:{prefix}{name} is no configuration key; "
                 f"expected one of {', '.join(sorted(known))}",
-                hint=f"pulumi config rm --path '{NAMESPACE}:{prefix}{name}'; every key is in {REFERENCE}",
+                hint=f"{did_you_mean(f'{prefix}{name}', keys)}"
+                f"pulumi config rm --path '{NAMESPACE}:{prefix}{name}'; every key is in {REFERENCE}",
             )
 
 
@@ -168,7 +171,8 @@ def _refuse(key: Key, raw: object, expected: str, where: str) -> ConfigError:
     found = repr(raw)
     return ConfigError(
         f"{where} is {found if len(found) <= _SHOWN else f'{found[:_SHOWN]}...'}; expected {expected}",
-        hint=f"pulumi config set --path '{where}' VALUE; the default is {render_default(key)}",
+        hint=f"{did_you_mean(str(raw), key.rules.choices)}"
+        f"pulumi config set --path '{where}' VALUE; the default is {render_default(key)}",
     )
 
 

@@ -26,6 +26,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from drcio_controller.kube.jsontypes import Json
 from stacks.errors import RenderError
+from stacks.suggestions import did_you_mean
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROJECT: Final = "drcio-eks"
@@ -96,7 +97,8 @@ def stack_config(root: Path, name: str, overrides: Mapping[str, str]) -> dict[st
         known = sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
         raise RenderError(
             f"stack {name!r} has no file {stack_file.name}; expected one of {', '.join(known)}",
-            hint="pulumi stack init NAME makes a new stack, or copy one of the files",
+            hint=f"{did_you_mean(name, known)}"
+            "pulumi stack init NAME makes a new stack, or copy one of the files",
         )
     project = yaml.safe_load((root / "Pulumi.yaml").read_text())
     given: dict[str, Json] = (yaml.safe_load(stack_file.read_text()) or {}).get("config") or {}

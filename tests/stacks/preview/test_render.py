@@ -142,7 +142,9 @@ def test_placeholders_are_named_each_with_its_own_key(
         ("images.controller=here/it:latest", "--config images.controller=VALUE; the default is empty"),
         ("platform=nope", "--config platform=VALUE; the default is eks"),
         ("controller.enabled=false", "--config controller.enabled=true"),
-        ("storage.iop=1", "leave out --config storage.iop; every key"),
+        ("storage.iop=1", "did you mean storage.iops? leave out --config storage.iop; every key"),
+        ('storage={"iop": 1}', "did you mean storage.iops? leave out --config storage; every key"),
+        ("platform=exsiting", "did you mean existing? --config platform=VALUE; the default is eks"),
     ],
 )
 def test_hint_is_about_the_option_that_the_value_came_from(
@@ -152,6 +154,18 @@ def test_hint_is_about_the_option_that_the_value_came_from(
     said = capsys.readouterr().err.splitlines()[1]
     assert said.startswith(f"hint: {hint}")
     assert "pulumi" not in said
+
+
+def test_stack_that_names_no_image_is_shown_and_said_to_be_refused_by_an_update(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--stack", "local", "--output", str(tmp_path)]) == 0
+    said, hint = capsys.readouterr().out.splitlines()[-2:]
+    assert said == (
+        "Image references of controller, hp-service, lp-batch, experiment are placeholders: "
+        "the stack neither builds nor names them, which `pulumi up` refuses."
+    )
+    assert "images.hpService=NAME@sha256:..." in hint
 
 
 def test_warning_of_the_program_is_shown_with_a_hint_about_an_option(
