@@ -6,6 +6,7 @@ the cache, and the checkout is never written.
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
@@ -21,11 +22,25 @@ from experiments.records.jsonfields import JsonObject
 from experiments.targets.cluster import Overrides, Written, laid_over, written_in
 from local_cluster.errors import ClusterError
 from local_cluster.programs import ROOT, Programs
+from stacks.configuration.config import parse
+from stacks.configuration.keys import NAMESPACE
+from stacks.configuration.settings import Settings
 
 PROJECT: Final = "drcio-eks"
 PROGRAMS: Final = ("pulumi", "pulumi-resource-kubernetes", "kubectl")
 
 Value = str | int | bool
+
+
+def settings_in(configured: JsonObject, *, stack: str) -> Settings:
+    """Return a stack's settings for its own values, structured as in its file, by full key."""
+    prefix = f"{NAMESPACE}:"
+    given = {
+        key.removeprefix(prefix): value if isinstance(value, str) else json.dumps(value)
+        for key, value in configured.items()
+        if key.startswith(prefix)
+    }
+    return parse(given, stack=stack, region="")
 
 
 class LocalStack:
@@ -42,6 +57,10 @@ class LocalStack:
         """Return the stack's own values, structured as in its file, by full key."""
         document = yaml.safe_load(self._file.read_text(encoding="utf-8")) or {}
         return cast("JsonObject", document.get("config") or {})
+
+    def settings(self) -> Settings:
+        """Return what the program will read of them, with its defaults for the rest."""
+        return settings_in(self.configured(), stack=self.name)
 
     def deploy(self, overrides: Overrides, tell: Callable[[str], None]) -> None:
         """Update the stack as it is configured, with some values laid over."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
+from drcio_controller.ebs import Volume
 from experiments.records.record import write_run
 from experiments.records.spec import SCENARIOS, Spec, plan_runs, scenarios
 from experiments.report import build_report, print_summary, write_spec
@@ -23,14 +24,12 @@ from local_cluster.deploy import PROGRAMS, LocalStack
 from local_cluster.images.prepare import Prepared
 from local_cluster.programs import ROOT, Programs, find
 from local_cluster.told import Told
+from lp_batch.units import parse_size
+from stacks.configuration.settings import Settings
 from stacks.images import config_key
 
 STACK: Final = "local"
 OUTPUT: Final = ROOT / "results" / "tour"
-LEVEL: Final = "low"
-DURATION_S: Final = 20
-WARMUP_S: Final = 4
-LP_WORKERS: Final = 16
 CHANGED_WEIGHT: Final = 50
 SHOWN: Final = ("scenario", "ioWeights", "p50_ms", "p95_ms", "fetch_p95_ms", "lp_mib_s", "verdict", "reasons")
 
@@ -45,19 +44,7 @@ def tour(cluster: Cluster, images: Prepared, console: Console, tell: Tell) -> in
     shutil.rmtree(folder, ignore_errors=True)
     stack = LocalStack(STACK, programs, cluster.kubeconfig, folder)
     stack.configure({f"drcio:images.{config_key(name)}": it for name, it in images.references.items()})
-    spec = Spec(
-        target="cluster",
-        scenarios=scenarios("all"),
-        load_level=LEVEL,
-        rate_rps=level_rps(LEVEL),
-        duration_s=DURATION_S,
-        warmup_s=WARMUP_S,
-        repeats=1,
-        volume=cluster.options.volume,
-        lp_block_bytes=1 << 20,
-        lp_workers=LP_WORKERS,
-        seed=1,
-    )
+    spec = spec_of(stack.settings(), cluster.options.volume)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     write_spec(OUTPUT, spec)
@@ -67,7 +54,7 @@ def tour(cluster: Cluster, images: Prepared, console: Console, tell: Tell) -> in
         for planned in sorted(plan_runs(spec), key=lambda run: SCENARIOS.index(run.scenario.name)):
             write_run(OUTPUT, target.run(planned, Told(tell)))
         tell(f"pulumi config set --path drcio:ioWeights.low {CHANGED_WEIGHT}; pulumi up")
-        stack.configure({"drcio:durationSeconds": DURATION_S, "drcio:ioWeights.low": CHANGED_WEIGHT})
+        stack.configure({"drcio:ioWeights.low": CHANGED_WEIGHT})
         stack.up(_steps(tell))
         show_outputs(stack)
         _shown(["kubectl", "get", "pods", "--all-namespaces"], programs, cluster)
@@ -77,6 +64,24 @@ def tour(cluster: Cluster, images: Prepared, console: Console, tell: Tell) -> in
     report = build_report(OUTPUT)
     print_summary(console, report.study, report.verdict, policies=report.policies, report=report.html)
     return report.verdict.exit_code
+
+
+def spec_of(settings: Settings, volume: Volume) -> Spec:
+    """Return the experiment of the three scenarios as the stack's own file has it, once each."""
+    return Spec(
+        target="cluster",
+        scenarios=scenarios("all"),
+        load_level=settings.load_level,
+        rate_rps=level_rps(settings.load_level),
+        duration_s=settings.duration_seconds,
+        warmup_s=settings.experiment.warmup_seconds,
+        repeats=1,
+        volume=volume,
+        lp_pattern=settings.batch.pattern,
+        lp_block_bytes=parse_size(settings.batch.block_size),
+        lp_workers=settings.batch.workers,
+        seed=settings.experiment.seed,
+    )
 
 
 class _Showing:

@@ -8,20 +8,26 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.build_context import BuildContext
 from experiments.commands.doctor import ENGINE_VARIABLE
+from experiments.records.spec import plan_runs
+from experiments.targets.cluster import laid_over, overrides_of
 from local_cluster import cluster
+from local_cluster.deploy import settings_in
 from local_cluster.errors import ClusterError, ToolMissing
 from local_cluster.images import build
 from local_cluster.images.prepare import ALL, disk_key, prepared
 from local_cluster.images.store import StoredImage
 from local_cluster.node import files
 from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
-from local_cluster.programs import find
+from local_cluster.programs import ROOT, find
+from local_cluster.tour import spec_of
 from stacks.render import main as render
 
 HOLDER = """
@@ -145,3 +151,13 @@ def test_stack_file_renders_once_its_images_are_named(tmp_path: Path) -> None:
     options = [word for pair in given for word in ("--config", pair)]
     assert render(["--stack", "local", "--output", str(tmp_path), *options]) == 0
     assert "drcio-experiment" in "".join(path.name for path in tmp_path.rglob("*"))
+
+
+def test_tour_measures_the_scenarios_as_the_stack_file_measures_a_changed_weight() -> None:
+    file = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
+    spec = spec_of(settings_in(file["config"], stack="local"), cluster.VOLUME)
+    for planned in plan_runs(spec):
+        told = laid_over(file, overrides_of(spec, planned, name="tour"))["config"]
+        settings = settings_in(told, stack="local")
+        assert settings.scenario == planned.scenario.name
+        assert replace(spec_of(settings, cluster.VOLUME), seed=spec.seed) == spec
