@@ -158,6 +158,7 @@ def test_tour_measures_the_scenarios_as_the_stack_file_measures_a_changed_weight
     spec = spec_of(settings_in(file["config"], stack="local"), cluster.VOLUME)
     for planned in plan_runs(spec):
         told = laid_over(file, overrides_of(spec, planned, name="tour"))["config"]
+        assert isinstance(told, Mapping)
         settings = settings_in(told, stack="local")
         assert settings.scenario == planned.scenario.name
         assert replace(spec_of(settings, cluster.VOLUME), seed=spec.seed) == spec
