@@ -12,7 +12,7 @@ import numpy.typing as npt
 from drcio_controller.config import DEFAULT_CLASSES, Config
 from drcio_controller.config import Engine as ControlEngine
 from drcio_controller.kernel.devices import Device
-from drcio_controller.kernel.parse import BlockStat, DeviceId, IoStat
+from drcio_controller.kernel.parse import BlockStat, DeviceId, IoStat, Pressure
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.law.decision import Decision, DevicePolicy, View
 from drcio_controller.loop import ACTIVE_FOR_S
@@ -60,6 +60,7 @@ class Simulated:
     _previous: Snapshot | None = None
     _look_at_s: float = 0.5
     _active_at_s: dict[str, float] = field(default_factory=dict)
+    _synchronous: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         mix = self.mix
@@ -76,6 +77,8 @@ class Simulated:
         if self.low:
             for index, low in enumerate(mix.low):
                 self.add(f"low{index}", low.qos, low_job(low), priority="low")
+                if low.engine in (Engine.THREADS, Engine.BUFFERED):
+                    self._synchronous.add(f"low{index}")
 
     def add(self, uid: str, qos: QosClass, job: Job, *, priority: str | None) -> int:
         """Add a program in a pod of its own, or to one that is there."""
@@ -173,7 +176,8 @@ class Simulated:
         self._knobs.reconcile(wanted_knobs(HIERARCHY, placed, [managed], weights_only=False))
 
     def _snapshot(self) -> Snapshot:
-        stats = {uid: _io_stat(self.node.group(self._groups[self._path(uid)])) for uid in self._pods}
+        groups = {uid: self.node.group(self._groups[self._path(uid)]) for uid in self._pods}
+        stats = {uid: _io_stat(group) for uid, group in groups.items()}
         device = self.node.device()
         on = self.engine is ControlEngine.IOCOST
         root = {DEVICE: IoStat(cost_usage_us=device.usage_us if on else None)}
@@ -181,11 +185,19 @@ class Simulated:
             at_s=self.node.now_s,
             # A pod is there before its first I/O.
             pods={
-                uid: PodCounters(1, {DEVICE: stat} if stat.total_ios else {}) for uid, stat in stats.items()
+                uid: PodCounters(
+                    1, {DEVICE: stat} if stat.total_ios else {}, self._pressure(uid, groups[uid])
+                )
+                for uid, stat in stats.items()
             },
             devices={DEVICE: _block_stat(device)},
             root=root,
         )
+
+    def _pressure(self, uid: str, group: GroupCounters) -> Pressure:
+        """Return a pod's `io.pressure`: its threads wait for iocost; those of a synchronous job always do."""
+        waits_us = round(self.node.now_s * 1e6) if uid in self._synchronous else group.stalled_us
+        return Pressure(some_us=waits_us, full_us=0)
 
 
 def high_job(high: High) -> Job:

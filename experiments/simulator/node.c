@@ -86,6 +86,8 @@ typedef struct {
 	ns_t release_due;
 	/* io.stat */
 	int64_t stat_ios[2], stat_bytes[2], usage_ns;
+	/* io.pressure: how long somebody waited for iocost */
+	ns_t stalled, stalled_since;
 } group_t;
 
 typedef struct {
@@ -544,6 +546,8 @@ static void kick(node_t *n, int32_t group)
 		if (budget < 0)
 			break;
 		pop(n, &g->waiting);
+		if (!g->waiting.count)
+			g->stalled += n->now - g->stalled_since;
 		commit(n, b, cost);
 		push(n, &passed, b);
 	}
@@ -881,8 +885,10 @@ static bool submit(node_t *n, int32_t s, int32_t b)
 		propagate(n, group, g->active, g->active, true);
 	n->submitters[s].blocked = true;
 	push(n, &g->waiting, b);
-	if (g->waiting.count == 1)
+	if (g->waiting.count == 1) {
+		g->stalled_since = n->now;
 		g->budget_due = NEVER;
+	}
 	kick(n, group);
 	return false;
 }
@@ -1146,7 +1152,7 @@ typedef struct {
 } device_counters_t;
 
 typedef struct {
-	int64_t ios[2], bytes[2], usage_us, held, waiting;
+	int64_t ios[2], bytes[2], usage_us, held, waiting, stalled_us;
 } group_counters_t;
 
 void node_device(const node_t *n, device_counters_t *c)
@@ -1176,6 +1182,7 @@ void node_group(const node_t *n, int32_t group, group_counters_t *c)
 	c->usage_us = g->usage_ns / 1000;
 	c->held = g->queued[READ].count + g->queued[WRITE].count;
 	c->waiting = g->waiting.count;
+	c->stalled_us = (g->stalled + (g->waiting.count ? n->now - g->stalled_since : 0)) / 1000;
 }
 
 void node_job(const node_t *n, int32_t job, int64_t *ios, int64_t *bytes)

@@ -39,7 +39,7 @@ class _Device(ctypes.Structure):
 class _Group(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64 * 2) for name in ("ios", "bytes")),
-        *((name, ctypes.c_int64) for name in ("usage_us", "held", "waiting")),
+        *((name, ctypes.c_int64) for name in ("usage_us", "held", "waiting", "stalled_us")),
     )
 
 
@@ -92,6 +92,8 @@ class GroupCounters:
     usage_us: int
     held: int
     """Requests that io.max holds back."""
+    stalled_us: int
+    """How long some thread waited for iocost, as `io.pressure` has it beside other waits."""
 
 
 @functools.cache
@@ -249,7 +251,11 @@ class Node:
         plain = _Group()
         self._lib.node_group(self._node, group, ctypes.byref(plain))
         return GroupCounters(
-            ios=_both(plain.ios), total_bytes=_both(plain.bytes), usage_us=plain.usage_us, held=plain.held
+            ios=_both(plain.ios),
+            total_bytes=_both(plain.bytes),
+            usage_us=plain.usage_us,
+            held=plain.held,
+            stalled_us=plain.stalled_us,
         )
 
     def done(self, job: int) -> tuple[int, int]:

@@ -59,6 +59,9 @@ and the pods what began."""
 CPU_BOUND_STALL: Final = 0.5
 """A pod whose tasks wait for a CPU this share of the time is slow for that reason."""
 
+WAITING_STALL: Final = 0.5
+"""A yielding pod some task of which waits for I/O this share of the time would do more."""
+
 IOMAX_SHARE: Final = 0.45
 """Of the capacity: io.max lets a whole slice of 100 ms go at once (Linux 6.12), and more than half of one
 does not fit into a volume's bucket beside the protected pods' I/O."""
@@ -150,6 +153,9 @@ class DrcioPolicy:
             smallest=used(profile, 1, PAGE_BYTES),
             largest=used(profile, 1, UNIT_BYTES),
             floor=self._config.floor_percent / 100,
+            yielding_waits=any(
+                flow.active and (flow.io_stall_ratio or 0.0) > WAITING_STALL for flow in yielding
+            ),
             missed_target=_missed_target(view, protected),
         )
 

@@ -32,6 +32,8 @@ LOOKS_REMEMBERED: Final = 40
 NOISE: Final = 0.05
 """Of the profile: a mix of less says nothing about what comes next."""
 ROUNDING: Final = 1e-9
+QUIET: Final = 0.25
+"""Of their demand: in a look with less the protected pause."""
 SHARED_MEMORY_S: Final = 5.0
 BUCKET_LEAST: Final = 0.02
 """Of the volume's bucket, what is reckoned with beside a burst that takes all of it."""
@@ -99,10 +101,8 @@ class Law:
     """Of the capacity, what is let in while the protected do I/O."""
     margin_min: float = 0.65
     """The same where the protected come in bursts that need the volume's own bucket."""
-    margin_apart: float = 1.08
-    """What that nears where the protected use less and less of the bucket that everybody else fills; more
-    than all of the capacity does not refill what a burst takes. Only where the capacity is known, and not
-    learned."""
+    margin_apart: float = 0.9
+    """What that nears where the protected use less and less of the bucket that everybody else fills."""
     unseen: float = 0.75
     """Of what it costs, what I/O is charged at least of a size that nobody has done of late."""
     burst_tail: float = 1.5
@@ -152,6 +152,17 @@ class Law:
     """From one probe to the next; doubled by each that met the queue."""
     alone_lift: float = 4.0
     """Of the capacity: where the protected are alone and need more than the budget, and after letting go."""
+    gain_most: float = 1.35
+    """iocost lets in less than it is told: what the protected leave of their share it gives back late, and it
+    charges them for a bucket that nobody else fills. So many times the budget is told at most, where the
+    protected are apart from everybody else."""
+    gain_s: float = 2.0
+    """So long the yielding pods have to wait before what is let in is believed to be all that comes."""
+    gain_step: float = 0.05
+    """A gain that is nearer to the one in force is not worth a write."""
+    filling_factor: float = 2.0
+    """Where I/O takes so many times as long as it did, the buckets are empty at times: a gain was too much, a
+    probe has met what it looked for, and none is begun."""
     base_rise_per_s: float = 0.02
     """How fast the base latency follows upwards; downwards it goes halfway at once."""
 
@@ -180,6 +191,8 @@ class Signals:
     """The mixes of the smallest and of the largest I/O that the device takes."""
     floor: float = 0.1
     """Of the capacity: the least that is ever let in."""
+    yielding_waits: bool = False
+    """Yielding pods wait for their I/O most of the time: they would do more if they could."""
     missed_target: bool = False
     """A protected pod that names a target is over it, and is not short of CPU."""
 
@@ -221,8 +234,19 @@ class State:
     drain_looks: int = 0
     capacity_before: float | None = None
     """What was believed when a drain began."""
+    raised_from: float | None = None
+    """What was believed before the last probe that met no queue; None once it met one, or stood."""
     let_in: float = 1.0
     """Of the profile, what the yielding pods' mix may use by the budget in force."""
+    aim: float | None = None
+    """What everybody together was meant to use by the budget in force, in multiples of the profile."""
+    gain: float = 1.0
+    """So many times the budget is told."""
+    gain_limit: float = math.inf
+    """No more than that, since a queue came of more."""
+    filled: float = 1.0
+    """Of the aim, what was used in the last `filled_s` seconds in which yielding pods waited."""
+    filled_s: float = 0.0
     probed_at_s: float = 0.0
     """When the last probe began, or ended, or a queue was seen."""
     probe_wait_s: float = 0.0
@@ -277,8 +301,11 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
     state = _base(state, seen, law, queueing=queueing)
     state = replace(state, queue_looks=state.queue_looks + 1 if queueing else 0)
     deep = queueing and (seen.latency_s or 0.0) > 10 * limit_s(state, law)
-    # A probe expects to meet the queue; anywhere else one look may be noise.
-    confirmed = deep or state.queue_looks >= (1 if state.mode is Mode.PROBE else law.queue_looks)
+    confirmed = deep or state.queue_looks >= law.queue_looks
+    if state.mode is Mode.PROBE:
+        # It expects to meet a queue, and one that came and went was one; elsewhere one look may be noise.
+        confirmed = _filling(state, seen, law)
+    state = _gain(state, seen, law, confirmed=confirmed)
     state, reason, level = _decide(state, seen, law, confirmed=confirmed)
     return _outcome(state, seen, law, reason, level)
 
@@ -310,15 +337,25 @@ def margin(state: State, law: Law) -> float:
     """
     room_s = max(0.0, law.bucket_s - state.burst_s)
     fits = (1 + room_s / max(state.period_s, law.period_min_s)) / (1 + protected_share(state, law))
-    shared = 1.0 if state.shared is None else state.shared
+    shared = _or_all(state.shared)
     burst_s, demand = state.burst_s * shared, state.demand * shared
     refilled = 1 - law.burst_tail * demand * burst_s / max(
         law.bucket_s - burst_s, BUCKET_LEAST * law.bucket_s
     )
-    most = law.margin
-    if state.capacity == state.ceiling:
-        most += (law.margin_apart - law.margin) * (1 - shared) ** 2
+    most = law.margin + (law.margin_apart - law.margin) * _apart(state)
     return max(law.margin_min, min(most, fits, refilled))
+
+
+def _apart(state: State) -> float:
+    """Return how far apart the protected and the yielding pods are: 1 where they fill different buckets.
+
+    Of a volume whose capacity is learned nobody knows what its buckets hold, nor which one was full.
+    """
+    return (1 - _or_all(state.shared)) ** 2 if state.capacity == state.ceiling else 0.0
+
+
+def _or_all(part: float | None) -> float:
+    return 1.0 if part is None else part
 
 
 def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> State:
@@ -332,8 +369,7 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
     if not state.looks:
         state = replace(state, burst_s=seen.read_s * READS_EXPECTED)
     # Through a queue comes what the queue lets through, which says nothing about what they want.
-    slow = seen.latency_s is not None and state.base_s is not None and seen.latency_s > limit_s(state, law)
-    if not seen.protected_active or slow:
+    if not seen.protected_active or _slow(state, seen, law):
         return state
     if state.looks < 2:
         # They began somewhere within the first look.
@@ -450,19 +486,69 @@ def _price(one: tuple[Use, float], other: tuple[Use, float]) -> Use | None:
     return Use(units, size) if units >= 0 and size >= 0 else None
 
 
+def _gain(state: State, seen: Signals, law: Law, *, confirmed: bool) -> State:
+    """Measure what comes of the budget while yielding pods wait for it, and tell iocost so much more.
+
+    What was too much is remembered: that is the limit, and it is forgotten as slowly as probes go.
+    """
+    most = min(state.gain_limit, 1 + (law.gain_most - 1) * _apart(state))
+    if state.gain > 1 and (confirmed or _filling(state, seen, law)):
+        return _less_gain(state, 1 + (state.gain - 1) / 2, law)
+    if seen.protected.cost < QUIET * state.demand:
+        # Nothing of what they leave of their share is late where they leave all of it.
+        most = 1.0
+    if state.gain > most + law.gain_step:
+        return replace(state, gain=most, filled_s=0.0, price=None)
+    aim, both = state.aim, seen.yielding_active and seen.protected_active
+    if state.mode is not Mode.HOLD or aim is None or not both or most == 1.0:
+        return replace(state, filled_s=0.0)
+    forgotten = (law.gain_most - 1) * seen.span_s / law.probe_last_s
+    state = replace(state, gain_limit=min(law.gain_most, state.gain_limit + forgotten))
+    filled = seen.delivered / aim
+    satisfied = filled < 1 and not seen.yielding_waits
+    if satisfied or seen.delivered < LEAST_CAPACITY:
+        return state
+    filled_s = min(law.gain_s, state.filled_s + seen.span_s)
+    filled = state.filled + (filled - state.filled) * min(1.0, seen.span_s / filled_s)
+    state = replace(state, filled=filled, filled_s=filled_s)
+    if filled > 1 + law.gain_step and state.gain > 1:
+        return _less_gain(state, state.gain / filled, law)
+    gain = min(most, state.gain / filled)
+    if filled_s < law.gain_s or gain < state.gain + law.gain_step:
+        return state
+    return replace(state, gain=gain, filled_s=0.0, price=None)
+
+
+def _less_gain(state: State, gain: float, law: Law) -> State:
+    if gain < 1 + law.gain_step:
+        gain = 1.0
+    return replace(state, gain=gain, gain_limit=gain, filled_s=0.0, price=None)
+
+
+def _filling(state: State, seen: Signals, law: Law) -> bool:
+    """Say whether the buckets are empty at times: no queue yet, and I/O takes longer than it did."""
+    if seen.latency_s is None or state.base_s is None:
+        return False
+    return seen.latency_s > law.filling_factor * state.base_s
+
+
+def _slow(state: State, seen: Signals, law: Law) -> bool:
+    return seen.latency_s is not None and state.base_s is not None and seen.latency_s > limit_s(state, law)
+
+
 def _queueing(state: State, seen: Signals, law: Law) -> bool:
     """Say whether requests seem to wait in the device for each other: they take long, and are still there.
 
     What completed may have waited in a queue that is gone by now.
     """
-    if seen.latency_s is None or state.base_s is None or seen.latency_s <= limit_s(state, law):
+    if not _slow(state, seen, law) or seen.latency_s is None:
         return False
     return seen.queued_s / max(seen.delivered, LEAST_CAPACITY) >= 0.5 * seen.latency_s
 
 
 def _drained(state: State, seen: Signals, law: Law) -> State:
     """Take what came out of a queue that was there all the time for what the device can do."""
-    there = (seen.latency_s or 0.0) > limit_s(state, law) and seen.queued_s > law.queue_slack_s
+    there = _slow(state, seen, law) and seen.queued_s > law.queue_slack_s
     # As much as was believed, within the measurement's roughness, lowers nothing.
     if not there or state.capacity is None or seen.delivered >= law.rough * state.capacity:
         return state
@@ -517,10 +603,19 @@ def _believed(state: State, seen: Signals, law: Law) -> State:
     if state.capacity is None:
         full = state.queue_looks >= law.queue_looks
         return replace(state, capacity=delivered if full else None, probed_at_s=seen.now_s)
+    wait_s = min(law.probe_last_s, 2 * state.probe_wait_s)
     if state.mode is Mode.PROBE:
-        wait_s = min(law.probe_last_s, 2 * state.probe_wait_s)
         capacity = max(state.capacity, delivered)
         return replace(state, capacity=capacity, probe_wait_s=wait_s, probed_at_s=seen.now_s)
+    if state.raised_from is not None:
+        # What a probe did not meet has come since: the raise was too much.
+        return replace(
+            state,
+            capacity=state.raised_from,
+            raised_from=None,
+            probe_wait_s=wait_s,
+            probed_at_s=seen.now_s,
+        )
     return state
 
 
@@ -555,11 +650,17 @@ def _hold(state: State, seen: Signals, law: Law) -> tuple[State, str, float | No
     if state.mode is Mode.PROBE:
         capacity = min(state.ceiling, capacity * law.probe_step)
         wait_s = law.probe_first_s / 4
-        state = replace(state, capacity=capacity, probe_wait_s=wait_s, probed_at_s=seen.now_s)
+        state = replace(
+            state,
+            capacity=capacity,
+            raised_from=state.capacity,
+            probe_wait_s=wait_s,
+            probed_at_s=seen.now_s,
+        )
         since_s = 0.0
     if seen.missed_target:
         level = law.margin_min
-    wanted = seen.delivered > 0.9 * level * capacity
+    wanted = seen.delivered > 0.9 * level * capacity and not _filling(state, seen, law)
     if capacity < state.ceiling and wanted and since_s > state.probe_wait_s and not seen.missed_target:
         state = replace(state, mode=Mode.PROBE, probed_at_s=seen.now_s)
         return state, "asking whether the device can do more", probing
@@ -571,7 +672,10 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
     wanted_s, period_s = wanted_period_s(state, law), state.period_s
     if not period_s or not 1 / 1.5 <= wanted_s / period_s <= 1.5:
         period_s = wanted_s
-    ratio = UNBOUND_RATIO if level is None else level * (state.capacity or 1.0)
+    aim = None if level is None else level * (state.capacity or 1.0)
+    ratio = UNBOUND_RATIO if aim is None else aim
+    if state.mode in (Mode.HOLD, Mode.PROBE):
+        ratio *= state.gain
     wanted = _wanted_price(state, seen, law).times(1 / ratio)
     price = state.price
     if price is None or not _good_enough(price, wanted, state, seen, law):
@@ -581,7 +685,7 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
     let_in = mix.cost / mix.at(price)
     if seen.protected.cost > 0 and level is not None:
         state = replace(state, charged=seen.protected.at(price) / seen.protected.cost)
-    state = replace(state, price=price, period_s=period_s, let_in=let_in)
+    state = replace(state, price=price, period_s=period_s, let_in=let_in, aim=aim)
     return Outcome(
         state=state,
         reason=reason,
@@ -599,6 +703,7 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
             "capacity": state.capacity or 0.0,
             "demand": state.demand,
             "burst_ms": 1000 * state.burst_s,
+            "gain": state.gain,
             "units_price": price.units,
             "bytes_price": price.bytes,
         },
