@@ -5,4 +5,4 @@ ArgumentError           plain values that cannot make a working resource
 
 
 class ArgumentError(ValueError):
-    """Say what was refused, where, and what was expected."""
+    """Name what was refused, where, and what was expected."""

@@ -16,7 +16,7 @@ def phase_of(pod: JsonObject) -> str:
 
 
 def has_ended(pod: JsonObject | None) -> bool:
-    """Say whether a pod has run to its end, or is not there any more."""
+    """Return whether a pod has run to its end, or is not there any more."""
     return pod is None or phase_of(pod) in ENDED
 
 

@@ -9,7 +9,7 @@ import pulumi
 
 
 class StackError(pulumi.RunError):
-    """Say what is wrong, and on a line of its own what to do about it.
+    """Report what is wrong, and on a line of its own what to do about it.
 
     A `pulumi.RunError`, because the Pulumi engine shows those without a traceback.
     """

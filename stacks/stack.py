@@ -43,7 +43,7 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
 
 
 def chart_for(settings: Settings, found: Found | None, deployed: Deployed) -> Chart:
-    """Say what is to be installed for monitoring: only what neither the cluster nor its owner has."""
+    """Return what is to be installed for monitoring: only what neither the cluster nor its owner has."""
     own = deployed.names
     if not settings.monitoring.enabled:
         return Chart(install=False, watched=False)

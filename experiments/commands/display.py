@@ -84,7 +84,7 @@ class Lane:
         self._task = display.bars.add_task("starting", total=1.0, left="")
 
     def doing(self, what: str) -> None:
-        """Say what is happening now."""
+        """Show what is happening now."""
         display = self._display
         display.bars.update(self._task, description=f"{self._run_text}: {what}", left=display.left())
         if not display.live and what != self._last_text:
@@ -94,7 +94,7 @@ class Lane:
         self._last_text = what
 
     def within_run(self, elapsed_s: float, total_s: float) -> None:
-        """Say how far the run under way is, by the node's clock."""
+        """Show how far the run under way is, by the node's clock."""
         share = min(elapsed_s / total_s, 1.0) if total_s else 0.0
         clock = f"{elapsed_s:.0f} of {total_s:.0f} s by the node's clock"
         left = self._display.left()

@@ -1,4 +1,4 @@
-"""Say what this machine can do: `make doctor`, or `python -m experiments.commands.doctor`.
+"""Report what this machine can do: `make doctor`, or `python -m experiments.commands.doctor`.
 
 Standard library only, so that it runs before anything is installed. Its exit status is 0 unless
 `make demo` cannot run here.

@@ -116,7 +116,7 @@ MACHINES: Final = (
 )
 
 Busy = Callable[[PlannedRun, Spec, random.Random], bool]
-"""Says whether something takes the CPU in a run."""
+"""Returns whether something takes the CPU in a run."""
 
 
 def _in(scenario: str) -> Busy:

@@ -54,7 +54,7 @@ class Steadiness:
 
     @property
     def steady(self) -> bool:
-        """Say whether the busy host changed no more than the bound, or than one run differs from the next."""
+        """Return whether the busy host changed no more than the bound, or than runs differ."""
         return abs(self.change_share) <= max(BOUND_SHARE, self.spread_share)
 
     def to_json(self) -> JsonObject:

@@ -97,7 +97,7 @@ def _settled_s(each: Sequence[float | None], limit_ms: float) -> float | None:
 
 
 def worse_than_none(arms: Mapping[str, Figures]) -> bool:
-    """Say whether high priority is worse off under the law than without any."""
+    """Return whether high priority is worse off under the law than without any."""
     return arms[LAW].p95_ms > arms[NONE].p95_ms * NOISE_RATIO + NOISE_MS
 
 
@@ -116,7 +116,7 @@ def regretted(arms: Mapping[str, Figures]) -> str | None:
 
 
 def cpu_short(arms: Mapping[str, Figures], where: str) -> bool:
-    """Say whether a twin's CPU and not its volume is what was short: low priority at a tenth hurts as well.
+    """Return whether a twin's CPU was short and not its volume: low priority at a tenth hurts as well.
 
     A simulated node has no CPU to be short of; there a tenth that hurts is the volume's affair.
     """

@@ -16,7 +16,7 @@ _ON_DEVICE_FIELDS: Final = ("device", "effect", "bytes_read", "bytes_written")
 
 
 def cut(status: JsonObject, *, namespace: str, apps: Sequence[str]) -> JsonObject | None:
-    """Return what matters of a node's status; nothing where none of the apps' pods is on that node."""
+    """Return what matters of a node's status; None where none of the apps' pods is on that node."""
     pods: list[JsonValue] = [
         {
             "name": app,

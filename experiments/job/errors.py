@@ -15,7 +15,7 @@ from experiments.errors import ExperimentError
 
 
 class JobError(ExperimentError):
-    """Say why there is no measurement."""
+    """Explain why there is no measurement."""
 
 
 class WorkloadNotReady(JobError):

@@ -97,7 +97,7 @@ class Peers:
         self._config_map.patch(binary={self._load_key(self._crew.index): packed})
 
     def fail(self, reason: str) -> None:
-        """Tell generator 0 not to wait."""
+        """Let generator 0 know not to wait."""
         self._tell(f"{_FAILED} {reason}")
 
     def merged(self, own: LoadRecord) -> LoadRecord:

@@ -33,7 +33,7 @@ def device_engine(account: JsonObject, devices: Sequence[str]) -> str | None:
 
 
 def says_inert(account: JsonObject, pods: Sequence[str], devices: Sequence[str]) -> bool:
-    """Say whether the controller holds a pod's weight to be without effect on one of the devices."""
+    """Return whether the controller holds a pod's weight to be without effect on one of the devices."""
     return any(
         entry.get("effect") == INERT and entry.get("device") in devices
         for pod in _objects(account.get("pods"))

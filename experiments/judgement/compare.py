@@ -48,7 +48,7 @@ class PolicyComparison:
 
     @property
     def sentence(self) -> str:
-        """Say in one sentence how ours stands, without flattering it."""
+        """Return in one sentence how ours stands, without flattering it."""
         if not any(result.policy == DRCIO for result in self.policies):
             return "DRC-IO was not among the policies, so nothing is said of it."
         if self.as_good_as_ours:
@@ -64,7 +64,7 @@ class PolicyComparison:
 
 
 def compares_policies(study: Study) -> bool:
-    """Say whether the experiment has more arms than the three scenarios."""
+    """Return whether the experiment has more arms than the three scenarios."""
     return any(name not in SCENARIOS for name in study.scenarios)
 
 

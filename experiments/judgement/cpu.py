@@ -1,4 +1,4 @@
-"""Tell what the volume did to an experiment from what the CPUs did to it.
+"""Separate what the volume did to an experiment from what the CPUs did to it.
 
 The cause is looked at first: where much of the CPUs' time was taken from outside, nothing follows from
 latencies. Then the effect: every promise is held against its limit a second time, by what its figure

@@ -322,7 +322,7 @@ def _not_the_disk(study: Study, limits: Thresholds) -> Iterator[Reason]:
 
 
 def _tell_once(findings: Iterable[_Finding]) -> Iterator[Reason]:
-    """Tell a fault that several runs share once, with the runs named."""
+    """Report a fault that several runs share once, with the runs named."""
     by_code: dict[tuple[Badness, str], list[_Finding]] = {}
     for finding in findings:
         by_code.setdefault((finding.outcome, finding.code), []).append(finding)

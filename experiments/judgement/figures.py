@@ -18,7 +18,7 @@ Engine = Literal["iocost", "bfq", "iomax", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HpFigures:
-    """What the high-priority service's client saw; latencies are nothing where none was measured."""
+    """What the high-priority service's client saw; latencies are None where none was measured."""
 
     p50_ms: float | None
     p95_ms: float | None
@@ -65,7 +65,7 @@ class Health:
     lp_volume_share: float
     """The batch job's use of the volume: of its bandwidth or of its IOPS, whichever is more."""
     lp_shared_share: float | None
-    """Part of the batch job's bytes that went to a device of the service; nothing if it moved none."""
+    """Part of the batch job's bytes that went to a device of the service; None if it moved none."""
     hp_cpu_wait_share: float
     """Part of the window in which the service waited for a CPU (`cpu.pressure` some)."""
     hp_throttled_share: float
@@ -119,7 +119,7 @@ class RunResult:
     health: Health
     cpu: CpuFigures
     protection: Protection | None
-    """Against the baseline run of the same repeat; nothing where there is none."""
+    """Against the baseline run of the same repeat; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class Paired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Scenarios against each other; nothing where a side is missing.
+    """Scenarios against each other; None where a side is missing.
 
     `*_p95_ratio` and `work_conservation` are the contract's: one scenario's median over another's
     of the same invocation. `paired` holds the same ratios run by run, which drift cannot move.

@@ -41,7 +41,7 @@ def window_s(rate_rps: float) -> int:
 
 
 def protection(run: LoadDocument, base: LoadDocument, *, duration_s: float) -> Protection | None:
-    """Compare a run with its baseline window by window; nothing if the baseline completed nothing."""
+    """Compare a run with its baseline window by window; None if the baseline completed nothing."""
     length_s = window_s(base.achieved_rps)
     windows = range(max(1, int(duration_s // length_s)))
     completed, expected = (_completions(load, length_s) for load in (run, base))

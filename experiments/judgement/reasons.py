@@ -25,7 +25,7 @@ class Reason:
 
     @property
     def text(self) -> str:
-        """Say it, with the runs named; the figures in it are the first run's."""
+        """Return it, with the runs named; the figures in it are the first run's."""
         if not self.runs:
             return self.statement
         first, *others = self.runs

@@ -21,7 +21,7 @@ US_PER_S = 1e6
 
 Look = TypeVar("Look", bound=Timed)
 Counter = Callable[[Sample], int | None]
-"""Reads one cumulative counter out of a sample; nothing where it was not there."""
+"""Reads one cumulative counter out of a sample; None where it was not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def growth_in_run(record: RunRecord, counter: Counter) -> Growth:
 
 
 def pods_counter(pods: Sequence[str], read: Callable[[PodSample], int]) -> Counter:
-    """Sum a counter over those of the named pods that are in a sample; nothing if none is."""
+    """Sum a counter over those of the named pods that are in a sample; None if none is."""
 
     def counter(sample: Sample) -> int | None:
         found = [sample.pods[name] for name in pods if name in sample.pods]

@@ -131,7 +131,7 @@ def compare_scenarios(results: Mapping[str, ScenarioResult]) -> Comparison:
 def ratio_of(
     numerator: ScenarioResult | None, denominator: ScenarioResult | None, figure: Figure
 ) -> float | None:
-    """Divide one scenario's median by another's; nothing where either is missing or zero divides."""
+    """Divide one scenario's median by another's; None where either is missing or zero divides."""
     if numerator is None or denominator is None:
         return None
     return _ratio(figure(numerator), figure(denominator))

@@ -194,7 +194,7 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
 
 
 def headline(study: Study, verdict: Verdict) -> str:
-    """Say the outcome in one sentence."""
+    """Return the outcome in one sentence."""
     found = study.comparison
     if verdict.outcome == "inconclusive" and is_look(study):
         return _looked(study)
@@ -214,7 +214,7 @@ def headline(study: Study, verdict: Verdict) -> str:
 
 
 def is_look(study: Study) -> bool:
-    """Tell whether only contention and drcio were run: that shows what control does, and proves nothing."""
+    """Return whether only contention and drcio were run: that shows what control does, and proves nothing."""
     return set(study.scenarios) == {CONTENTION, DRCIO}
 
 

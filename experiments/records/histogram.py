@@ -28,7 +28,7 @@ class Histogram:
         return sum(self.counts)
 
     def percentile_ms(self, percentile: float) -> float | None:
-        """Return a percentile (0 < p <= 100) by HdrHistogram's own rule; nothing when empty."""
+        """Return a percentile (0 < p <= 100) by HdrHistogram's own rule; None when empty."""
         if not self.counts:
             return None
         wanted = max(int(percentile * self.total / 100 + 0.5), 1)
@@ -37,7 +37,7 @@ class Histogram:
         return self.highs_us[index] / _US_PER_MS
 
     def mean_ms(self) -> float | None:
-        """Return the mean of the buckets' middles; nothing when empty."""
+        """Return the mean of the buckets' middles; None when empty."""
         if not self.counts:
             return None
         weighted = sum(

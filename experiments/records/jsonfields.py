@@ -65,7 +65,7 @@ class Field:
         return self._at(name, mapping[name])
 
     def find(self, name: str) -> Field | None:
-        """Return a field, or nothing where it is absent or null."""
+        """Return a field, or None where it is absent or null."""
         value = self.object().get(name)
         return None if value is None else self._at(name, value)
 

@@ -170,7 +170,7 @@ def _certainty(study: Study, verdict: Verdict) -> Answer:
 
 
 def _cpu(study: Study) -> str:
-    """Say how alike the CPUs were in all runs."""
+    """Describe how alike the CPUs were in all runs."""
     runs = study.runs
     if any(run.cpu.clock == "virtual" for run in runs):
         return "Virtual time: what the host did does not count"

@@ -12,10 +12,10 @@ class Progress(Protocol):
     """Told what is happening now; shown to whoever waits."""
 
     def doing(self, what: str) -> None:
-        """Say what is happening now."""
+        """Show what is happening now."""
 
     def within_run(self, elapsed_s: float, total_s: float) -> None:
-        """Say how far the run under way is."""
+        """Show how far the run under way is."""
 
 
 class Target(Protocol):

@@ -413,7 +413,7 @@ class TwinTarget:
 
 
 def _host_file_notes(measured: JsonObject) -> list[str]:
-    """Tell that the window waited for the host, which it must not."""
+    """Note that the window waited for the host, which it must not."""
     count = measured["host_file_requests"]
     return [f"{count} requests for the host's files within the load"] if count else []
 

@@ -92,7 +92,7 @@ def _may_run(root: Path, program: PurePosixPath, mounted: tuple[str, ...]) -> bo
 
 
 def _on_machine(root: Path, path: str) -> bool | None:
-    """Say whether a path is there; None where only the guest knows."""
+    """Return whether a path is there; None where only the guest knows."""
     if _within(PurePosixPath(path), _GUESTS_OWN):
         return None
     try:

@@ -6,7 +6,7 @@ from .manifest import RestartPolicy
 
 
 def restarts(policy: RestartPolicy, exit_code: int) -> bool:
-    """Say whether a container that ended with `exit_code` runs again."""
+    """Return whether a container that ended with `exit_code` runs again."""
     return policy is RestartPolicy.ALWAYS or (policy is RestartPolicy.ON_FAILURE and exit_code != 0)
 
 

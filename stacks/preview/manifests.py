@@ -56,7 +56,7 @@ def manifests(run: DryRun) -> list[Manifest]:
 
 
 def is_object(registration: Registration) -> bool:
-    """Say whether the program makes it as an object of the Kubernetes API.
+    """Return whether the program makes it as an object of the Kubernetes API.
 
     A Helm release is none, and a patch is of an object that is there.
     """

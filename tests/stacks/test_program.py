@@ -105,7 +105,7 @@ def one(run: DryRun, type_suffix: str, name: str = "") -> Registration:
 
 
 def waits_for(run: DryRun, later: Registration, earlier: Registration) -> bool:
-    """Say whether `later` is made after `earlier`, and so destroyed before it, directly or through others."""
+    """Return whether `later` is made after `earlier`, and destroyed before it, directly or not."""
     by_urn = {item.urn: item for item in run.registrations}
     seen: set[str] = set()
     pending = [later.urn]

@@ -317,7 +317,7 @@ class Agent:
         return taken
 
     def _synced(self) -> bool:
-        """Say whether pods are known, and their namespaces' labels are or cannot be had."""
+        """Return whether pods are known, and their namespaces' labels are or cannot be had."""
         namespaces = self._namespaces.health()
         return self._informer.health().synced and (namespaces.synced or namespaces.failures_in_a_row > 0)
 
@@ -394,7 +394,7 @@ class Agent:
         self._news.put(_Wake())
 
     def _alive(self) -> bool:
-        """Say whether it looks at the node, and would hear of a change."""
+        """Return whether it looks at the node, and would hear of a change."""
         hears = self._informer.alive and self._namespaces.alive
         return hears and time.monotonic() - self._last_tick_s < STALLED_AFTER_S
 

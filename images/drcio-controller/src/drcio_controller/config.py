@@ -124,7 +124,7 @@ class VolumeProfile:
         return round(self.mib_s * _MIB)
 
     def matches(self, *, name: str, serial: str, node_disk: bool = False) -> bool:
-        """Say whether this profile is meant for a device.
+        """Return whether this profile is meant for a device.
 
         The disk that the node runs from is a volume with a serial like any other; only a profile that
         names it exactly, by serial or by name, means it.

@@ -45,7 +45,7 @@ class Volume:
 
     @property
     def is_experimental(self) -> bool:
-        """Say whether EBS does not sell this volume (a twin can have it all the same)."""
+        """Return whether EBS does not sell this volume (a twin can have it all the same)."""
         return self.type == "gp3" and (self.iops < GP3_BASE_IOPS or self.mib_s < GP3_BASE_MIB_S)
 
     def __str__(self) -> str:

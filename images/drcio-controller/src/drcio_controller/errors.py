@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class ControllerError(Exception):
-    """Say what went wrong in one line; `hint` says what to do about it."""
+    """Report what went wrong in one line; `hint` says what to do about it."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -32,23 +32,23 @@ class KernelFileError(ControllerError):
 
 
 class Vanished(KernelFileError):
-    """Say that the cgroup or device went away between two looks."""
+    """Report that the cgroup or device went away between two looks."""
 
 
 class Malformed(KernelFileError):
-    """Say what in a kernel file is not in the documented format."""
+    """Report what in a kernel file is not in the documented format."""
 
 
 class Busy(KernelFileError):
-    """Say that the kernel refuses a write as long as somebody else is there."""
+    """Report that the kernel refuses a write as long as somebody else is there."""
 
 
 class NotSupported(KernelFileError):
-    """Say that a knob is missing, read-only or refused by the kernel."""
+    """Report that a knob is missing, read-only or refused by the kernel."""
 
 
 class ReadBackMismatch(KernelFileError):
-    """Say that a knob reads differently from what was just written."""
+    """Report that a knob reads differently from what was just written."""
 
 
 class NoSuchVolume(ControllerError):
@@ -56,4 +56,4 @@ class NoSuchVolume(ControllerError):
 
 
 class NodeError(ControllerError):
-    """Say why this node cannot be managed."""
+    """Explain why this node cannot be managed."""

@@ -52,7 +52,7 @@ def limit_of(instance_type: str) -> InstanceLimit | None:
 
 
 def valid_type(text: str) -> bool:
-    """Say whether a text has the form of an instance type: it comes from a node's label."""
+    """Return whether a text has the form of an instance type: it comes from a node's label."""
     return _TYPE.fullmatch(text) is not None
 
 

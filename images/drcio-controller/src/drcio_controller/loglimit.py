@@ -30,7 +30,7 @@ class LogLimit:
         self.withheld = 0
 
     def admits(self, key: str) -> bool:
-        """Say whether a line about `key` may be written now; count it if not."""
+        """Return whether a line about `key` may be written now; count it if not."""
         now_s = self._clock()
         tokens, at_s = self._buckets.pop(key, (self._burst, now_s))
         tokens = min(self._burst, tokens + (now_s - at_s) / self._refill_s)

@@ -533,5 +533,5 @@ def _first(problems: Sequence[str]) -> list[str]:
 
 
 def _worth_telling(error: KernelFileError) -> str:
-    """Return the message, or nothing for what is normal: a cgroup that came or went."""
+    """Return the message, or an empty text for what is normal: a cgroup that came or went."""
     return "" if isinstance(error, Vanished) else str(error)

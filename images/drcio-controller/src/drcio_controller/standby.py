@@ -79,7 +79,7 @@ def node_standby(root: Path) -> Standby | None:
 
 
 def offers_io(root: Path) -> bool:
-    """Say whether the kernel has an io controller for the cgroup v2 tree at `root`."""
+    """Return whether the kernel has an io controller for the cgroup v2 tree at `root`."""
     try:
         return "io" in parse_controllers(read_text(root / "cgroup.controllers"))
     except KernelFileError:
@@ -117,7 +117,7 @@ class NodeLock:
             self._descriptor = None
 
     def held_by_somebody(self) -> bool:
-        """Say whether any agent holds it; for a look from outside."""
+        """Return whether any agent holds it; for a look from outside."""
         if self._descriptor is not None:
             return True
         try:

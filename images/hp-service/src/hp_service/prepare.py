@@ -63,7 +63,7 @@ def wanted_inputs(options: PrepareOptions) -> dataset.Inputs:
 
 
 def stale_because(options: PrepareOptions) -> str:
-    """Say why the directory has to be made (again); empty if it is up to date."""
+    """Return why the directory has to be made (again); empty if it is up to date."""
     try:
         metadata = dataset.load_metadata(options.data_dir)
         dataset.check_files(options.data_dir, metadata, every_byte=options.verify)

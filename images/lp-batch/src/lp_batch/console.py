@@ -25,7 +25,7 @@ def log_error(error: LpBatchError) -> None:
 
 
 class PrepareProgress:
-    """Says once a second how much of the data file is written."""
+    """Logs once a second how much of the data file is written."""
 
     def __init__(self) -> None:
         self._next_s = time.monotonic() + _PREPARE_INTERVAL_S
@@ -39,7 +39,7 @@ class PrepareProgress:
 
 @contextlib.contextmanager
 def heartbeat(stats: JobStats) -> Iterator[None]:
-    """Say every ten seconds how the run goes, from a thread: the loop has no time for it."""
+    """Log every ten seconds how the run goes, from a thread: the loop has no time for it."""
     ended = threading.Event()
 
     def beat() -> None:

@@ -77,7 +77,7 @@ def _existing(path: Path, marker: Path, file_bytes: int) -> DataSet | None:
 
 
 def _probe(path: Path, file_bytes: int, data_set: int) -> bool:
-    """Tell whether pages spread over the file, its first and last among them, are intact."""
+    """Return whether pages spread over the file, its first and last among them, are intact."""
     last = file_bytes // PAGE_BYTES - 1
     buffer = bytearray(PAGE_BYTES)
     reader = BlockReader(memoryview(buffer), data_set)

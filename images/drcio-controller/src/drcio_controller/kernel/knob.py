@@ -53,12 +53,12 @@ class Knob(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Say whether it is a kind of knob that this program sets, below the tree that it is of."""
+        """Return whether it is a kind of knob that this program sets, below the tree that it is of."""
         return self.name in _FILES and not self.file.startswith("/") and ".." not in self.file.split("/")
 
     @property
     def switches_controller(self) -> bool:
-        """Say whether other knobs' files come and go with it."""
+        """Return whether other knobs' files come and go with it."""
         return self.file.endswith(SUBTREE_FILE)
 
     def __str__(self) -> str:
@@ -140,7 +140,7 @@ def render_write(knob: Knob, value: str, found: str = "") -> str:
 
 
 def holds(knob: Knob, wanted: str, found: str) -> bool:
-    """Say whether a file's value is what was asked for; settings may show more keys than were set."""
+    """Return whether a file's value is what was asked for; settings may show more keys than were set."""
     if knob.name in ("io.cost.qos", "io.cost.model"):
         return set(wanted.split()) <= set(found.split())
     return wanted == found

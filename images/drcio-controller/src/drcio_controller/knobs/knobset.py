@@ -43,7 +43,7 @@ class Failure:
 
     @property
     def kept(self) -> bool:
-        """Say whether it may go another time; what the kernel refuses for good stays as it is."""
+        """Return whether it may go another time; what the kernel refuses for good stays as it is."""
         return not isinstance(self.error, NotSupported)
 
 
@@ -122,7 +122,7 @@ class KnobSet:
         """Every knob that is left to somebody else for now, with their value; likewise."""
 
     def rests(self, wanted: Mapping[Knob, str], now_s: float) -> bool:
-        """Say whether a pass would do nothing: the same holds as last time, and no look at it is due."""
+        """Return whether a pass would do nothing: the same holds as last time, and no look at it is due."""
         return now_s < self._look_at_s and wanted == self._wanted
 
     def follow(
@@ -255,7 +255,7 @@ class KnobSet:
         return None
 
     def _made_anew(self, knob: Knob) -> bool:
-        """Say whether the cgroup is another one at the same path: then nobody changed anything."""
+        """Return whether the cgroup is another one at the same path: then nobody changed anything."""
         entry = self._journal.entry(knob)
         return entry is None or entry.inode != inode_of(self._roots.folder(knob))
 

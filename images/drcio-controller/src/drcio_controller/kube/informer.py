@@ -177,7 +177,7 @@ class Informer(Generic[T]):
 
     @property
     def alive(self) -> bool:
-        """Say whether the thread runs; a programming error in `deliver` ends it."""
+        """Return whether the thread runs; a programming error in `deliver` ends it."""
         return self._thread.is_alive()
 
     def items(self) -> Mapping[str, T]:

@@ -91,7 +91,7 @@ class Pod:
 
     @property
     def ended(self) -> bool:
-        """Say whether all containers have ended for good; its cgroup is then gone or going."""
+        """Return whether all containers have ended for good; its cgroup is then gone or going."""
         return self.phase in ("Succeeded", "Failed")
 
 
@@ -155,7 +155,7 @@ def _strings(mapping: JsonObject, prefixes: tuple[str, ...]) -> dict[str, str]:
 
 
 def _static_hash(metadata: JsonObject, node_name: str) -> str:
-    """Return the hash of a pod that has every mark of a static pod's mirror, or nothing.
+    """Return the hash of a pod that has every mark of a static pod's mirror, or an empty text.
 
     kubelet makes a mirror with the hash in two annotations, the source that it read the static pod
     from, and one owner reference, to the node (pkg/kubelet/pod/mirror_client.go).

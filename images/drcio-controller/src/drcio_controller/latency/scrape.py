@@ -73,7 +73,7 @@ def refused_address(text: str, node_addresses: Collection[str]) -> str | None:
 
 
 def valid_path(text: str) -> bool:
-    """Say whether this may stand in a request line: an absolute path of plain characters, not too long."""
+    """Return whether this may stand in a request line: an absolute path of plain characters, not too long."""
     return _PATH.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Tell people what stopped acting, or acts again: an Event on the pods that it concerns, and a log line."""
+"""Notify people of what stopped or acts again: an Event on the pods that it concerns, and a log line."""
 
 from __future__ import annotations
 

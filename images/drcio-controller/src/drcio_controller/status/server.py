@@ -67,7 +67,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Say whether a new connection is answered, and make room for it."""
+        """Return whether a new connection is answered, and make room for it."""
         peer = str(client_address[0])
         with self._lock:
             if sum(one.peer == peer for one in self._connections.values()) >= PEER_LIMIT:
@@ -91,7 +91,7 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say little: who went away before the answer is no news, and may do so a thousand times a second."""
+        """Log little: who went away before the answer is no news, and may do so a thousand times a second."""
         error = sys.exception()
         if not isinstance(error, OSError) and self._error_lines.admits(type(error).__name__):
             log.error("answer_failed peer=%s", client_address[0], exc_info=error)
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(HTTPStatus.NOT_FOUND, {"error": "expected /metrics, /healthz, /readyz or /status"})
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a probe every few seconds is not news."""
+        """Log nothing: a probe every few seconds is not news."""
 
     def _json(self, status: HTTPStatus, document: dict[str, object]) -> None:
         self._answer(status, json.dumps(document).encode(), "application/json")

@@ -49,7 +49,7 @@ class Faults:
             return self._failures.pop(0) if self._failures else None
 
     def take_cut(self) -> bool:
-        """Say whether the current watch line is cut."""
+        """Return whether the current watch line is cut."""
         with self._lock:
             self._cuts, cut = max(self._cuts - 1, 0), self._cuts > 0
             return cut

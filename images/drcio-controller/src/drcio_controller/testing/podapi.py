@@ -41,7 +41,7 @@ class ApiOptions:
     """For a watch that names no timeoutSeconds."""
     read_log: LogReader | None = None
     forbid: Callable[[str], bool] = lambda path: False
-    """Says for which paths the client has no right."""
+    """Returns for which paths the client has no right."""
     faults: Faults = field(default_factory=Faults)
 
 

@@ -57,7 +57,7 @@ def parse_field_selector(text: str) -> Selector:
 
 
 def matches(document: JsonObject, labels: Selector, fields: Selector) -> bool:
-    """Say whether an object is selected by both selectors."""
+    """Return whether an object is selected by both selectors."""
     have = object_at(document, "metadata", "labels")
     return all(term.holds(_text(have, term.key)) for term in labels) and all(
         term.holds(text_at(document, *term.key.split("."))) for term in fields

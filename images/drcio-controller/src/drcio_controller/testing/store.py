@@ -25,7 +25,7 @@ class Resource(StrEnum):
 
     @property
     def namespaced(self) -> bool:
-        """Say whether its objects live in namespaces; the others' is an empty text here."""
+        """Return whether its objects live in namespaces; the others' is an empty text here."""
         return self not in (Resource.NAMESPACES, Resource.NODES)
 
     @property
