@@ -7,7 +7,7 @@ from typing import Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import Destination, Tree, as_args, in_cluster
+from components.kubernetes import Destination, Tree, as_args, in_cluster, metadata_of
 
 RBAC: Final = "rbac.authorization.k8s.io"
 
@@ -19,7 +19,7 @@ class Account:
         self, parent: pulumi.Resource, name: str, app: str, namespace: str, where: Destination
     ) -> None:
         self._parent, self._name, self._app, self._where = parent, name, app, where
-        self._here = k8s.meta.v1.ObjectMetaArgs(name=app, namespace=namespace, labels={"app": app})
+        self._here = metadata_of(app, namespace)
         self._subject = k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=app, namespace=namespace)
         account = k8s.core.v1.ServiceAccount(
             f"{name}-account",

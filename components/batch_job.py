@@ -15,6 +15,8 @@ from components.kubernetes import (
     Tree,
     as_args,
     in_cluster,
+    metadata_of,
+    network_policy,
     on_stack_node,
     serves_only,
     sharing_volume,
@@ -69,10 +71,10 @@ class BatchJob(pulumi.ComponentResource):
         super().__init__("drcio:workloads:BatchJob", name, {}, opts)
         self.job = k8s.batch.v1.Job(
             name,
-            metadata=k8s.meta.v1.ObjectMetaArgs(
+            metadata=metadata_of(
+                manifest.APP,
+                args.namespace,
                 name=args.presence.tie(manifest.APP),
-                namespace=args.namespace,
-                labels={"app": manifest.APP},
                 annotations=ONCE_STARTED,
             ),
             spec=as_args(
@@ -89,16 +91,8 @@ class BatchJob(pulumi.ComponentResource):
             # A Job's template cannot change, and its name is fixed.
             opts=in_cluster(self, where, replace_first=True),
         )
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}-network",
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=manifest.APP, namespace=args.namespace, labels={"app": manifest.APP}
-            ),
-            spec=as_args(
-                k8s.networking.v1.NetworkPolicySpecArgs, serves_only(manifest.APP, manifest.METRICS_PORT)
-            ),
-            opts=in_cluster(self, where),
-        )
+        network = serves_only(manifest.APP, manifest.METRICS_PORT)
+        network_policy(self, name, manifest.APP, args.namespace, network, where)
         self.register_outputs({"job": self.job.id})
 
 

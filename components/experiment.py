@@ -19,8 +19,9 @@ from components.kubernetes import (
     SKIP_AWAIT,
     Destination,
     Tree,
-    as_args,
     in_cluster,
+    metadata_of,
+    network_policy,
     on_stack_node,
 )
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_APP
@@ -86,9 +87,9 @@ class Experiment(pulumi.ComponentResource):
         super().__init__("drcio:experiment:Experiment", name, {}, opts)
         images = pulumi.Output.all(**args.images)
         job_name = images.apply(partial(named, args))
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=job_name, namespace=args.namespace, labels={"app": APP})
+        metadata = metadata_of(APP, args.namespace, name=job_name)
         results = results_map(self, name, metadata, where)
-        self._network(name, args, where)
+        network_policy(self, name, APP, args.namespace, _network_policy(), where)
         rights = self._rights(name, args, job_name, where)
         sources = self._sources(name, args, where)
         spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
@@ -96,9 +97,7 @@ class Experiment(pulumi.ComponentResource):
         )
         job = k8s.batch.v1.Job(
             name,
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=job_name, namespace=args.namespace, labels={"app": APP}, annotations=ONCE_ENDED
-            ),
+            metadata=metadata_of(APP, args.namespace, name=job_name, annotations=ONCE_ENDED),
             spec=cast(pulumi.Output[k8s.batch.v1.JobSpecArgs], spec),
             # Another hash is another Job: the old one goes first, so that the two do not load at once.
             opts=in_cluster(
@@ -143,14 +142,6 @@ class Experiment(pulumi.ComponentResource):
         )
         return account.resources
 
-    def _network(self, name: str, args: ExperimentArgs, where: Destination) -> None:
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}-network",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP}),
-            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
-            opts=in_cluster(self, where),
-        )
-
     def _sources(self, name: str, args: ExperimentArgs, where: Destination) -> list[pulumi.Resource]:
         """Return headless Services, by which the Job finds the pods without a right to list them."""
         wanted = [(SERVICE_APP, args.namespace, SERVICE_PORT)]
@@ -161,9 +152,7 @@ class Experiment(pulumi.ComponentResource):
         return [
             k8s.core.v1.Service(
                 f"{name}-{app}-pods",
-                metadata=k8s.meta.v1.ObjectMetaArgs(
-                    name=_pods_name(app), namespace=namespace, labels={"app": APP}, annotations=SKIP_AWAIT
-                ),
+                metadata=metadata_of(APP, namespace, name=_pods_name(app), annotations=SKIP_AWAIT),
                 spec=k8s.core.v1.ServiceSpecArgs(
                     cluster_ip="None",
                     selector={"app": app},

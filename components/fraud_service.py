@@ -14,6 +14,8 @@ from components.kubernetes import (
     Tree,
     as_args,
     in_cluster,
+    metadata_of,
+    network_policy,
     on_stack_node,
     serves_only,
     sharing_volume,
@@ -62,7 +64,7 @@ class FraudService(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:workloads:FraudService", name, {}, opts)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP})
+        metadata = metadata_of(APP, args.namespace)
         class_name = f"drcio-high{args.suffix}"
         priority = k8s.scheduling.v1.PriorityClass(
             f"{name}-priority",
@@ -106,12 +108,7 @@ class FraudService(pulumi.ComponentResource):
             # A load balancer's address is waited for, and with it, by the provider, the pods.
             opts=in_cluster(self, where, timeout=READY_WITHIN if args.load_balancer else None),
         )
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}-network",
-            metadata=metadata,
-            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, serves_only(APP, PORT)),
-            opts=in_cluster(self, where),
-        )
+        network_policy(self, name, APP, args.namespace, serves_only(APP, PORT), where)
         self.url = f"http://{APP}.{args.namespace}.svc:{PORT}"
         self.register_outputs({"url": self.url})
 

@@ -9,7 +9,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.account import Account
-from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
+from components.kubernetes import (
+    Destination,
+    Tree,
+    as_args,
+    in_cluster,
+    metadata_of,
+    network_policy,
+    on_stack_node,
+    with_image,
+)
 from components.presence import Presence
 from drcio_controller import manifest
 from drcio_controller.config import Config, PolicyName, dump
@@ -46,28 +55,19 @@ class IoController(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:controller:IoController", name, {}, opts)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP})
-        child = in_cluster(self, where)
         config_map = k8s.core.v1.ConfigMap(
             f"{name}-config",
-            metadata=metadata,
+            metadata=metadata_of(APP, args.namespace),
             data={manifest.CONFIG_FILE: dump(args.config)},
-            opts=child,
+            opts=in_cluster(self, where),
         )
         account = Account(self, name, APP, args.namespace, where)
         # To read pods and write events, and nothing else.
         account.may(*manifest.RBAC_RULES, everywhere=f"{APP}{args.suffix}")
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}-network",
-            metadata=metadata,
-            spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, _network_policy()),
-            opts=child,
-        )
+        network_policy(self, name, APP, args.namespace, _network_policy(), where)
         daemon_set = k8s.apps.v1.DaemonSet(
             name,
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=args.presence.tie(APP), namespace=args.namespace, labels={"app": APP}
-            ),
+            metadata=metadata_of(APP, args.namespace, name=args.presence.tie(APP)),
             spec=as_args(
                 k8s.apps.v1.DaemonSetSpecArgs,
                 {

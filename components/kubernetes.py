@@ -179,3 +179,28 @@ def serves_only(app: str, port: int) -> Tree:
         "ingress": [{"ports": [{"port": port, "protocol": "TCP"}]}],
         "egress": [],
     }
+
+
+def metadata_of(
+    app: str,
+    namespace: str,
+    *,
+    name: pulumi.Input[str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> k8s.meta.v1.ObjectMetaArgs:
+    """Return the metadata of an app's object, which by default is called as the app is."""
+    return k8s.meta.v1.ObjectMetaArgs(
+        name=app if name is None else name, namespace=namespace, labels={"app": app}, annotations=annotations
+    )
+
+
+def network_policy(
+    parent: pulumi.Resource, name: str, app: str, namespace: str, spec: Tree, where: Destination
+) -> None:
+    """Declare what may come in to an app's pods and what may go out."""
+    k8s.networking.v1.NetworkPolicy(
+        f"{name}-network",
+        metadata=metadata_of(app, namespace),
+        spec=as_args(k8s.networking.v1.NetworkPolicySpecArgs, spec),
+        opts=in_cluster(parent, where),
+    )

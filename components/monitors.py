@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import Destination, Tree, in_cluster
+from components.kubernetes import Destination, Tree, in_cluster, metadata_of
 
 SCRAPE_INTERVAL = "5s"
 """For people: the controller itself decides on local signals, faster than any scrape."""
@@ -49,9 +49,7 @@ class Monitors(pulumi.ComponentResource):
                 f"{name}-{target.app}",
                 api_version="monitoring.coreos.com/v1",
                 kind="PodMonitor",
-                metadata=k8s.meta.v1.ObjectMetaArgs(
-                    name=target.app, namespace=target.namespace, labels={"app": target.app}
-                ),
+                metadata=metadata_of(target.app, target.namespace),
                 spec={
                     "selector": {"matchLabels": {"app": target.app}},
                     "podMetricsEndpoints": [_endpoint(target)],

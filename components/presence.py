@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import Destination, in_cluster
+from components.kubernetes import Destination, in_cluster, metadata_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,7 @@ class Presence(pulumi.ComponentResource):
         state = "present" if args.present else "absent"
         self._marker = k8s.core.v1.ConfigMap(
             name,
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=f"{args.app}-{state}", namespace=args.namespace, labels={"app": args.app}
-            ),
+            metadata=metadata_of(args.app, args.namespace, name=f"{args.app}-{state}"),
             opts=in_cluster(self, where, replace_first=True),
         )
         self.register_outputs({"marker": self._marker.id})

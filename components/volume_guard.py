@@ -16,7 +16,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.account import Account
-from components.kubernetes import Destination, Tree, as_args, in_cluster, on_stack_node, with_image
+from components.kubernetes import (
+    Destination,
+    Tree,
+    as_args,
+    in_cluster,
+    metadata_of,
+    network_policy,
+    on_stack_node,
+    with_image,
+)
 from components.volumes_gone import PATIENCE_S
 
 APP: Final = "drcio-volume-guard"
@@ -47,31 +56,22 @@ class VolumeGuard(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:storage:VolumeGuard", name, {}, opts)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=APP, namespace=args.namespace, labels={"app": APP})
-        child = in_cluster(self, where)
         account = Account(self, name, APP, args.namespace, where)
         account.may(
             {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["list"]}, everywhere=APP
         )
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}-network",
-            metadata=metadata,
+        network: Tree = {
             # Nothing in; out to the API server, whose address no selector fixes.
-            spec=as_args(
-                k8s.networking.v1.NetworkPolicySpecArgs,
-                {
-                    "podSelector": {"matchLabels": {"app": APP}},
-                    "policyTypes": ["Ingress", "Egress"],
-                    "ingress": [],
-                    "egress": [{"ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]}],
-                },
-            ),
-            opts=child,
-        )
+            "podSelector": {"matchLabels": {"app": APP}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [{"ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]}],
+        }
+        network_policy(self, name, APP, args.namespace, network, where)
         # A ReplicaSet, there being nothing to roll: an idle pod serves as well as a newer one.
         guard = k8s.apps.v1.ReplicaSet(
             name,
-            metadata=metadata,
+            metadata=metadata_of(APP, args.namespace),
             spec=as_args(
                 k8s.apps.v1.ReplicaSetSpecArgs,
                 {
