@@ -54,10 +54,6 @@ class Growth:
     def per_s(self) -> float:
         return self.delta / self.seconds if self.seconds else 0.0
 
-    @property
-    def active_share(self) -> float:
-        return self.active_seconds / self.seconds if self.seconds else 0.0
-
 
 def steps(samples: Sequence[Look], counter: Callable[[Look], int | None]) -> Iterator[Step]:
     """Yield a counter's growth between neighbouring samples.

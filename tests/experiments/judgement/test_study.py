@@ -66,7 +66,8 @@ def test_gap_in_the_samples_is_not_taken_for_idleness() -> None:
 
 def test_idle_seconds_are_told_from_active_ones() -> None:
     samples = samples_of((0, 0), (1, 100), (2, 100), (3, 100), (4, 200))
-    assert series.growth(samples, LP_BYTES, start_s=0, end_s=4).active_share == 0.5
+    grown = series.growth(samples, LP_BYTES, start_s=0, end_s=4)
+    assert (grown.active_seconds, grown.seconds) == (2, 4)
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=2, max_size=20))

@@ -13,14 +13,6 @@ _SUB = 1 << _SUB_BITS
 _BUCKETS = (40 - _SUB_BITS) * _SUB
 
 
-def bucket_of(latency_us: int) -> int:
-    """Return the bucket of a latency: exact below 64 us, then 32 buckets per doubling (3% wide)."""
-    if latency_us < 2 * _SUB:
-        return latency_us
-    shift = latency_us.bit_length() - _SUB_BITS - 1
-    return min((shift << _SUB_BITS) + (latency_us >> shift), _BUCKETS - 1)
-
-
 def bucket_end_us(bucket: int) -> int:
     """Return the smallest latency above a bucket."""
     if bucket < 2 * _SUB:
@@ -49,7 +41,7 @@ class OpStats:
         self.latency_sum_us += latency_us
         if latency_us > self.latency_max_us:
             self.latency_max_us = latency_us
-        # bucket_of, written out: this runs for every operation.
+        # Exact below 64 us, then 32 buckets per doubling (3% wide).
         if latency_us < 2 * _SUB:
             self.buckets[latency_us] += 1
         else:
