@@ -1,18 +1,18 @@
 """The container's contract as Kubernetes JSON: defined here, used by the platform and by the node twin.
 
-Imports nothing of the package, so that a Pulumi program can load it in no time.
+Imports one other contract and no code, so that a Pulumi program can load it in no time.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+
+from load_generator.manifest import PodTemplate, loading_pod
 
 APP = "drcio-experiment"
 CONTAINER = "experiment"
 WORKING_DIR = "/opt/drcio"
 """Where the image keeps the `experiments` package."""
-UID = 10001
 
 RESULTS_KEY = "results.json"
 """The ConfigMap's entry that holds drcio.results/1."""
@@ -21,15 +21,6 @@ RECORD_KEY = "run.json.gz"
 
 JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 """Kubernetes puts it on a Job's pods (since 1.27)."""
-
-Json = str | int | bool | Sequence["Json"] | Mapping[str, "Json"]
-
-
-class PodTemplate(TypedDict):
-    """What Kubernetes calls PodTemplateSpec."""
-
-    metadata: dict[str, Json]
-    spec: dict[str, Json]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,51 +77,27 @@ class RunnerOptions:
 
 
 def pod_template(options: RunnerOptions) -> PodTemplate:
-    """Describe a pod of the Job that measures.
-
-    The pod has no priority label: load is not a workload that the controller weighs.
-    """
-    return PodTemplate(
-        metadata={"labels": {"app": APP}},
-        spec={
-            "restartPolicy": "Never",
-            "serviceAccountName": APP,
-            "automountServiceAccountToken": options.api_server is None,
-            "enableServiceLinks": False,
-            # A stop drops the requests in flight, judges what there is and publishes it.
-            "terminationGracePeriodSeconds": 30,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": UID,
-                "runAsGroup": UID,
-                "fsGroup": UID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
+    """Describe a pod of the Job that measures."""
+    return loading_pod(
+        APP,
+        {
+            "name": CONTAINER,
+            "image": options.image,
+            "command": ["python", "-m", "experiments.job"],
+            "args": options.args,
+            "workingDir": options.working_dir,
+            "env": [
                 {
-                    "name": CONTAINER,
-                    "image": options.image,
-                    "command": ["python", "-m", "experiments.job"],
-                    "args": options.args,
-                    "workingDir": options.working_dir,
-                    "env": [
-                        {
-                            "name": "JOB_UID",
-                            "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}},
-                        }
-                    ],
-                    # No CPU limit: a throttled generator falls behind its schedule.
-                    "resources": {
-                        "requests": {"cpu": "250m", "memory": "128Mi"},
-                        "limits": {"memory": "512Mi"},
-                    },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "name": "JOB_UID",
+                    "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}},
                 }
             ],
+        },
+        {
+            "serviceAccountName": APP,
+            "automountServiceAccountToken": options.api_server is None,
+            # A stop drops the requests in flight, judges what there is and publishes it.
+            "terminationGracePeriodSeconds": 30,
         },
     )
 

@@ -60,17 +60,34 @@ class PodOptions:
 
 
 def pod_template(options: PodOptions) -> PodTemplate:
-    """Describe one Job pod that sends load and leaves /results/load.json.
+    """Describe one Job pod that sends load and leaves /results/load.json."""
+    return loading_pod(
+        APP,
+        {
+            "name": CONTAINER,
+            "image": options.image,
+            "command": ["load-generator"],
+            "args": options.args,
+            "volumeMounts": [{"name": "results", "mountPath": RESULTS_DIR}],
+        },
+        {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 10,
+            "volumes": [{"name": "results", **(options.results or {"emptyDir": {}})}],
+        },
+    )
+
+
+def loading_pod(app: str, container: Mapping[str, Json], spec: Mapping[str, Json]) -> PodTemplate:
+    """Describe a Job's pod that sends load: one container, which may write to its volumes only.
 
     The pod has no priority label: load is not a workload that the controller weighs.
     """
     return PodTemplate(
-        metadata={"labels": {"app": APP}},
+        metadata={"labels": {"app": app}},
         spec={
             "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 10,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": UID,
@@ -80,10 +97,6 @@ def pod_template(options: PodOptions) -> PodTemplate:
             },
             "containers": [
                 {
-                    "name": CONTAINER,
-                    "image": options.image,
-                    "command": ["load-generator"],
-                    "args": options.args,
                     # No CPU limit: a throttled generator falls behind its schedule.
                     "resources": {
                         "requests": {"cpu": "250m", "memory": "128Mi"},
@@ -94,9 +107,9 @@ def pod_template(options: PodOptions) -> PodTemplate:
                         "readOnlyRootFilesystem": True,
                         "capabilities": {"drop": ["ALL"]},
                     },
-                    "volumeMounts": [{"name": "results", "mountPath": RESULTS_DIR}],
+                    **container,
                 }
             ],
-            "volumes": [{"name": "results", **(options.results or {"emptyDir": {}})}],
+            **spec,
         },
     )
