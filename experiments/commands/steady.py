@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments.commands.run import Lane, run_side_by_side
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord
 from experiments.records.spec import PlannedRun, Spec, plan_runs
+from experiments.tables import plain_table
 from load_generator.document import LatencySummary
 
 BOUND_SHARE: Final = 0.05
@@ -134,11 +134,8 @@ def _percentiles(record: RunRecord) -> Mapping[str, float]:
 
 def print_steadiness(console: Console, figures: Sequence[Steadiness]) -> None:
     """Print one line a figure."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("scenario", "figure"):
-        table.add_column(name)
-    for name in ("undisturbed, ms", "apart", "busy host, ms", "change", "steady"):
-        table.add_column(name, justify="right")
+    numbers = ("undisturbed, ms", "apart", "busy host, ms", "change", "steady")
+    table = plain_table(("scenario", "figure"), numbers)
     for figure in figures:
         table.add_row(
             figure.scenario,

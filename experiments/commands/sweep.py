@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, cast, get_args
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments.errors import SpecError
 from experiments.judgement.reasons import Outcome
@@ -23,6 +22,7 @@ from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import BASELINE, LP_PATTERNS, PlannedRun, Spec, plan_runs
 from experiments.report import write_spec
 from experiments.report.scales import ratio
+from experiments.tables import plain_table
 from experiments.targets import Progress, Target
 
 DEFAULT_BATCHES: Final = (
@@ -109,10 +109,8 @@ def print_sweep(console: Console, output: Path, batches: Sequence[Batch]) -> Non
         "Request and disk fetch p95 in multiples of the service alone;"
         " the batch job's throughput as a share of what it gets without control."
     )
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("batch job", min_width=max(len(batch.name) for batch in batches))
-    for name in ("no control p95", "p95", "fetch", "batch"):
-        table.add_column(name, justify="right")
+    table = plain_table(["batch job"], ("no control p95", "p95", "fetch", "batch"))
+    table.columns[0].min_width = max(len(batch.name) for batch in batches)
     table.add_column("verdict", min_width=max(map(len, get_args(Outcome))))
     for batch in batches:
         document: JsonObject = json.loads((output / batch.name / RESULTS_FILE).read_text())

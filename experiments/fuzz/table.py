@@ -12,6 +12,7 @@ from rich.table import Table
 from experiments.fuzz.arms import FIXED, LAW, NONE
 from experiments.fuzz.drive import Summary
 from experiments.fuzz.judge import P95_USUAL, Check, Figures, frontier, regretted
+from experiments.tables import plain_table
 
 _SHOWN: Final = 12
 _EACH_MOST: Final = 40
@@ -128,7 +129,7 @@ def _over(each: Sequence[Figures]) -> list[str]:
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for index, title in enumerate(titles):
-        table.add_column(title, justify="right" if index else "left", no_wrap=True)
+    table = plain_table(titles[:1], titles[1:])
+    for column in table.columns:
+        column.no_wrap = True
     return table

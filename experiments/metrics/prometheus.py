@@ -7,7 +7,6 @@ import datetime
 import html
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ import lp_batch.manifest as lp_manifest
 from experiments import workloads
 from experiments.errors import ExportError
 from experiments.metrics.queries import QUERIES, Query
+from node_twin.host.vm import free_ports
 from node_twin.layout import NAMESPACE, NODE_NAME
 
 FOLDER: Final = "prometheus"
@@ -139,7 +139,7 @@ def _serving(config: Path, data: Path, *, log: Path, pages: Path | None = None) 
     for tool, package in (("prometheus", "prometheus"), ("setpriv", "util-linux")):
         if shutil.which(tool) is None:
             raise ExportError(f"{tool} is not installed", hint=f"apt-get install {package}")
-    port = _free_port()
+    (port,) = free_ports(1)
     command = [
         # Should this process be killed, nothing of it stays behind.
         *("setpriv", "--pdeathsig", "TERM"),
@@ -176,13 +176,6 @@ def _config(targets: Sequence[ScrapeTarget], rules: Sequence[Path]) -> dict[str,
             for target in targets
         ],
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import BASELINE, SCENARIOS
+from experiments.tables import plain_table
 from experiments.workloads import CONTROLLER_POD
 
 Account: TypeAlias = Mapping[str, JsonValue]
@@ -33,11 +33,8 @@ def print_own_runs(console: Console, runs: Sequence[JsonObject], output: Path) -
     """Print what each pod did, what went wrong, and where the pods' own evidence lies."""
     for line in _LEGEND:
         console.print(line, markup=False)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("run", "pod", "phase"):
-        table.add_column(name)
-    for name in ("read", "write", "ops/s", "ms/op", "/alone", "weight"):
-        table.add_column(name, justify="right")
+    numbers = ("read", "write", "ops/s", "ms/op", "/alone", "weight")
+    table = plain_table(("run", "pod", "phase"), numbers)
     ordered = sorted(runs, key=_place)
     for run in ordered:
         name = f"{run['scenario']} {run['repeat']}"

@@ -16,6 +16,7 @@ from experiments.judgement.study import ratio_of
 from experiments.judgement.verdict import Verdict, headline
 from experiments.records.spec import BASELINE
 from experiments.report.scales import DASH, milliseconds, ratio
+from experiments.tables import plain_table
 
 _STYLES: Final = {
     "pass": "bold green",
@@ -52,10 +53,8 @@ def print_summary(
 
 
 def _scenario_table(study: Study) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("scenario")
-    for name in ("p50", "p95", "/ alone", "fetch p95", "/ alone", "batch MiB/s", "failed"):
-        table.add_column(name, justify="right")
+    numbers = ("p50", "p95", "/ alone", "fetch p95", "/ alone", "batch MiB/s", "failed")
+    table = plain_table(["scenario"], numbers)
     base = study.scenarios.get(BASELINE)
     for name, result in study.scenarios.items():
         against = base if base is not result else None
@@ -73,10 +72,8 @@ def _scenario_table(study: Study) -> Table:
 
 
 def _policy_table(policies: PolicyComparison) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("policy")
-    for name in ("p95 / alone", "fetch p95 / alone", "batch share", "batch MiB/s", "failed"):
-        table.add_column(name, justify="right")
+    numbers = ("p95 / alone", "fetch p95 / alone", "batch share", "batch MiB/s", "failed")
+    table = plain_table(["policy"], numbers)
     for result in policies.policies:
         table.add_row(
             result.policy,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments.records.jsonfields import JsonObject
 from experiments.response.figures import FETCH_FACTOR, REQUEST_FACTOR
+from experiments.tables import plain_table
 
 _NEVER: Final = "not seen"
 
@@ -23,10 +23,8 @@ def print_response(console: Console, document: JsonObject) -> None:
         f"{target['request']:.1f} ms, disk fetch {target['fetch']:.1f} ms, {REQUEST_FACTOR:g} and "
         f"{FETCH_FACTOR:g} times its p95 beside the batch job on another volume"
     )
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("what happens", overflow="fold")
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("wanted", justify="right")
+    table = plain_table(["what happens"], ("measured", "wanted"))
+    table.columns[0].overflow, table.columns[1].no_wrap = "fold", True
     for what, measured, wanted in _rows(figures):
         table.add_row(what, measured, wanted)
     console.print(table)

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from experiments.errors import ExportError
 from experiments.metrics.export import export_metrics
+from node_twin.host.vm import free_ports
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is not installed")
 
@@ -27,7 +27,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     Counter("batch_io_bytes", "", ["op"], registry=registry).labels("read").inc(4096)
     Histogram("gnn_request_latency_seconds", "", buckets=(0.1, 1), registry=registry).observe(0.05)
     Gauge("not_ours", "", registry=registry).set(1)
-    folder, port = tmp_path_factory.mktemp("prometheus"), _free_port()
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_ports(1)[0]
     server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
     config = folder / "prometheus.yml"
     config.write_text(
@@ -51,13 +51,6 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.shutdown()
             server.server_close()
             thread.join()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_for_samples(url: str) -> None:
