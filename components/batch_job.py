@@ -9,19 +9,8 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import (
-    ONCE_STARTED,
-    Destination,
-    Tree,
-    as_args,
-    in_cluster,
-    metadata_of,
-    network_policy,
-    on_stack_node,
-    serves_only,
-    sharing_volume,
-    with_image,
-)
+from components import kubernetes as kube
+from components.kubernetes import Destination, Tree
 from components.presence import Presence
 from lp_batch import manifest
 
@@ -71,13 +60,13 @@ class BatchJob(pulumi.ComponentResource):
         super().__init__("drcio:workloads:BatchJob", name, {}, opts)
         self.job = k8s.batch.v1.Job(
             name,
-            metadata=metadata_of(
+            metadata=kube.metadata_of(
                 manifest.APP,
                 args.namespace,
                 name=args.presence.tie(manifest.APP),
-                annotations=ONCE_STARTED,
+                annotations=kube.ONCE_STARTED,
             ),
-            spec=as_args(
+            spec=kube.as_args(
                 k8s.batch.v1.JobSpecArgs,
                 {
                     "parallelism": args.parallelism,
@@ -89,10 +78,10 @@ class BatchJob(pulumi.ComponentResource):
                 },
             ),
             # A Job's template cannot change, and its name is fixed.
-            opts=in_cluster(self, where, replace_first=True),
+            opts=kube.in_cluster(self, where, replace_first=True),
         )
-        network = serves_only(manifest.APP, manifest.METRICS_PORT)
-        network_policy(self, name, manifest.APP, args.namespace, network, where)
+        network = kube.serves_only(manifest.APP, manifest.METRICS_PORT)
+        kube.network_policy(self, name, manifest.APP, args.namespace, network, where)
         self.register_outputs({"job": self.job.id})
 
 
@@ -109,8 +98,8 @@ def _template(args: BatchJobArgs) -> Tree:
             rate_mib_s=args.rate_mib_s or None,
         )
     )
-    placed = sharing_volume(with_image(_own_folder(pod), args.image), args.claim)
-    return on_stack_node(placed, args.stack)
+    placed = kube.sharing_volume(kube.with_image(_own_folder(pod), args.image), args.claim)
+    return kube.on_stack_node(placed, args.stack)
 
 
 def _own_folder(pod: Tree) -> Tree:

@@ -12,18 +12,10 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import kubernetes as kube
 from components.account import Account
 from components.experiment_results import OUTPUT_FIELDS, field_of, read_back, results_map
-from components.kubernetes import (
-    ONCE_ENDED,
-    SKIP_AWAIT,
-    Destination,
-    Tree,
-    in_cluster,
-    metadata_of,
-    network_policy,
-    on_stack_node,
-)
+from components.kubernetes import Destination, Tree
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_APP
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiment_runner.manifest import APP, RunnerOptions, pod_template
@@ -87,9 +79,9 @@ class Experiment(pulumi.ComponentResource):
         super().__init__("drcio:experiment:Experiment", name, {}, opts)
         images = pulumi.Output.all(**args.images)
         job_name = images.apply(partial(named, args))
-        metadata = metadata_of(APP, args.namespace, name=job_name)
+        metadata = kube.metadata_of(APP, args.namespace, name=job_name)
         results = results_map(self, name, metadata, where)
-        network_policy(self, name, APP, args.namespace, _network_policy(), where)
+        kube.network_policy(self, name, APP, args.namespace, _network_policy(), where)
         rights = self._rights(name, args, job_name, where)
         sources = self._sources(name, args, where)
         spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
@@ -97,10 +89,10 @@ class Experiment(pulumi.ComponentResource):
         )
         job = k8s.batch.v1.Job(
             name,
-            metadata=metadata_of(APP, args.namespace, name=job_name, annotations=ONCE_ENDED),
+            metadata=kube.metadata_of(APP, args.namespace, name=job_name, annotations=kube.ONCE_ENDED),
             spec=cast(pulumi.Output[k8s.batch.v1.JobSpecArgs], spec),
             # Another hash is another Job: the old one goes first, so that the two do not load at once.
-            opts=in_cluster(
+            opts=kube.in_cluster(
                 self,
                 where,
                 results,
@@ -152,13 +144,13 @@ class Experiment(pulumi.ComponentResource):
         return [
             k8s.core.v1.Service(
                 f"{name}-{app}-pods",
-                metadata=metadata_of(APP, namespace, name=_pods_name(app), annotations=SKIP_AWAIT),
+                metadata=kube.metadata_of(APP, namespace, name=_pods_name(app), annotations=kube.SKIP_AWAIT),
                 spec=k8s.core.v1.ServiceSpecArgs(
                     cluster_ip="None",
                     selector={"app": app},
                     ports=[k8s.core.v1.ServicePortArgs(name="metrics", port=port, protocol="TCP")],
                 ),
-                opts=in_cluster(self, where),
+                opts=kube.in_cluster(self, where),
             )
             for app, namespace, port in wanted
         ]
@@ -232,5 +224,5 @@ def _job_spec(args: ExperimentArgs, image: str, job_name: str, images: Mapping[s
         # A second try would measure a system that the first one has warmed.
         "backoffLimit": 0,
         "activeDeadlineSeconds": args.run_s + SLACK_S,
-        "template": on_stack_node(cast(Tree, template), args.stack),
+        "template": kube.on_stack_node(cast(Tree, template), args.stack),
     }

@@ -8,19 +8,8 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.kubernetes import (
-    ONCE_ADDRESSED,
-    Destination,
-    Tree,
-    as_args,
-    in_cluster,
-    metadata_of,
-    network_policy,
-    on_stack_node,
-    serves_only,
-    sharing_volume,
-    with_image,
-)
+from components import kubernetes as kube
+from components.kubernetes import Destination, Tree
 from hp_service import manifest
 
 APP: Final = manifest.NAME
@@ -64,19 +53,19 @@ class FraudService(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:workloads:FraudService", name, {}, opts)
-        metadata = metadata_of(APP, args.namespace)
+        metadata = kube.metadata_of(APP, args.namespace)
         class_name = f"drcio-high{args.suffix}"
         priority = k8s.scheduling.v1.PriorityClass(
             f"{name}-priority",
             metadata=k8s.meta.v1.ObjectMetaArgs(name=class_name),
             value=PRIORITY_VALUE,
             description="Latency-critical services of DRC-IO: evicted after batch work, never for it.",
-            opts=in_cluster(self, where, replace_first=True),
+            opts=kube.in_cluster(self, where, replace_first=True),
         )
         self.deployment = k8s.apps.v1.Deployment(
             name,
             metadata=metadata,
-            spec=as_args(
+            spec=kube.as_args(
                 k8s.apps.v1.DeploymentSpecArgs,
                 {
                     "replicas": args.replicas,
@@ -88,7 +77,7 @@ class FraudService(pulumi.ComponentResource):
                 },
             ),
             # The first pod waits for its volume, fetches the data and trains.
-            opts=in_cluster(self, where, priority, timeout=READY_WITHIN),
+            opts=kube.in_cluster(self, where, priority, timeout=READY_WITHIN),
         )
         k8s.core.v1.Service(
             f"{name}-service",
@@ -96,7 +85,7 @@ class FraudService(pulumi.ComponentResource):
                 name=APP,
                 namespace=args.namespace,
                 labels={"app": APP},
-                annotations=None if args.load_balancer else ONCE_ADDRESSED,
+                annotations=None if args.load_balancer else kube.ONCE_ADDRESSED,
             ),
             spec=k8s.core.v1.ServiceSpecArgs(
                 type="LoadBalancer" if args.load_balancer else "ClusterIP",
@@ -106,9 +95,9 @@ class FraudService(pulumi.ComponentResource):
                 ],
             ),
             # A load balancer's address is waited for, and with it, by the provider, the pods.
-            opts=in_cluster(self, where, timeout=READY_WITHIN if args.load_balancer else None),
+            opts=kube.in_cluster(self, where, timeout=READY_WITHIN if args.load_balancer else None),
         )
-        network_policy(self, name, APP, args.namespace, serves_only(APP, PORT), where)
+        kube.network_policy(self, name, APP, args.namespace, kube.serves_only(APP, PORT), where)
         self.url = f"http://{APP}.{args.namespace}.svc:{PORT}"
         self.register_outputs({"url": self.url})
 
@@ -126,7 +115,7 @@ def _template(args: FraudServiceArgs, class_name: str) -> Tree:
         resources=resources,
         labels={"drcio.io/priority": args.priority},
     )
-    bare = with_image(manifest.pod_template(options), args.image)
-    placed = sharing_volume(bare, args.claim, leads=True)
+    bare = kube.with_image(manifest.pod_template(options), args.image)
+    placed = kube.sharing_volume(bare, args.claim, leads=True)
     spec = {**cast(Tree, placed["spec"]), "priorityClassName": class_name}
-    return on_stack_node({**placed, "spec": spec}, args.stack)
+    return kube.on_stack_node({**placed, "spec": spec}, args.stack)

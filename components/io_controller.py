@@ -8,17 +8,9 @@ from typing import Final, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import kubernetes as kube
 from components.account import Account
-from components.kubernetes import (
-    Destination,
-    Tree,
-    as_args,
-    in_cluster,
-    metadata_of,
-    network_policy,
-    on_stack_node,
-    with_image,
-)
+from components.kubernetes import Destination, Tree
 from components.presence import Presence
 from drcio_controller import manifest
 from drcio_controller.config import Config, PolicyName, dump
@@ -57,18 +49,18 @@ class IoController(pulumi.ComponentResource):
         super().__init__("drcio:controller:IoController", name, {}, opts)
         config_map = k8s.core.v1.ConfigMap(
             f"{name}-config",
-            metadata=metadata_of(APP, args.namespace),
+            metadata=kube.metadata_of(APP, args.namespace),
             data={manifest.CONFIG_FILE: dump(args.config)},
-            opts=in_cluster(self, where),
+            opts=kube.in_cluster(self, where),
         )
         account = Account(self, name, APP, args.namespace, where)
         # To read pods and write events, and nothing else.
         account.may(*manifest.RBAC_RULES, everywhere=f"{APP}{args.suffix}")
-        network_policy(self, name, APP, args.namespace, _network_policy(), where)
+        kube.network_policy(self, name, APP, args.namespace, _network_policy(), where)
         daemon_set = k8s.apps.v1.DaemonSet(
             name,
-            metadata=metadata_of(APP, args.namespace, name=args.presence.tie(APP)),
-            spec=as_args(
+            metadata=kube.metadata_of(APP, args.namespace, name=args.presence.tie(APP)),
+            spec=kube.as_args(
                 k8s.apps.v1.DaemonSetSpecArgs,
                 {
                     "selector": {"matchLabels": {"app": APP}},
@@ -79,7 +71,7 @@ class IoController(pulumi.ComponentResource):
                     "template": _template(args),
                 },
             ),
-            opts=in_cluster(self, where, config_map, *account.resources),
+            opts=kube.in_cluster(self, where, config_map, *account.resources),
         )
         self.register_outputs({"daemon_set": daemon_set.id})
 
@@ -94,7 +86,7 @@ def _template(args: IoControllerArgs) -> Tree:
         for name, value in cast(Tree, pod["spec"]).items()
         if name not in ("hostNetwork", "dnsPolicy")
     } | {"automountServiceAccountToken": True}
-    return on_stack_node(with_image({**pod, "spec": spec}, args.image), args.stack)
+    return kube.on_stack_node(kube.with_image({**pod, "spec": spec}, args.image), args.stack)
 
 
 def _network_policy() -> Tree:

@@ -15,17 +15,9 @@ from typing import Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import kubernetes as kube
 from components.account import Account
-from components.kubernetes import (
-    Destination,
-    Tree,
-    as_args,
-    in_cluster,
-    metadata_of,
-    network_policy,
-    on_stack_node,
-    with_image,
-)
+from components.kubernetes import Destination, Tree
 from components.volumes_gone import PATIENCE_S
 
 APP: Final = "drcio-volume-guard"
@@ -67,20 +59,20 @@ class VolumeGuard(pulumi.ComponentResource):
             "ingress": [],
             "egress": [{"ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]}],
         }
-        network_policy(self, name, APP, args.namespace, network, where)
+        kube.network_policy(self, name, APP, args.namespace, network, where)
         # A ReplicaSet, there being nothing to roll: an idle pod serves as well as a newer one.
         guard = k8s.apps.v1.ReplicaSet(
             name,
-            metadata=metadata_of(APP, args.namespace),
-            spec=as_args(
+            metadata=kube.metadata_of(APP, args.namespace),
+            spec=kube.as_args(
                 k8s.apps.v1.ReplicaSetSpecArgs,
                 {
                     "replicas": 1,
                     "selector": {"matchLabels": {"app": APP}},
-                    "template": on_stack_node(with_image(_template(), args.image), args.stack),
+                    "template": kube.on_stack_node(kube.with_image(_template(), args.image), args.stack),
                 },
             ),
-            opts=in_cluster(self, where, *account.resources),
+            opts=kube.in_cluster(self, where, *account.resources),
         )
         self.register_outputs({"guard": guard.id})
 
