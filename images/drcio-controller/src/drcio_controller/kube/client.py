@@ -9,7 +9,7 @@ phase to us.
 import json
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -83,6 +83,23 @@ def ignore_request(verb: str, result: str) -> None:
     """Observe nothing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What is asked of the API server."""
+
+    verb: str
+    """As RBAC and the metrics call it."""
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    body: JsonObject | None = None
+    content_type: str = _JSON
+    accept: str = _JSON
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class KubeClient:
     """The few requests the controller makes. May be used by several threads."""
 
@@ -121,59 +138,49 @@ class KubeClient:
     def node_labels(self, name: str) -> dict[str, str]:
         """Return one node's labels."""
         accept = _METADATA_ONLY.format(kind="PartialObjectMetadata")
-        answer = self._json("get", "GET", f"/api/v1/nodes/{quote(name, safe='')}", accept=accept)
+        path = f"/api/v1/nodes/{quote(name, safe='')}"
+        answer = self._json(_Request(verb="get", method="GET", path=path, accept=accept))
         labels = object_at(answer, "metadata", "labels")
         return {key: value for key, value in labels.items() if isinstance(value, str)}
 
     def get(self, path: str) -> JsonObject:
         """Return what the API has at a path."""
-        return self._json("get", "GET", path)
+        return self._json(_Request(verb="get", method="GET", path=path))
 
     def merge(self, path: str, patch: JsonObject) -> JsonObject:
         """Merge `patch` into the object at a path, and return what it has become."""
-        return self._json("patch", "PATCH", path, body=patch, content_type=_MERGE_PATCH)
+        return self._json(
+            _Request(verb="patch", method="PATCH", path=path, body=patch, content_type=_MERGE_PATCH)
+        )
 
     def create_event(self, namespace: str, event: JsonObject) -> None:
         """Create a core/v1 Event."""
-        self._json("create", "POST", f"/api/v1/namespaces/{namespace}/events", body=event)
+        path = f"/api/v1/namespaces/{namespace}/events"
+        self._json(_Request(verb="create", method="POST", path=path, body=event))
 
     def patch_event(self, namespace: str, name: str, patch: JsonObject) -> None:
         """Merge `patch` into a core/v1 Event."""
         self.merge(f"/api/v1/namespaces/{namespace}/events/{name}", patch)
 
     def _open_watch(self, path: str, query: dict[str, str], accept: str) -> urllib3.BaseHTTPResponse:
-        silence_s = self._timeouts.watch_silence_s
-        response = self._open(
-            "watch", "GET", path, query=query, headers={"Accept": accept}, read_timeout_s=silence_s
-        )
+        request = _Request(verb="watch", method="GET", path=path, query=query, accept=accept)
+        response = self._open(request, self._timeouts.watch_silence_s)
         self._observe("watch", str(response.status))
         return response
 
-    def _json(
-        self,
-        verb: str,
-        method: str,
-        path: str,
-        *,
-        query: dict[str, str] | None = None,
-        body: JsonObject | None = None,
-        content_type: str = _JSON,
-        accept: str = _JSON,
-        most_bytes: int = _SINGLE_LIMIT_BYTES,
-    ) -> JsonObject:
-        headers = {"Accept": accept} | ({} if body is None else {"Content-Type": content_type})
-        response = self._open(verb, method, path, query=query, body=body, headers=headers)
+    def _json(self, request: _Request, most_bytes: int = _SINGLE_LIMIT_BYTES) -> JsonObject:
+        verb, response = request.verb, self._open(request, self._timeouts.read_s)
         try:
             text = response.read(most_bytes + 1)
             if len(text) > most_bytes:
                 self._observe(verb, "too_large")
-                raise AnswerTooLarge(f"{method} {path}: the answer is longer than {most_bytes} bytes")
+                raise AnswerTooLarge(f"{request}: the answer is longer than {most_bytes} bytes")
             document: Json = json.loads(text)
         except HTTPError as error:
             raise self._unavailable(verb, error) from error
         except (ValueError, RecursionError) as error:
             self._observe(verb, "protocol")
-            raise ApiUnavailable(f"{method} {path}: the answer is not JSON: {error}", "protocol") from error
+            raise ApiUnavailable(f"{request}: the answer is not JSON: {error}", "protocol") from error
         except AnswerTooLarge:
             response.close()
             raise
@@ -181,43 +188,34 @@ class KubeClient:
             response.release_conn()
         self._observe(verb, str(response.status))
         if not isinstance(document, dict):
-            raise ApiUnavailable(f"{method} {path}: the answer is not a JSON object", "protocol")
+            raise ApiUnavailable(f"{request}: the answer is not a JSON object", "protocol")
         return document
 
-    def _open(
-        self,
-        verb: str,
-        method: str,
-        path: str,
-        *,
-        query: dict[str, str] | None = None,
-        body: JsonObject | None = None,
-        headers: dict[str, str],
-        read_timeout_s: float | None = None,
-    ) -> urllib3.BaseHTTPResponse:
-        headers = headers | {"User-Agent": "drcio-controller"}
+    def _open(self, request: _Request, read_timeout_s: float) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": request.accept, "User-Agent": "drcio-controller"}
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
         token = self._endpoint.bearer_token()
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        url = self._endpoint.url + path
-        fields = {key: value for key, value in (query or {}).items() if value}
+        url = self._endpoint.url + request.path
+        fields = {key: value for key, value in request.query.items() if value}
         if fields:
             url += "?" + urlencode(fields)
-        read_s = self._timeouts.read_s if read_timeout_s is None else read_timeout_s
         try:
             response = self._pool.request(
-                method,
+                request.method,
                 url,
                 headers=headers,
-                body=None if body is None else json.dumps(body).encode(),
+                body=None if request.body is None else json.dumps(request.body).encode(),
                 preload_content=False,
                 redirect=False,
-                timeout=urllib3.Timeout(connect=self._timeouts.connect_s, read=read_s),
+                timeout=urllib3.Timeout(connect=self._timeouts.connect_s, read=read_timeout_s),
             )
         except HTTPError as error:
-            raise self._unavailable(verb, error) from error
+            raise self._unavailable(request.verb, error) from error
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            self._observe(verb, str(response.status))
+            self._observe(request.verb, str(response.status))
             raise _refusal(response)
         return response
 
@@ -260,9 +258,8 @@ class Collection:
             "continue": continue_token,
         }
         most_bytes = _SINGLE_LIMIT_BYTES if limit == 1 else _ANSWER_LIMIT_BYTES
-        answer = self._client._json(
-            "list", "GET", self._path, query=query, accept=self._list_accept, most_bytes=most_bytes
-        )
+        request = _Request(verb="list", method="GET", path=self._path, query=query, accept=self._list_accept)
+        answer = self._client._json(request, most_bytes)
         return Page(
             resource_version=text_at(answer, "metadata", "resourceVersion"),
             items=objects_at(answer, "items"),
