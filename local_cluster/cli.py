@@ -12,6 +12,7 @@ from typing import Final
 
 from rich.console import Console
 
+from experiments.help import add_command
 from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
 from local_cluster.errors import ClusterError
@@ -46,16 +47,16 @@ def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    up = commands.add_parser("up", help="start it and hold it until Ctrl-C")
+    up = add_command(commands, "up", help="start it and hold it until Ctrl-C")
     up.set_defaults(command=_up)
     up.add_argument(
         "--empty-volume", action="store_true", help="let the service prepare its data on the node"
     )
-    walk = commands.add_parser(
-        "tour", help="start it, run the three scenarios on it, change a weight, report"
+    walk = add_command(
+        commands, "tour", help="start it, run the three scenarios on it, change a weight, report"
     )
     walk.set_defaults(command=_tour)
-    images = commands.add_parser("images", help="build the images and the disk that the node has them on")
+    images = add_command(commands, "images", help="build the images and the disk that the node has them on")
     images.set_defaults(command=_images)
     for command in (up, walk):
         command.add_argument(
@@ -68,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--from", dest="base", metavar="IMAGE", help="base of the images, instead of one made here"
         )
-    commands.add_parser("status", help="say what is up").set_defaults(command=_status)
-    commands.add_parser("down", help="end it from another terminal").set_defaults(command=_down)
+    add_command(commands, "status", help="print what is up").set_defaults(command=_status)
+    add_command(commands, "down", help="end it from another terminal").set_defaults(command=_down)
     return parser
 
 

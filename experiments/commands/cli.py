@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from rich.console import Console
 
@@ -46,6 +45,7 @@ from experiments.fuzz.guests import Guests, TwinBoot
 from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
+from experiments.help import Commands, add_command
 from experiments.judgement.verdict import EXIT_CODES
 from experiments.metrics.export import export_metrics
 from experiments.metrics.prometheus import explore, exploring
@@ -132,9 +132,6 @@ def _kept(output: Path | None) -> str:
     )
 
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; each sets the function that carries it out as `command`."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
@@ -147,13 +144,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentParser:
-    """Add a command whose help shows every option's default."""
-    return commands.add_parser(name, help=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-
-
-def _add_run(commands: _Commands) -> None:
-    run = _command(commands, "run", "run baseline, contention and drcio, and judge them")
+def _add_run(commands: Commands) -> None:
+    run = add_command(
+        commands,
+        "run",
+        help="run baseline, contention and drcio, and judge them",
+    )
     run.add_argument("--scenario", choices=("all", *SCENARIOS), default="all", help="which to run")
     run.add_argument(
         "--workloads",
@@ -173,19 +169,23 @@ def _add_run(commands: _Commands) -> None:
     run.set_defaults(command=_run)
 
 
-def _add_look(commands: _Commands) -> None:
-    look = _command(
+def _add_look(commands: Commands) -> None:
+    look = add_command(
         commands,
         "look",
-        "run contention and drcio once each and short: what control does, at a glance, and no proof",
+        help="run contention and drcio once each and short: what control does, at a glance, and no proof",
     )
     _add_single_options(look)
     _add_run_options(look)
     look.set_defaults(command=_look, repeats=1, more_repeats=0, duration=8.0, output=Path("results/look"))
 
 
-def _add_compare(commands: _Commands) -> None:
-    compare = _command(commands, "compare", "run several policies side by side on one twin")
+def _add_compare(commands: Commands) -> None:
+    compare = add_command(
+        commands,
+        "compare",
+        help="run several policies side by side on one twin",
+    )
     compare.add_argument(
         "--policies", default=",".join(POLICIES), help="comma-separated; iomax-N caps at N%% of the volume"
     )
@@ -195,9 +195,11 @@ def _add_compare(commands: _Commands) -> None:
     compare.set_defaults(command=_compare)
 
 
-def _add_sweep(commands: _Commands) -> None:
-    sweeping = _command(
-        commands, "sweep", "run the three scenarios under one kind of batch job after another"
+def _add_sweep(commands: Commands) -> None:
+    sweeping = add_command(
+        commands,
+        "sweep",
+        help="run the three scenarios under one kind of batch job after another",
     )
     sweeping.add_argument(
         "--batches", default=DEFAULT_BATCHES, metavar="PATTERN:KIB,...", help="kinds of batch job"
@@ -208,9 +210,11 @@ def _add_sweep(commands: _Commands) -> None:
     )  # each batch has its own
 
 
-def _add_respond(commands: _Commands) -> None:
-    respond = _command(
-        commands, "respond", "measure how quickly the controller reacts and how exactly it shares"
+def _add_respond(commands: Commands) -> None:
+    respond = add_command(
+        commands,
+        "respond",
+        help="measure how quickly the controller reacts and how exactly it shares",
     )
     _add_volume_option(respond)
     respond.add_argument(
@@ -229,16 +233,18 @@ def _add_respond(commands: _Commands) -> None:
     respond.set_defaults(command=_respond)
 
 
-def _add_report(commands: _Commands) -> None:
-    report = commands.add_parser("report", help="judge stored records again and rewrite the report")
+def _add_report(commands: Commands) -> None:
+    report = add_command(commands, "report", help="judge stored records again and rewrite the report")
     report.add_argument("directory", type=Path, metavar="DIR")
     report.add_argument("--json", action="store_true", help="print results.json instead of a table")
     report.set_defaults(command=_report)
 
 
-def _add_export(commands: _Commands) -> None:
-    export = _command(
-        commands, "export-metrics", "write the contract's metrics of any Prometheus as one tidy table"
+def _add_export(commands: Commands) -> None:
+    export = add_command(
+        commands,
+        "export-metrics",
+        help="write the contract's metrics of any Prometheus as one tidy table",
     )
     export.add_argument(
         "--target",
@@ -254,23 +260,24 @@ def _add_export(commands: _Commands) -> None:
     export.set_defaults(command=_export)
 
 
-def _add_explore(commands: _Commands) -> None:
-    exploration = commands.add_parser(
-        "explore", help="serve a run's Prometheus data on loopback, with the queries"
+def _add_explore(commands: Commands) -> None:
+    exploration = add_command(
+        commands, "explore", help="serve a run's Prometheus data on loopback, with the queries"
     )
     exploration.add_argument("directory", type=Path, metavar="DIR", help="of a run made with --prometheus")
     exploration.set_defaults(command=_explore)
 
 
-def _add_fuzz(commands: _Commands) -> None:
-    fuzz = _command(
-        commands, "fuzz", "judge the law on random mixes of work, against no control and fixed knobs"
-    )
-    fuzz.description = (
-        "Each seed is a volume, a high-priority program and one to three low-priority ones "
+def _add_fuzz(commands: Commands) -> None:
+    fuzz = add_command(
+        commands,
+        "fuzz",
+        help="judge the law on random mixes of work, against no control and fixed knobs",
+        description="Each seed is a volume, a high-priority program and one to three low-priority ones "
         "(experiments/fuzz/mix.py). On a node twin, in its virtual time, an arm costs about a minute of the "
         "host's; simulated, a thousandth of that. Seeds in which a twin's CPU is short, not its volume (high "
-        "priority beyond 1.5 times alone even under iomax-10), are judged apart."
+        "priority beyond 1.5 times alone even under iomax-10), are judged apart.",
+        epilog="exit status: 0 within all bounds, 1 beyond one, 3 where errors leave it open",
     )
     fuzz.epilog = "exit status: 0 within all bounds, 1 beyond one, 3 where errors leave it open"
     fuzz.add_argument("--seeds", default="1-20", metavar="N-M,...", help="which mixes of the distribution")
@@ -303,11 +310,11 @@ def _add_fuzz(commands: _Commands) -> None:
     fuzz.set_defaults(command=_fuzz)
 
 
-def _add_steady(commands: _Commands) -> None:
-    steady = _command(
+def _add_steady(commands: Commands) -> None:
+    steady = add_command(
         commands,
         "steady",
-        "make the same runs again and again, the last time on a busy machine, and compare the figures",
+        help="make the same runs again and again, the last time on a busy machine, and compare the figures",
     )
     _add_single_options(steady)
     _add_run_options(steady)
@@ -490,7 +497,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
         return _own_workloads(spec, own, twin_options, console, as_json=options.json)
     runs = len(arms) * spec.repeats
     with Display(console, runs=runs) as display:
-        lanes = [display.lane() for _ in range(_guests(options, runs))]
+        lanes = display.lanes(_guests(options, runs))
         with twin_targets(spec, twin_options, lanes) as targets:
             shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
             plan_and_run(
@@ -506,7 +513,7 @@ def _steady(options: argparse.Namespace, console: Console) -> int:
     planned = same_runs(spec)
     _clear(options.output)
     with Display(console, runs=len(planned)) as display:
-        lanes = [display.lane() for _ in range(_guests(options, len(planned)))]
+        lanes = display.lanes(_guests(options, len(planned)))
         with twin_targets(spec, _twin_options(options), lanes) as targets:
             shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
             records = run_steady(planned, shared, options.output, busy_repeat=spec.repeats + 1)
@@ -663,7 +670,7 @@ def _fuzz_twin(asked: Asked, options: argparse.Namespace, console: Console) -> l
 
     def run(todo: Sequence[Todo]) -> Generator[JsonObject]:
         with Display(console, runs=sum(len(one.arms) for one in todo)) as display:
-            lanes = [display.lane() for _ in range(max(1, min(wanted, most, len(todo))))]
+            lanes = display.lanes(max(1, min(wanted, most, len(todo))))
             if todo:
                 yield from Guests(todo, options.output, lanes, boot).records()
 

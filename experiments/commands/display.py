@@ -57,6 +57,10 @@ class Display:
         """Return a line of its own for one target, or for what is done before there is any."""
         return Lane(self)
 
+    def lanes(self, count: int) -> list[Lane]:
+        """Return a line for each of several targets, numbered where there is more than one."""
+        return [Lane(self, f"guest {number} " if count > 1 else "") for number in range(1, count + 1)]
+
     def begun(self) -> None:
         """Note that a run has begun."""
         self._first_run_s = self._first_run_s or time.monotonic()
@@ -77,9 +81,11 @@ class Display:
 class Lane:
     """What one target is doing: its runs one after the other."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, display: Display, name: str = "") -> None:
+        """`name` begins each of its lines."""
         self._display = display
-        self._run_text = "set-up"
+        self._name = name
+        self._run_text = f"{name}set-up"
         self._last_text = ""
         self._task = display.bars.add_task("starting", total=1.0, left="")
 
@@ -107,7 +113,7 @@ class Lane:
     def begin_run(self, text: str) -> None:
         """Note that a run of this name begins."""
         self._display.begun()
-        self._run_text = text
+        self._run_text = f"{self._name}{text}"
 
     def note(self, text: str) -> None:
         """Print a line that stays."""

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from drcio_controller.kube.endpoint import Endpoint, at_url, in_cluster
 from drcio_controller.kube.errors import EndpointError
 from experiments.errors import ExperimentError, SpecError
+from experiments.help import Help
 from experiments.job.api import Api
 from experiments.job.configmap import ConfigMap
 from experiments.job.errors import NotPublished
@@ -161,7 +162,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.job",
         description="Measure one scenario from inside the cluster, and leave the results in a ConfigMap.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument("--spec", required=True, metavar="JSON", help="what to measure (drcio.spec/1)")
     parser.add_argument("--service-url", required=True, metavar="URL", help="the service, without a path")

@@ -112,9 +112,17 @@ def _weight(file: Path) -> int | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m node_twin.guest.watcher", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    watching = commands.add_parser("watch", help="print every pod's I/O bytes until killed")
+    watching = commands.add_parser(
+        "watch",
+        help="print every pod's I/O bytes until killed",
+        description="Print every pod's I/O bytes until killed.",
+    )
     watching.add_argument("--interval", type=float, default=LOOK_EVERY_S, metavar="S")
-    flipping = commands.add_parser("flip", help="change a pod's class back and forth")
+    flipping = commands.add_parser(
+        "flip",
+        help="change a pod's class back and forth",
+        description="Change a pod's class back and forth.",
+    )
     flipping.add_argument("--pod-url", required=True, help="of the pod on the API server")
     flipping.add_argument("--cgroup", required=True, type=Path, help="the pod's cgroup folder")
     flipping.add_argument("--classes", required=True, help="comma-separated; the first differs from now")

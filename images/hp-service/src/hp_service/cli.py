@@ -95,7 +95,11 @@ def _add_prepare(commands: _Commands) -> None:
 
 
 def _add_serve(commands: _Commands) -> None:
-    serve = commands.add_parser("serve", help="serve a prepared directory over HTTP")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a prepared directory over HTTP",
+        description="Score reviews over HTTP from a prepared directory, until SIGTERM.",
+    )
     _data_argument(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")

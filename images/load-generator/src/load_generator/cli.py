@@ -135,7 +135,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Send requests on a schedule, whatever the service does, and record what became of them.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="send load and write a record")
+    run = commands.add_parser(
+        "run",
+        help="send load and write a record",
+        description="Send requests at a steady or named rate and write a record of every one.",
+    )
     run.add_argument("--url", required=True, help="where to POST, such as http://HOST:8080/score")
     rate = run.add_mutually_exclusive_group()
     rate.add_argument("--rate", type=float, metavar="RPS", help="requests a second")
@@ -165,7 +169,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", type=Path, required=True, metavar="DIR", help="load.json is written there")
     run.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
-    merging = commands.add_parser("merge", help="combine records of generators that ran side by side")
+    merging = commands.add_parser(
+        "merge",
+        help="combine records of generators that ran side by side",
+        description="Combine the records of generators that ran side by side into one.",
+    )
     merging.add_argument("records", nargs="+", type=Path, metavar="RECORD")
     merging.add_argument(
         "--output", type=Path, metavar="DIR", help="write load.json there instead of standard output"

@@ -213,7 +213,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common, shape = _common_options(), _shape_options()
     _add_run(commands, [common, shape])
-    commands.add_parser("prepare", parents=[common], help="write the data file and stop")
+    commands.add_parser(
+        "prepare",
+        parents=[common],
+        help="write the data file and stop",
+        description="Write the data file that a run reads, unless it is there, and stop.",
+    )
     _add_bench(commands, [common, shape])
     return parser
 
@@ -248,7 +253,12 @@ def _shape_options() -> argparse.ArgumentParser:
 
 
 def _add_run(commands: _Commands, parents: Sequence[argparse.ArgumentParser]) -> None:
-    run = commands.add_parser("run", parents=parents, help="do the I/O")
+    run = commands.add_parser(
+        "run",
+        parents=parents,
+        help="do the I/O",
+        description="Do the I/O of a pattern, verify what is read, and measure it.",
+    )
     run.add_argument("--num-operations", type=int, metavar="N", help="stop after N operations")
     run.add_argument(
         "--duration", type=float, metavar="S", help="stop after S seconds (no limit at all: until SIGTERM)"
@@ -280,7 +290,10 @@ def _add_run(commands: _Commands, parents: Sequence[argparse.ArgumentParser]) ->
 
 def _add_bench(commands: _Commands, parents: Sequence[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser(
-        "bench", parents=parents, help="compare with fio at the same pattern and depth"
+        "bench",
+        parents=parents,
+        help="compare with fio at the same pattern and depth",
+        description="Compare the throughput with fio's at the same pattern and depth, interleaved.",
     )
     bench.add_argument(
         "--duration", type=float, default=10.0, metavar="S", help="each measurement (default 10)"

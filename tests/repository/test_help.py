@@ -1,0 +1,55 @@
+"""What every command's `--help` prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from drcio_controller import cli as controller
+from experiments.commands.cli import build_parser
+from experiments.job.cli import main as job
+from hp_service import cli as service
+from load_generator import cli as generator
+from local_cluster.cli import main as cluster
+from lp_batch import cli as batch
+
+Main = Callable[[list[str]], object]
+PROGRAMS: dict[str, Main] = {
+    "experiments": lambda words: build_parser().parse_args(words),
+    "experiments.job": job,
+    "local_cluster": cluster,
+    "drcio-controller": lambda words: controller.main(words),
+    "hp-service": lambda words: service.main(words),
+    "load-generator": lambda words: generator.main(words),
+    "lp-batch": lambda words: batch.main(words),
+}
+
+
+def printed(program: str, words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        PROGRAMS[program]([*words, "--help"])
+    return capsys.readouterr().out
+
+
+def pages(program: str, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str]]:
+    """Yield each command's line and its page, the program's own first."""
+    whole = printed(program, [], capsys)
+    yield program, whole
+    _, _, commands = whole.partition("\n  COMMAND\n")
+    for name in re.findall(r"^    ([a-z-]+)(?: |$)", commands.partition("\n\n")[0], re.MULTILINE):
+        yield f"{program} {name}", printed(program, [name], capsys)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_each_page_begins_with_a_sentence_and_shows_no_default_that_is_none(
+    program: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    found = dict(pages(program, capsys))
+    assert len(found) > 1 or program == "experiments.job"
+    for name, page in found.items():
+        about = page.split("\n\n")[1]
+        assert re.match(r"[A-Z].*\.$", about.replace("\n", " ")), f"{name}: {about!r}"
+        assert not re.search(r"\(default: (None|False|\[\]|\(\))\)", page), name
