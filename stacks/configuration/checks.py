@@ -24,6 +24,18 @@ _RESERVED = ("default", "kube")
 """The API server's own namespaces, and what `kube-` begins (Kubernetes, "Namespaces")."""
 
 
+_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""RFC 1918: what a VPC is made of (VPC user guide, "VPC CIDR blocks")."""
+_NEVER_PUBLIC = (
+    *_PRIVATE,
+    *map(
+        ipaddress.IPv4Network,
+        # This host, carriers' NAT, loopback, link-local, and what begins with multicast (RFC 6890).
+        ("0.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"),
+    ),
+)
+
+
 def matching(pattern: str, expected: str) -> Callable[[str], str | None]:
     """Return a check that a whole text matches a pattern."""
     compiled = re.compile(pattern, re.ASCII)
@@ -119,6 +131,8 @@ def instance_type(text: str) -> str | None:
     family = re.fullmatch(rf"([a-z][a-z0-9-]*)\.{_INSTANCE_SIZE}", text, re.ASCII)
     if family is None:
         return "an instance type such as m6i.xlarge"
+    if family[1].startswith("mac"):
+        return "an instance type that runs Linux"
     if family[1] == "a1" or re.match(r"[a-z]+[0-9]+g", family[1]):
         return "an instance type with x86-64 processors: the images and the nodes' system are built for these"
     return None
@@ -131,13 +145,17 @@ def eks_version(text: str) -> str | None:
     return f"one of {', '.join(EKS_VERSIONS)}, which EKS has in standard support"
 
 
-def cidr(text: str) -> str | None:
-    """Accept an IPv4 network without host bits."""
+def endpoint_cidr(text: str) -> str | None:
+    """Accept a network that can reach a public endpoint.
+
+    EKS user guide, "Cluster API server endpoint": a CIDR block, which cannot include reserved addresses.
+    """
+    expected = "an IPv4 network of public addresses such as 203.0.113.0/24 (one address is /32)"
     try:
-        ipaddress.IPv4Network(text)
+        network = ipaddress.IPv4Network(text)
     except ValueError:
-        return "an IPv4 network such as 10.0.0.0/16, without host bits"
-    return None
+        return expected
+    return None if "/" in text and not any(map(network.subnet_of, _NEVER_PUBLIC)) else expected
 
 
 def vpc_cidr(text: str) -> str | None:
@@ -147,4 +165,4 @@ def vpc_cidr(text: str) -> str | None:
         network = ipaddress.IPv4Network(text)
     except ValueError:
         return expected
-    return None if network.is_private and 16 <= network.prefixlen <= 20 else expected
+    return None if any(map(network.subnet_of, _PRIVATE)) and 16 <= network.prefixlen <= 20 else expected

@@ -138,7 +138,7 @@ def _decode(name: str, text: str) -> object:
         return text
     try:
         return cast(object, json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{NAMESPACE}:{name} is not valid JSON: {error}", hint=f"see {REFERENCE}") from None
 
 

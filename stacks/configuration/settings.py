@@ -88,7 +88,9 @@ class Cluster:
         True, "Reach the API server from outside the VPC; its private endpoint is always on."
     )
     public_access_cidrs: tuple[str, ...] = key(
-        (EVERYWHERE,), "Networks that may reach the public API endpoint; name yours.", check=checks.cidr
+        (EVERYWHERE,),
+        "Networks that may reach the public API endpoint; name yours.",
+        check=checks.endpoint_cidr,
     )
     log_types: tuple[str, ...] = key(
         ("api", "audit", "authenticator"),

@@ -19,7 +19,7 @@ def warnings_of(settings: Settings, unpriced: Sequence[str]) -> Iterator[str]:
         yield (
             f"drcio:cluster.publicAccessCidrs holds {EVERYWHERE}, as it does on EKS where nobody says "
             "otherwise: the whole internet reaches the API server, which asks for authentication\n"
-            "hint: pulumi config set --path 'drcio:cluster.publicAccessCidrs' YOUR-NETWORK/32"
+            "hint: pulumi config set --path 'drcio:cluster.publicAccessCidrs' YOUR-ADDRESS/32"
         )
     if unpriced:
         yield (

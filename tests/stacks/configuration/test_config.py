@@ -40,7 +40,12 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "cluster.spot": ("true", True, "maybe", "true or false"),
     "cluster.diskGib": (100, 100, 5, "a whole number from 20 to 1000"),
     "cluster.publicAccess": (False, False, 1.5, "true or false"),
-    "cluster.publicAccessCidrs": (["192.0.2.0/24"], ("192.0.2.0/24",), "192.0.2.7/24", "without host bits"),
+    "cluster.publicAccessCidrs": (
+        ["192.0.2.0/24"],
+        ("192.0.2.0/24",),
+        "192.0.2.7/24",
+        "an IPv4 network of public addresses",
+    ),
     "cluster.logTypes": ("audit", ("audit",), "everything", "one of api, audit"),
     "network.cidr": ("10.8.0.0/18", "10.8.0.0/18", "8.8.0.0/16", "a private IPv4 network from /16 to /20"),
     "network.availabilityZones": (3, 3, 1, "a whole number from 2 to 4"),
@@ -253,6 +258,18 @@ def test_number_that_python_does_not_read_is_refused() -> None:
         ("cluster.instanceTypes", "a1.xlarge"),
         ("cluster.instanceTypes", "m6i.xlarge,m6i.xlarge"),
         ("cluster.logTypes", "api,audit,api"),
+        ("cluster.instanceTypes", "mac1.metal"),
+        ("network.cidr", "127.0.0.0/16"),
+        ("network.cidr", "169.254.0.0/16"),
+        ("network.cidr", "240.0.0.0/16"),
+        ("network.cidr", "0.0.0.0/16"),
+        ("network.cidr", "198.18.0.0/16"),
+        ("cluster.publicAccessCidrs", "10.0.0.0/8"),
+        ("cluster.publicAccessCidrs", "0.0.0.0/8"),
+        ("cluster.publicAccessCidrs", "100.64.0.0/24"),
+        ("cluster.publicAccessCidrs", "255.255.255.255/32"),
+        ("cluster.publicAccessCidrs", "203.0.113.5"),
+        ("cluster.publicAccessCidrs", "203.0.113.5/24"),
     ],
 )
 def test_text_that_only_looks_right_is_refused(path: str, text: str) -> None:
@@ -270,10 +287,19 @@ def test_text_that_only_looks_right_is_refused(path: str, text: str) -> None:
         ("images.registry", "localhost:5000/drcio"),
         ("images.registry", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a/b__c"),
         ("cluster.instanceTypes", "g4dn.xlarge,p4d.24xlarge,u-6tb1.metal,m7i-flex.large"),
+        ("network.cidr", "172.31.240.0/20"),
+        ("network.cidr", "192.168.0.0/16"),
+        ("cluster.publicAccessCidrs", "203.0.113.5/32,198.51.100.0/24"),
+        ("cluster.publicAccessCidrs", "0.0.0.0/1,128.0.0.0/1"),
     ],
 )
 def test_text_that_only_looks_odd_is_taken(path: str, text: str) -> None:
     read(given_value(path, text))
+
+
+def test_value_that_is_nested_beyond_reading_is_refused_like_any_other() -> None:
+    with pytest.raises(ConfigError, match=r"^drcio:ioWeights is not valid JSON"):
+        read({"ioWeights": "[" * 100_000})
 
 
 def test_custom_class_is_added_beside_the_default_ones() -> None:

@@ -174,7 +174,7 @@ def test_warning_of_the_program_is_shown_with_a_hint_about_an_option(
     assert main(["--stack", "dev"]) == 0
     warning, hint = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: drcio:cluster.publicAccessCidrs holds 0.0.0.0/0")
-    assert hint == "hint: --config cluster.publicAccessCidrs=YOUR-NETWORK/32"
+    assert hint == "hint: --config cluster.publicAccessCidrs=YOUR-ADDRESS/32"
 
 
 def test_without_its_packages_it_says_how_to_get_them() -> None:
