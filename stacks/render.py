@@ -208,10 +208,11 @@ def without_pulumi(message: str, overrides: Mapping[str, str]) -> str:
 
     def leave_out(found: re.Match[str]) -> str:
         *parts, last = found[1].split(".")
-        # The key itself, or an object that holds it.
+        # The key itself, or an object that holds it; else a key that it holds.
         holders = (".".join([*parts, last][:count]) for count in range(len(parts) + 1, 0, -1))
-        given = next((it for it in holders if f"{NAMESPACE}:{it}" in overrides), None)
-        return f"leave out --config {given}" if given else found[0]
+        given = next((f"{NAMESPACE}:{it}" for it in holders if f"{NAMESPACE}:{it}" in overrides), None)
+        given = given or next((it for it in overrides if it.startswith(f"{NAMESPACE}:{found[1]}.")), None)
+        return f"leave out --config {given.removeprefix(f'{NAMESPACE}:')}" if given else found[0]
 
     return said + line + _REMOVE.sub(leave_out, hint)
 

@@ -116,11 +116,21 @@ def stack_config(root: Path, name: str, overrides: Mapping[str, str]) -> dict[st
 
 
 def _lay(config: dict[str, Json], path: str, value: Json) -> None:
-    """Set `drcio:storage.iops` within the object under `drcio:storage`."""
+    """Set `drcio:storage.iops` within the object under `drcio:storage`.
+
+    Raises:
+        RenderError: what is to hold it is no object.
+    """
     *parents, last = path.split(".")
     target = config
     for part in parents:
-        target = cast(dict[str, Json], target.setdefault(part, {}))
+        inner = target.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise RenderError(
+                f"{path} is to be set, and {part} is {inner!r}; expected an object, which has keys",
+                hint=f"set {path} alone, or all of {part} at once",
+            )
+        target = inner
     target[last] = value
 
 

@@ -88,6 +88,14 @@ def test_without_output_it_prints_the_graph_and_the_cost(capsys: pytest.CaptureF
         (("--stack", "drcio", "--config", "scenario=nope"), "drcio:scenario is 'nope'; expected one of"),
         (("--stack", "drcio", "--config", "scenario"), "--config is 'scenario'; expected KEY=VALUE"),
         (("--stack", "drcio", "--output", "/proc/nowhere"), "[Errno 2] No such file or directory"),
+        (
+            ("--stack", "drcio", "--config", "scenario.x=1"),
+            "drcio:scenario.x is to be set, and drcio:scenario is",
+        ),
+        (
+            ("--stack", "drcio", "--config", 'ioWeights={"high": 9}', "--config", "ioWeights.low=1"),
+            "drcio:ioWeights.low is to be set, and drcio:ioWeights is",
+        ),
         (("--stack", "drcio", "--config", "storage.iop=1"), "drcio:storage.iop is no configuration key"),
     ],
 )
@@ -144,6 +152,7 @@ def test_placeholders_are_named_each_with_its_own_key(
         ("controller.enabled=false", "--config controller.enabled=true"),
         ("storage.iop=1", "did you mean storage.iops? leave out --config storage.iop; every key"),
         ('storage={"iop": 1}', "did you mean storage.iops? leave out --config storage; every key"),
+        ("a.b.c=1", "leave out --config a.b.c; every key"),
         ("platform=exsiting", "did you mean existing? --config platform=VALUE; the default is eks"),
     ],
 )
