@@ -1,11 +1,28 @@
-"""What `--help` prints: a sentence about each command, and defaults that say something."""
+"""What a command line prints of itself: a sentence about each command, defaults that say something, and what
+was meant by a mistyped word.
+"""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 from typing import Any, TypeAlias
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+class Parser(argparse.ArgumentParser):
+    """Suggests the command or the choice that is most like one that there is not."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            known = [str(choice) for choice in action.choices or ()]
+            for meant in difflib.get_close_matches(str(value), known, n=1):
+                error.message += f"; did you mean {meant}?"
+            raise
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -15,7 +32,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-def add_command(commands: Commands, name: str, *, help: str, **more: Any) -> argparse.ArgumentParser:
+def add_command(commands: Commands, name: str, *, help: str, **more: Any) -> Parser:
     """Add a command whose own `--help` begins with a sentence: its `help`, where no other is given."""
     about = more.pop("description", f"{help[0].upper()}{help[1:]}.")
     return commands.add_parser(name, help=help, description=about, formatter_class=Help, **more)

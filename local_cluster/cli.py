@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.console import Console
 
-from experiments.help import add_command
+from experiments.help import Parser, add_command
 from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
 from local_cluster.errors import ClusterError
@@ -45,7 +45,7 @@ def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local_cluster", description=__doc__)
+    parser = Parser(prog="python -m local_cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = add_command(commands, "up", help="start it and hold it until Ctrl-C")
     up.set_defaults(command=_up)

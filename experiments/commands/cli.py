@@ -45,7 +45,7 @@ from experiments.fuzz.guests import Guests, TwinBoot
 from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
-from experiments.help import Commands, add_command
+from experiments.help import Commands, Parser, add_command
 from experiments.judgement.verdict import EXIT_CODES
 from experiments.metrics.export import export_metrics
 from experiments.metrics.prometheus import explore, exploring
@@ -134,7 +134,7 @@ def _kept(output: Path | None) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; each sets the function that carries it out as `command`."""
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser = Parser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         *(_add_run, _add_look, _add_compare, _add_sweep, _add_respond, _add_steady, _add_fuzz),

@@ -53,3 +53,19 @@ def test_each_page_begins_with_a_sentence_and_shows_no_default_that_is_none(
         about = page.split("\n\n")[1]
         assert re.match(r"[A-Z].*\.$", about.replace("\n", " ")), f"{name}: {about!r}"
         assert not re.search(r"\(default: (None|False|\[\]|\(\))\)", page), name
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "meant"),
+    [
+        ("experiments", ["fuz"], "did you mean fuzz?"),
+        ("experiments", ["run", "--scenario", "contenton"], "did you mean contention?"),
+        ("local_cluster", ["tuor"], "did you mean tour?"),
+    ],
+)
+def test_mistyped_word_is_told_what_it_may_have_been_meant_to_be(
+    program: str, words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        PROGRAMS[program](words)
+    assert meant in capsys.readouterr().err
