@@ -10,10 +10,13 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import pytest
 
+from drcio_controller.kube.pod import QosClass
+from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared
 from local_cluster.node.settings import VOLUME_PATH
@@ -71,9 +74,17 @@ class Site:
     def on_node(self, script: str) -> str:
         return self.kubectl("-n", "bank", "exec", "hand", "--", "sh", "-euc", script)
 
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """Where the node's pods are: by its cgroup driver, which the controller finds in the same way."""
+        found = find_hierarchy(lambda path: self.on_node(f"test ! -d /cg/{path} || echo there") != "")
+        assert found is not None
+        return found
+
     def cgroup(self, name: str) -> str:
-        uid = self.pods()[name]["metadata"]["uid"]
-        return self.on_node(f"find /cg/kubepods -type d -name 'pod{uid}'").strip()
+        """Return a pod's folder as the hand sees it."""
+        pod = self.pods()[name]
+        return f"/cg/{self.hierarchy.pod(pod['metadata']['uid'], QosClass(pod['status']['qosClass']))}"
 
     def knobs(self) -> Knobs:
         """Return every knob of the node, with pods by their names in place of their uids."""
@@ -91,7 +102,7 @@ class Site:
         for part in text.split("== ")[1:]:
             file, _, value = part.partition("\n")
             for uid, name in owners.items():
-                file = file.replace(uid, name)
+                file = file.replace(uid, name).replace(uid.replace("-", "_"), name)
             found[re.sub(r"[0-9a-f]{64}", "CONTAINER", file)] = value
         return found
 
