@@ -3,9 +3,9 @@
 It takes real Pod manifests and makes what kubelet and containerd make on a cgroup v2 node with the
 systemd driver: the same cgroups with the same knobs, the same life of a pod. What it leaves out, and
 why: images (a container's root is the guest's own, behind a private overlay), users and capabilities
-(the guest's files belong to whoever owns the machine, not to the manifest's uid), network namespaces
-(all pods are on the host's network), liveness probes and lifecycle hooks (emulation slows programs
-twentyfold; a restart because of that would be an artefact).
+(the guest's files belong to whoever owns the machine, not to the manifest's uid), namespaces but those
+of mounts (all pods are on the host's network, and see each other's processes), liveness probes and
+lifecycle hooks (emulation slows programs twentyfold; a restart because of that would be an artefact).
 
     config       where things are on this node
     errors       what can go wrong

@@ -10,6 +10,7 @@ STAY: Final = "trap 'exit 0' TERM; echo up; while :; do sleep 1 & wait $!; done"
 """Runs until it is told to stop, and stops at once."""
 CONFIG_MAP: Final = "settings"
 CONFIG: Final = {"level": "seven", "file.txt": "content"}
+UID: Final = 10001
 CLAIM: Final = "shared"
 
 
@@ -70,7 +71,7 @@ _MOUNTS: Final = [
 _LOOK: Final = (
     "echo one > /scratch/file && cat /scratch/file; cat /config/in/file; echo;"
     " (echo no > /config/in/file) 2>/dev/null || echo read-only;"
-    " echo two > /data/file && cat /data/file; stat -f -c %T /data; cat /proc/1/oom_score_adj;"
+    " echo two > /data/file && cat /data/file; stat -f -c %T /data; cat /proc/self/oom_score_adj;"
 )
 
 RUNNING: Final[dict[str, Object]] = {
@@ -101,7 +102,13 @@ RUNNING: Final[dict[str, Object]] = {
             ],
         ),
         pod("environment", container("main", f"{_PRINT}; {STAY}", env=_ENV)),
-        pod("volumes", container("main", _LOOK + STAY, volumeMounts=_MOUNTS), volumes=_VOLUMES),
+        pod(
+            "volumes",
+            container("main", _LOOK + STAY, volumeMounts=_MOUNTS),
+            volumes=_VOLUMES,
+            # As each of the project's pods has it: who writes to a claim owns it by its group.
+            securityContext={"runAsUser": UID, "runAsGroup": UID, "fsGroup": UID},
+        ),
         pod(
             "not-ready",
             container("main", STAY, readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 10}),

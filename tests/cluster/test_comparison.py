@@ -1,54 +1,37 @@
-"""The stand-in kubelet does to the same pods what the real one does, but for what is listed here."""
+"""The stand-in kubelet does to the same pods what the real one does, but for what is listed (`compare`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 import pytest
 
-from tests.cluster.observe import Observations, Seen
+from local_cluster.cluster import CACHE
+from local_cluster.programs import ROOT
+from tests.cluster.compare import LISTED, Compared, compared_levels, compared_pod
+from tests.cluster.observe import Observations
+from tests.cluster.page import page
 from tests.cluster.pods import ENDING, RESTARTING, RUNNING
 
-LISTED: Final[Mapping[str, str]] = {
-    "pods memory.max": "nothing of the twin's node is reserved; a limit of all that there is limits nothing",
-    "pods pids.max": "the same: the real kubelet writes the node's own limit",
-}
-"""A difference's place (its last words) and why it stays."""
+# The first one waits for both nodes, and for the images where they are not built yet.
+pytestmark = [pytest.mark.short, pytest.mark.timeout(3600)]
+
+PAGE = ROOT / "docs" / "reference" / "kubelets.md"
+WRITTEN = CACHE / "cluster" / "kubelets.md"
 
 
-def differences(ours: object, theirs: object, where: str = "") -> Iterator[str]:
-    """Name each place in which two trees differ, with what stands there."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for key in sorted({*ours, *theirs}):
-            yield from differences(ours.get(key), theirs.get(key), f"{where} {key}".strip())
-    elif ours != theirs:
-        yield f"{where}: stand-in {ours!r}, real {theirs!r}"
-
-
-def unlisted(found: Iterator[str]) -> str:
+def unlisted(values: Iterable[Compared]) -> str:
     """Return the differences that no reason is given for, a line each: pytest shortens lists."""
-    lines = (line for line in found if not any(line.partition(":")[0].endswith(place) for place in LISTED))
-    return "\n".join(lines)
-
-
-def _tree(seen: Seen) -> Mapping[str, object]:
-    return {
-        "status": seen.facts,
-        "log": dict(enumerate(seen.log)),
-        "pod": seen.pod_knobs,
-        "container": seen.container_knobs,
-        "path": seen.paths,
-    }
+    return "\n".join(str(it) for it in values if it.differs and it.listed is None)
 
 
 @pytest.mark.parametrize("name", [*RUNNING, *ENDING, *RESTARTING])
 def test_pod_is_the_same(standin: Observations, real: Observations, name: str) -> None:
-    assert unlisted(differences(_tree(standin.pods[name]), _tree(real.pods[name]))) == ""
+    assert unlisted(compared_pod(standin, real, name)) == ""
 
 
 def test_levels_above_pods_are_the_same(standin: Observations, real: Observations) -> None:
-    assert unlisted(differences(standin.qos_knobs, real.qos_knobs)) == ""
+    assert unlisted(compared_levels(standin, real)) == ""
 
 
 def test_deleted_pods_leave_no_cgroup(standin: Observations, real: Observations) -> None:
@@ -58,7 +41,14 @@ def test_deleted_pods_leave_no_cgroup(standin: Observations, real: Observations)
 
 @pytest.mark.parametrize("place", sorted(LISTED))
 def test_listed_difference_is_still_there(standin: Observations, real: Observations, place: str) -> None:
-    found = list(differences(standin.qos_knobs, real.qos_knobs))
+    found = compared_levels(standin, real)
     for name in real.pods:
-        found += differences(_tree(standin.pods[name]), _tree(real.pods[name]), name)
-    assert any(line.partition(":")[0].endswith(place) for line in found)
+        found += compared_pod(standin, real, name)
+    assert any(it.differs and it.listed == place for it in found)
+
+
+def test_page_is_what_was_seen(standin: Observations, real: Observations) -> None:
+    written = page(standin, real)
+    WRITTEN.write_text(written)
+    assert PAGE.is_file(), f"hint: cp {WRITTEN} {PAGE}"
+    assert written == PAGE.read_text(), f"hint: cp {WRITTEN} {PAGE}"
