@@ -17,7 +17,7 @@ APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables systemd procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look doctor test test-engine test-cluster engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
+.PHONY: help demo look doctor test test-engine test-cluster test-cluster-short engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -37,8 +37,11 @@ test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners
 test-engine: setup-dev  ## run the Pulumi program on the real engine and a real API server
 	$(BIN)/python -m pytest tests/engine -q --durations=15 -n 2 --dist loadscope
 
-test-cluster: setup-dev  ## hold the stand-in kubelet to the real one, on a local cluster
+test-cluster: setup-dev  ## hold the stand-in kubelet and the controller to a real node, on a local cluster
 	$(BIN)/python -m pytest tests/cluster -q -s
+
+test-cluster-short: setup-dev  ## of that what needs one boot: the stand-in kubelet, and the controller comes and goes
+	$(BIN)/python -m pytest tests/cluster -q -s -m short --durations=10
 
 cluster: setup-dev  ## start a Kubernetes cluster on this machine, its one node a real kubelet; Ctrl-C ends it
 	$(BIN)/python -m local_cluster up

@@ -13,10 +13,17 @@ from local_cluster import cluster
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared, prepared
 from local_cluster.node.settings import DRIVERS
+from local_cluster.programs import Programs, find
 from node_twin.host.session import running
 from tests.cluster.nodes import Real, StandIn
 from tests.cluster.observe import Observations, observe
 from tests.twin.conftest import spec_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs() -> Programs:
+    """What the cluster is started from: what is missing is said before anything is built or booted."""
+    return find(cluster.PROGRAMS)
 
 
 @pytest.fixture(scope="session")

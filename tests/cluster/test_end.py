@@ -14,6 +14,9 @@ import pytest
 from local_cluster.images.prepare import Prepared
 from local_cluster.programs import ROOT
 
+# Three times a boot, and the images where they are not built yet.
+pytestmark = pytest.mark.timeout(3600)
+
 UP = """
 import functools, sys
 from pathlib import Path

@@ -179,7 +179,7 @@ def site(up: Cluster, images: Prepared) -> Iterator[Site]:
         made.pods,
     )
     yield made
-    made.kubectl("delete", "namespace", "shop", "bank", "--wait=false")
+    made.kubectl("delete", "namespace", "shop", "bank")
 
 
 def administer(site: Site) -> None:
