@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,23 +33,17 @@ from experiments.metrics.prometheus import ScrapeTarget
 from hp_service import source
 from hp_service.prepare import PrepareOptions, prepare
 from node_twin.host.vm import free_ports
+from tests import waits
 from tests.images.hp_service.conftest import quiet, synthetic_reviews, write_wheel
 
 PATIENCE_S = 180.0
 """For what takes ten seconds on an idle machine."""
+eventually = partial(waits.eventually, within_s=PATIENCE_S, every_s=0.2)
 
 NAMESPACE, SYSTEM, NODE = "drcio", "drcio-system", "node-1"
 HP, LP, AGENT = "hp-gnn-service-0", "lp-batch-0", "drcio-controller-0"
 OWNER = Owner(namespace=NAMESPACE, system_namespace=SYSTEM, whole_cluster=False)
 CONFIG = "interval_s: 0.25\nclasses:\n  high: {weight: 1000, latency_target: p95<100ms}\n  low: 10\n"
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline_s:
-            pytest.fail(f"not within {PATIENCE_S:.0f} s: {what}")
-        time.sleep(0.2)
 
 
 @dataclass(frozen=True)

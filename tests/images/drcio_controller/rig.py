@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +16,9 @@ from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer, serving
 from drcio_controller.testing.store import PodStore, Resource
+from tests.waits import eventually
 
 PATIENCE_S = 15.0
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.01)
 
 
 def pod_document(uid: str, priority: str | None, namespace: str = "shop") -> JsonObject:

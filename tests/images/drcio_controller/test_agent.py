@@ -17,7 +17,8 @@ from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
-from tests.images.drcio_controller.rig import Rig, eventually, pod_document
+from tests.images.drcio_controller.rig import Rig, pod_document
+from tests.waits import eventually
 
 
 def test_label_change_is_applied_within_a_quarter_second(rig: Rig) -> None:

@@ -16,7 +16,8 @@ from drcio_controller.standby import NodeLock
 from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer, serving
 from drcio_controller.testing.store import PodStore
-from tests.images.drcio_controller.rig import Rig, eventually
+from tests.images.drcio_controller.rig import Rig
+from tests.waits import eventually
 
 Run = Callable[..., tuple[int, str]]
 

@@ -25,7 +25,8 @@ from drcio_controller.kube.pod import Container, Pod, QosClass
 from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod, classify
 from drcio_controller.testing.store import Resource
-from tests.images.drcio_controller.rig import Rig, eventually
+from tests.images.drcio_controller.rig import Rig
+from tests.waits import eventually
 
 VICTIM: Final = "6f9a2f6e-4c1b-4a55-9d0c-0a52e9f0f3a1"
 STATIC: Final = "d41d8cd98f00b204e9800998ecf8427e"

@@ -1,6 +1,5 @@
 """The node: what is in the store runs, what is deleted goes, and nothing is left at the end."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from drcio_controller.testing.store import PodStore, Resource, StoreError
 from node_twin.kubelet import Kubelet, KubeletConfig, admission, running
 from tests.node_twin.kubelet.manifests import container, pod, resources
 from tests.node_twin.kubelet.pretence import Pretence
+from tests.waits import eventually
 
 PODS = Resource.PODS
 
@@ -46,10 +46,7 @@ class Node:
             return "gone"
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline_s = time.monotonic() + 5
-        while not condition():
-            assert time.monotonic() < deadline_s, "it did not become true in time"
-            time.sleep(0.002)
+        eventually(condition, "the kubelet has done it", within_s=5, every_s=0.002)
 
 
 @pytest.fixture

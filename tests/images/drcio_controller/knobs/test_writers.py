@@ -17,7 +17,8 @@ from drcio_controller.knobs.journal import Journal
 from drcio_controller.knobs.writers import STOPPED_PATIENCE_S, Knobs
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
-from tests.images.drcio_controller.rig import Rig, eventually, running
+from tests.images.drcio_controller.rig import Rig, running
+from tests.waits import eventually
 
 OTHER = DeviceId("259:7")
 STOPS_WITHIN_S = 5.0

@@ -9,6 +9,7 @@ from drcio_controller.kube.errors import ApiUnavailable, Conflict, NotFound
 from drcio_controller.kube.events import Aggregator, EventRecorder, EventType, PodNotice, RateLimit
 from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.kube.pod import Pod, QosClass
+from tests.waits import eventually
 
 POD = Pod("u1", "shop", "api", {}, {}, "n1", QosClass.BURSTABLE, "Running", "", (), "", "1")
 
@@ -69,10 +70,7 @@ def recorded(sink: Sink, times: int, condition: Callable[[EventRecorder], bool])
     recorder.start()
     for _ in range(times):
         recorder.notify(POD, EventType.WARNING, "WeightInert", "iocost is off")
-    deadline_s = time.monotonic() + 3
-    while not condition(recorder):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.002)
+    eventually(lambda: condition(recorder), "the Events are there", within_s=3, every_s=0.002)
     recorder.stop()
     return recorder
 

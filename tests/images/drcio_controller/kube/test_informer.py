@@ -3,7 +3,8 @@
 import queue
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -23,8 +24,10 @@ from drcio_controller.kube.pod import Pod, parse_pod
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import PodApiServer, serving
 from drcio_controller.testing.store import PodStore, Resource
+from tests.waits import eventually
 
 WAIT_S = 5.0
+soon = partial(eventually, what="the informer has it", within_s=WAIT_S, every_s=0.005)
 QUICK = Backoff(initial_s=0.02, cap_s=0.05)
 
 
@@ -34,13 +37,6 @@ def pod(name: str, *, node: str = "here", **labels: str) -> JsonObject:
         "spec": {"nodeName": node, "containers": [{"name": "main"}]},
         "status": {"phase": "Running", "qosClass": "Burstable"},
     }
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not become true in time"
-        time.sleep(0.005)
 
 
 class Node:
@@ -74,7 +70,7 @@ class Node:
         self.informer.start()
         first = self.next()
         assert isinstance(first, Resynced)
-        eventually(lambda: self.informer.health().connected)
+        soon(lambda: self.informer.health().connected)
         return first
 
     def create(self, name: str, **labels: str) -> JsonObject:
@@ -150,7 +146,7 @@ def test_a_label_change_is_delivered_within_100_ms(node: Node) -> None:
 
 def test_bookmarks_move_the_resume_point(node: Node) -> None:
     node.started()
-    eventually(lambda: node.informer.health().bookmarks >= 2)
+    soon(lambda: node.informer.health().bookmarks >= 2)
 
 
 def test_expired_watch_lists_again(node: Node) -> None:
@@ -199,7 +195,7 @@ def test_last_known_pods_stay_while_the_server_is_away(node: Node) -> None:
     node.create("a")
     node.started()
     node.server.down()
-    eventually(lambda: node.informer.health().failures_in_a_row >= 2)
+    soon(lambda: node.informer.health().failures_in_a_row >= 2)
     assert node.names() == {"a"}
     assert not node.informer.health().connected
     node.create("b")
@@ -211,7 +207,7 @@ def test_last_known_pods_stay_while_the_server_is_away(node: Node) -> None:
 def test_a_silent_connection_is_given_up(node: Node) -> None:
     node.started()
     node.server.options.bookmark_interval_s = 60
-    eventually(lambda: ("watch", "timeout") in node.requests or node.informer.health().watches > 1)
+    soon(lambda: ("watch", "timeout") in node.requests or node.informer.health().watches > 1)
 
 
 def test_malformed_pod_is_skipped_and_counted(node: Node) -> None:
@@ -230,7 +226,7 @@ def test_a_thousand_pods_come_and_go(node: Node) -> None:
         if number >= 100:
             node.store.delete(Resource.PODS, "default", f"p{number - 100}")
     expected = {f"p{number}" for number in range(900, 1000)}
-    eventually(lambda: node.names() == expected)
+    soon(lambda: node.names() == expected)
 
 
 def test_stop_ends_an_open_watch_at_once(node: Node) -> None:

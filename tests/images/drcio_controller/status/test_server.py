@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from drcio_controller.status import server as status_server
 from drcio_controller.status.model import NodeStatus
 from drcio_controller.status.server import CONNECTIONS_LIMIT, PEER_LIMIT, Probes, Server, serve
-from tests.images.drcio_controller.rig import eventually
+from tests.waits import eventually
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from drcio_controller.status.table import render
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.store import Resource
 from drcio_controller.window import Flow, Window
-from tests.images.drcio_controller.rig import Rig, eventually, running
+from tests.images.drcio_controller.rig import Rig, running
+from tests.waits import eventually
 
 WHY = "a queue that does not drain"
 
