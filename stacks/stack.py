@@ -8,7 +8,9 @@ from components import monitoring
 from components.sharing import PlatformMark
 from stacks.configuration.scenario import parts_of
 from stacks.configuration.settings import Settings
+from stacks.cost import prices
 from stacks.cost.estimate import estimate
+from stacks.guards.account import refuse_taken_or_missing
 from stacks.guards.changes import refuse_impossible
 from stacks.guards.deployed import Deployed, platform_is_watched, read_deployed
 from stacks.guards.existing import Found, look, refuse_hopeless
@@ -29,6 +31,7 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     refuse_impossible(settings, deployed)
     for warning in warnings_of(settings, estimate(settings).unpriced):
         pulumi.log.warn(warning)
+    refuse_taken_or_missing(settings, deployed, prices.unknown(settings.cluster.instance_types))
     found = look(settings)
     refuse_hopeless(settings, found, deployed)
     made: list[pulumi.Resource] = []

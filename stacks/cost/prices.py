@@ -4,7 +4,7 @@ Sources: the public price pages of EKS, EC2, EBS, VPC, ELB, KMS, ECR and CloudWa
 region, discounts and traffic; this is an estimate, and says so wherever it is shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -50,3 +50,8 @@ SPOT_SHARE: Final = 0.35
 """Of the on-demand price; spot prices move, this is what a general-purpose xlarge usually costs."""
 IMAGES_GIB: Final = 3.0
 """All four images, a few tags each: the service's with PyTorch is most of it."""
+
+
+def unknown(instance_types: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some instance types that the table does not have."""
+    return tuple(it for it in instance_types if it not in INSTANCE_H)

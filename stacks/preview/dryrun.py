@@ -248,6 +248,11 @@ class _Cloud(mocks.Mocks):
                 return {"outputs": {}}, []
             case "pulumi:pulumi:readStackOutputs":
                 return {"outputs": self._other_stack(str(args.args["name"]))}, []
+            case "aws:eks/getClusters:getClusters":
+                return {"names": []}, []
+            case "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
+                (wanted,) = cast(list[Mapping[str, object]], args.args["filters"])
+                return {"instanceTypes": wanted["values"]}, []
             case "aws:ecr/getAuthorizationToken:getAuthorizationToken":
                 return {"userName": "AWS", "password": PLACEHOLDER}, []
         raise RenderError(

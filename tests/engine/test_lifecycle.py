@@ -56,6 +56,7 @@ def test_a_stack_on_another_ones_cluster_comes_and_goes_without_touching_it(benc
     assert refused.changed == []
     assert "pulumi destroy --stack My_Guest first" in refused.error
     assert platform.up().changed == []
+    _refuses_what_aws_would(bench)
     _refuses_spaces_that_are_taken(bench, guest.outputs()["namespace"], "drcio")
     # The provider's refresh takes a Job that runs for one that is not there yet; it is applied as it is.
     assert guest.up().changed == ["update Job lp-batch"]
@@ -78,3 +79,19 @@ def _refuses_spaces_that_are_taken(bench: Bench, *spaces: str) -> None:
                 in refused.error
             )
             assert "\nhint: pulumi config set drcio:namespace NAME" in refused.error
+
+
+def _refuses_what_aws_would(bench: Bench) -> None:
+    """Assert that another stack takes neither a cluster's name nor an instance type that is none."""
+    for config, message in (
+        ({}, "drcio:cluster.name is drcio-demo, and region us-east-1 of this AWS account has an EKS cluster"),
+        (
+            {"drcio:cluster.name": "another", "drcio:cluster.instanceTypes": "m6i.large,z9z.large"},
+            "drcio:cluster.instanceTypes names z9z.large, which region us-east-1 of this AWS account",
+        ),
+    ):
+        stack = bench.stack("second", "dev", config)
+        refused = stack.up(fails=True)
+        assert refused.changed == []
+        assert message in refused.error
+        assert "\nhint: " in refused.error

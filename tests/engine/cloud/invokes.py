@@ -8,6 +8,9 @@ from tests.engine.cloud.account import ACCOUNT_ID, Account, Properties, Refused
 from tests.engine.cloud.kubernetes import addon_version, cluster_named
 from tests.engine.cloud.network import zones
 
+INSTANCE_FAMILIES = ("t3", "m5", "m6i", "m7i", "c6i", "r6i", "i4i", "g4dn")
+"""Of those that us-east-1 has (EC2 instance types), enough for the bench."""
+
 
 def answer(account: Account, token: str, args: Properties) -> Properties:
     """Return what the function returns; one that nobody foresaw is refused.
@@ -31,6 +34,11 @@ def answer(account: Account, token: str, args: Properties) -> Properties:
         case "aws:eks/getAddonVersion:getAddonVersion":
             version = addon_version(str(args["addonName"]), args["kubernetesVersion"])
             return {**args, "id": args["addonName"], "version": version}
+        case "aws:eks/getClusters:getClusters":
+            names = [held.get("name") for held in account.of("Cluster")]
+            return {"id": account.region, "names": names, "region": account.region}
+        case "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
+            return _offerings(args)
         case "aws:eks/getCluster:getCluster":
             return {**cluster_named(account, args["name"]).outputs, "id": args["name"]}
         case "aws:index/getCallerIdentity:getCallerIdentity":
@@ -43,6 +51,12 @@ def answer(account: Account, token: str, args: Properties) -> Properties:
     raise Refused(
         f"the bench's stand-in does not know the function {token}; add it to tests/engine/cloud/invokes.py"
     )
+
+
+def _offerings(args: Properties) -> Properties:
+    (wanted,) = (it["values"] for it in args["filters"] if it["name"] == "instance-type")
+    found = [it for it in wanted if it.partition(".")[0] in INSTANCE_FAMILIES]
+    return {**args, "id": "offerings", "instanceTypes": found, "locations": [], "locationTypes": []}
 
 
 def _zones(account: Account, args: Properties) -> Properties:

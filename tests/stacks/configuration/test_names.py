@@ -19,6 +19,7 @@ from stacks.errors import ConfigError
 stack_names = st.text("abcXYZ019-_.", min_size=1, max_size=100)
 
 
+@hypothesis.settings(deadline=None)
 @given(stack_names)
 def test_every_stack_name_makes_valid_names(name: str) -> None:
     settings = parse({"platformStack": "a/b/c"}, stack=name, region="us-east-1")
