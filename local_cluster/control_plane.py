@@ -43,6 +43,8 @@ class PlaneOptions:
     """Where pods reach the API server: the endpoint of Service `kubernetes`. None leaves it without one."""
     kubelet_address_types: str = "InternalIP"
     """Which of a node's addresses its kubelet is reached at, for logs and exec."""
+    api_server_flags: tuple[str, ...] = ()
+    """Beside those that every one has."""
 
 
 class ControlPlane:
@@ -198,6 +200,7 @@ class ControlPlane:
             "--allow-privileged=true",
             f"--kubelet-preferred-address-types={self.options.kubelet_address_types}",
             *self._endpoint(),
+            *self.options.api_server_flags,
         ]
         return Process("kube-apiserver", command, self.folder)
 

@@ -38,6 +38,11 @@ CLEARED: Final = (
     "/api/v1/persistentvolumes",
 )
 """Where a stack's objects begin; those of a namespace go with it."""
+MUTATING_POLICIES: Final = (
+    "--feature-gates=MutatingAdmissionPolicy=true",
+    "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+)
+"""Of the API server, off by default in 1.35: they stand for the webhooks of a mesh or a policy engine."""
 MAKES_PODS: Final = (
     ("/apis/apps/v1", "deployments"),
     ("/apis/apps/v1", "replicasets"),
@@ -270,7 +275,8 @@ class Clusters:
         self._count += 1
         # The kubeconfig that the stand-in for eks gives out has this token.
         admin = User(name="admin", groups=("system:masters",), token=TOKEN)
-        plane = ControlPlane(self.programs, self.folder / f"cluster-{self._count}", PlaneOptions(admin=admin))
+        options = PlaneOptions(admin=admin, api_server_flags=MUTATING_POLICIES)
+        plane = ControlPlane(self.programs, self.folder / f"cluster-{self._count}", options)
         plane.start()
         cluster = Cluster(plane, self.account)
         cluster.start()

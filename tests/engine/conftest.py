@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from local_cluster.programs import find
 from tests.engine.bench import Bench
 
-SHARING = ("test_scenarios", "test_experiment", "test_platform", "test_changes", "test_pages")
+SHARING = ("test_beside", "test_scenarios", "test_experiment", "test_platform", "test_changes", "test_pages")
 """The modules whose tests share a running stack."""
 KEPT = Path(__file__).resolve().parents[2] / ".cache" / "engine-logs"
 """Logs of the control planes of the last session that had a failure."""

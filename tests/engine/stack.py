@@ -222,8 +222,8 @@ class Stack:
         """Update; `fails` is whether it is expected to, None where either will do."""
         return self._run("up", fails=fails)
 
-    def refresh(self) -> Outcome:
-        return self._run("refresh")
+    def refresh(self, *, fails: bool | None = False) -> Outcome:
+        return self._run("refresh", fails=fails)
 
     def destroy(self, *, only: str | None = None, fails: bool | None = False) -> Outcome:
         """Destroy it, or `only` what matches a pattern of URNs and what depends on that."""
@@ -241,6 +241,25 @@ class Stack:
         if checkpoint.exists() and checkpoint.stat().st_size == 0 and before.exists():
             shutil.copy(before, checkpoint)
         self._stack.cancel()
+
+    def rename(self, name: str) -> None:
+        """Give the stack another name, as `pulumi stack rename` does."""
+        self._stack.rename(name)
+        self.name = name
+        self.create()
+
+    def forget(self, name: str) -> None:
+        """Take a resource, and what depends on it, out of the state and leave them where they are.
+
+        As `pulumi state delete --target-dependents` does.
+        """
+        known = (it for it in self.state()["resources"] if it.get("custom"))
+        (urn,) = (it["urn"] for it in known if it["urn"].endswith(f"::{name}"))
+        self._workspace.command.run(
+            ["state", "delete", urn, "--target-dependents", "--stack", self.name, "--yes"],
+            str(self._workspace.folder / "work"),
+            self._workspace.variables,
+        )
 
     def outputs(self) -> dict[str, Any]:
         return {name: output.value for name, output in self._stack.outputs().items()}

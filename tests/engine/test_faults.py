@@ -6,25 +6,27 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from local_cluster.processes import wait_until
 from tests.engine.bench import EXISTING, Bench
-from tests.engine.stack import Outcome, Stack, kill_engine
+from tests.engine.stack import Outcome, kill_engine
 
 LEAN = {**EXISTING, "drcio:monitoring.enabled": False}
 AWAY_S = 30.0
+SHORTLY_AWAY_S = 5.0
 
 
 class Update(threading.Thread):
-    """An update that runs while the test does something else."""
+    """An update, a refresh or a destroy that runs while the test does something else."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, operation: Callable[..., Outcome]) -> None:
         super().__init__()
-        self._stack = stack
+        self._operation = operation
         self.outcome = Outcome()
 
     def run(self) -> None:
-        self.outcome = self._stack.up(fails=None)
+        self.outcome = self._operation(fails=None)
 
 
 def wait_for_pod(bench: Bench, app: str) -> None:
@@ -47,7 +49,7 @@ def restart_controllers(bench: Bench) -> None:
 
 def test_an_update_survives_an_api_server_that_is_away_for_half_a_minute(bench: Bench) -> None:
     stack = bench.stack("fault-away", "drcio", LEAN)
-    update = Update(stack)
+    update = Update(stack.up)
     update.start()
     wait_for_pod(bench, "hp-gnn-service")
 
@@ -64,9 +66,37 @@ def test_an_update_survives_an_api_server_that_is_away_for_half_a_minute(bench: 
     assert bench.leftovers() == []
 
 
+def test_no_refresh_and_no_destroy_loses_anything_to_an_api_server_that_is_away(bench: Bench) -> None:
+    stack = bench.stack("fault-unseen", "drcio", {**LEAN, "drcio:experiment.enabled": False})
+    stack.up()
+    kube, plane = bench.existing.kube, bench.existing.plane
+    with plane.api_server_away():
+        refreshed = stack.refresh(fails=None)
+        destroyed = stack.destroy(fails=None)
+    restart_controllers(bench)
+    assert not refreshed.hung
+    assert not destroyed.hung
+    assert stack.refresh().changed == []
+    # The provider's refresh takes a Job that runs for one that is not there yet; it is applied as it is.
+    assert stack.up().changed == ["update Job lp-batch"]
+    assert stack.up().changed == []
+
+    ending = Update(stack.destroy)
+    ending.start()
+    assert wait_until(lambda: not kube.items("/apis/apps/v1/namespaces/drcio/deployments"), every_s=0.05)
+    with plane.api_server_away():
+        time.sleep(SHORTLY_AWAY_S)
+    restart_controllers(bench)
+    ending.join()
+
+    assert not ending.outcome.hung
+    stack.destroy()
+    assert bench.leftovers() == []
+
+
 def test_an_update_whose_engine_was_killed_is_run_again(bench: Bench) -> None:
     stack = bench.stack("fault-killed", "drcio", LEAN)
-    update = Update(stack)
+    update = Update(stack.up)
     update.start()
     wait_for_pod(bench, "hp-gnn-service")
 

@@ -117,3 +117,18 @@ def _updates(bench: Bench, since: int) -> list[str]:
         for it in bench.account.journal[since:]
         if it.act == "update" and it.type.startswith("aws:eks/")
     ]
+
+
+def test_a_stack_with_another_name_keeps_its_cluster_and_its_volume(running: Running) -> None:
+    stack = running.stack
+    volumes = dict(running.bench.account.volumes)
+    stack.rename("renamed")
+    since = len(running.bench.account.journal)
+
+    running.up()
+
+    comes_back(running, {SERVICE: 1, BATCH: 2})
+    assert running.bench.account.volumes == volumes
+    replaced = [it for it in running.bench.account.journal[since:] if it.act in ("create", "delete")]
+    assert [f"{it.act} {it.type}" for it in replaced] == []
+    running.is_unchanged()
