@@ -79,7 +79,7 @@ class Bench:
         patches = {
             "stacks.workloads.CHART_REPOSITORY": self.charts.address,
             # Half an hour is for real nodes and disks; here all that will come has come in seconds.
-            "components.experiment.SLACK_S": 15,
+            "components.experiment.SLACK_S": 6,
         }
         arguments = {"source": source} if source else {}
         return Workspace(self.programs, self.folder / name, variables, patches, **arguments)

@@ -20,21 +20,9 @@ def namespace(name: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def test_a_namespace_for_monitoring_that_is_there_is_used_and_stays(bench: Bench) -> None:
+def test_monitorings_namespace_and_operator_that_are_there_are_used_and_stay(bench: Bench) -> None:
     kube = bench.existing.kube
     kube.create("/api/v1/namespaces", namespace("monitoring"))
-    stack = bench.stack("theirs", "baseline", LEAN)
-
-    stack.up()
-
-    assert stack.up().changed == []
-    stack.destroy()
-    assert kube.get("/api/v1/namespaces/monitoring") is not None
-    kube.delete("/api/v1/namespaces/monitoring")
-    assert bench.leftovers() == []
-
-
-def test_an_operator_that_is_there_is_used_and_no_second_one_installed(bench: Bench) -> None:
     theirs = bench.stack("theirs", "baseline", {**LEAN, "drcio:namespace": "theirs"})
     theirs.up()
     ours = bench.stack("ours", "baseline", {**LEAN, "drcio:namespace": "ours"})
@@ -49,6 +37,8 @@ def test_an_operator_that_is_there_is_used_and_no_second_one_installed(bench: Be
     assert theirs.up().changed == []
     ours.destroy()
     theirs.destroy()
+    assert kube.get("/api/v1/namespaces/monitoring") is not None
+    kube.delete("/api/v1/namespaces/monitoring")
     assert bench.leftovers() == []
 
 
