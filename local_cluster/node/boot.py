@@ -21,7 +21,7 @@ from local_cluster.node.settings import DRIVERS, HOST_ADDRESS, LOGS, NODE, SHARE
 from local_cluster.node.supervisor import SYSTEMD, Systemd
 from node_twin.errors import BootError, TwinError
 from node_twin.host.kernel import DEFAULT_KERNEL
-from node_twin.host.session import CPUS_WITH_KVM, TwinConfig, prepared
+from node_twin.host.session import CPUS_WITH_KVM, Ground, TwinConfig, prepared
 from node_twin.host.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
 from node_twin.volume.image import VolumeRequest, attached
 
@@ -85,24 +85,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
     Raises:
         NodeError: it did not become ready.
     """
-    if config.cgroup_driver == Systemd.driver and not SYSTEMD.exists():
-        raise ToolMissing(
-            f"no {SYSTEMD}, which runs the node's programs",
-            hint="apt-get install systemd, or --cgroup-driver cgroupfs",
-        )
-    try:
-        ground = prepared(
-            TwinConfig(
-                output=config.folder,
-                cache=config.cache,
-                volumes=(),
-                kernel=config.kernel,
-                repository=config.repository,
-            ),
-            tell=tell,
-        )
-    except TwinError as error:
-        raise NodeError(error.message, hint=error.hint) from error
+    ground = _ground(config, tell)
     request = VolumeRequest(
         claim=CLAIM, limits=config.volume, size_bytes=config.volume_bytes, contents=config.volume_contents
     )
@@ -140,6 +123,30 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
         )
         with contextlib.closing(NodeControl(control)) as channel:
             yield Node(lambda: _until_ready(config, plane, guest_config, stack, tell), channel)
+
+
+def _ground(config: NodeConfig, tell: Tell) -> Ground:
+    """Prepare what a twin of the same kernel stands on.
+
+    Raises:
+        NodeError: it cannot be had.
+    """
+    if config.cgroup_driver == Systemd.driver and not SYSTEMD.exists():
+        raise ToolMissing(
+            f"no {SYSTEMD}, which runs the node's programs",
+            hint="apt-get install systemd, or --cgroup-driver cgroupfs",
+        )
+    twin = TwinConfig(
+        output=config.folder,
+        cache=config.cache,
+        volumes=(),
+        kernel=config.kernel,
+        repository=config.repository,
+    )
+    try:
+        return prepared(twin, tell=tell)
+    except TwinError as error:
+        raise NodeError(error.message, hint=error.hint) from error
 
 
 def _cni_programs() -> str:
