@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import urllib3
@@ -47,12 +47,23 @@ def healthy(server: Server) -> bool:
     return urllib3.request("GET", url, timeout=5, retries=False).status == 200
 
 
-def answering() -> int:
-    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+Answering = Callable[[], int]
+
+
+@pytest.fixture
+def answering() -> Answering:
+    """Return how to count the threads that answer since; other tests' servers in this process have theirs."""
+    others = set(threading.enumerate())
+
+    def count() -> int:
+        new = set(threading.enumerate()) - others
+        return sum("process_request_thread" in thread.name for thread in new)
+
+    return count
 
 
 def test_five_hundred_silent_connections_take_few_threads_and_keep_no_probe_waiting(
-    server: Server, silent: list[socket.socket]
+    answering: Answering, server: Server, silent: list[socket.socket]
 ) -> None:
     assert healthy(server)
     eventually(lambda: answering() <= CONNECTIONS_LIMIT, "few threads")
@@ -97,7 +108,7 @@ def test_connection_that_asks_for_ever_is_ended(server: Server, monkeypatch: pyt
 
 
 def test_who_leaves_before_the_answer_fills_no_log(
-    server: Server, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    answering: Answering, server: Server, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(50):
         peer = socket.create_connection(("127.0.0.1", server.server_port))
