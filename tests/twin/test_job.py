@@ -72,4 +72,5 @@ def test_job_publishes_what_the_program_reads(target: TwinTarget) -> None:
     record = unpack(cast("dict[str, str]", published["binaryData"])[RECORD_KEY], source=CONFIG_MAP)
     assert record.clock == twin.clock
     judged = study([record], spec)
-    assert results_json(judged, judge(judged)) == json.loads(data[RESULTS_KEY])
+    expected = json.dumps(results_json(judged, judge(judged)))
+    assert json.loads(expected) == json.loads(data[RESULTS_KEY])
