@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from drcio_controller.config import digest, parse
 from drcio_controller.instance import limit_of
 from drcio_controller.knobs.journal import FILE_NAME
 from drcio_controller.kube.jsontypes import JsonObject
+from drcio_controller.kube.pod import Pod
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
 from drcio_controller.testing.podapi import ApiOptions
 from drcio_controller.testing.server import serving
@@ -260,6 +262,34 @@ def test_agent_that_hears_of_no_pod_any_more_is_not_alive(rig: Rig, monkeypatch:
     rig.api.store.create(Resource.PODS, "shop", pod_document("a", "high"))
 
     eventually(lambda: rig.get("/healthz")[0] == HTTPStatus.SERVICE_UNAVAILABLE, "not alive")
+
+
+def test_a_look_has_the_time_of_the_look_and_not_of_before_the_pods_were_taken(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = rig.agent._controller
+    set_pods, tick = controller.set_pods, controller.tick
+    taken_at_s = [0.0]
+    looks: list[tuple[float, float]] = []
+
+    def slow(pods: Mapping[str, Pod], classes: Mapping[str, str] | None = None) -> None:
+        set_pods(pods, classes)
+        time.sleep(0.05)
+        taken_at_s.append(time.monotonic())
+
+    def look(now_s: float) -> None:
+        looks.append((now_s, taken_at_s[-1]))
+        tick(now_s)
+
+    monkeypatch.setattr(controller, "set_pods", slow)
+    monkeypatch.setattr(controller, "tick", look)
+    for index in range(20):
+        rig.add_pod(f"{index}", "high")
+        time.sleep(0.03)
+    eventually(lambda: len(looks) > 10, "ten looks")
+
+    assert len(taken_at_s) > 3
+    assert all(now_s >= before_s for now_s, before_s in looks)
 
 
 def failing(*_: object) -> None:

@@ -295,10 +295,11 @@ class Agent:
                     self._tally.config_reloads += 1
                     log.info("config_taken policy=%s", self._file.config.policy_text)
                     self._controller.set_config(self._file.config)
-                self._controller.tick(started_s)
+                # Of now, and not of before the pods were taken: what is counted meanwhile is of this look.
+                self._controller.tick(time.monotonic())
                 self._watch.watch(self._controller.folders())
             else:
-                self._controller.apply(started_s)
+                self._controller.apply(time.monotonic())
         if acted_on_news or started_s - self._status_at_s >= STATUS_INTERVAL_S:
             self._status_at_s = started_s
             self._refresh_status()
