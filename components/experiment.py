@@ -120,12 +120,14 @@ class Experiment(pulumi.ComponentResource):
         Pods of the whole cluster, because a controller that moves this node's limits may be anybody's.
         """
         account = Account(self, name, APP, args.namespace, where)
-        filling: Tree = {
-            "resources": ["configmaps"],
-            "resourceNames": [config_map],
-            "verbs": ["get", "patch"],
-        }
-        account.may({"apiGroups": [""], "resourceNames": [config_map], **filling})
+        account.may(
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps"],
+                "resourceNames": [config_map],
+                "verbs": ["get", "patch"],
+            }
+        )
         account.may(
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
             role="looking",
