@@ -526,14 +526,18 @@ def _less_gain(state: State, gain: float, law: Law) -> State:
 
 
 def _filling(state: State, seen: Signals, law: Law) -> bool:
-    """Say whether the buckets are empty at times: no queue yet, and I/O takes longer than it did."""
-    if seen.latency_s is None or state.base_s is None:
-        return False
-    return seen.latency_s > law.filling_factor * state.base_s
+    """Return whether the buckets are empty at times: no queue yet, and I/O takes longer than it did."""
+    return _over(law.filling_factor * (state.base_s or 0.0), state, seen)
 
 
 def _slow(state: State, seen: Signals, law: Law) -> bool:
-    return seen.latency_s is not None and state.base_s is not None and seen.latency_s > limit_s(state, law)
+    """Return whether I/O takes so long that requests may wait for each other in the device."""
+    return _over(limit_s(state, law), state, seen)
+
+
+def _over(bound_s: float, state: State, seen: Signals) -> bool:
+    """Return whether I/O takes longer than `bound_s`; of a device not seen before nobody knows."""
+    return seen.latency_s is not None and state.base_s is not None and seen.latency_s > bound_s
 
 
 def _queueing(state: State, seen: Signals, law: Law) -> bool:
