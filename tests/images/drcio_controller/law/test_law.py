@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -219,6 +221,52 @@ def listened(counts: list[int], *, span_s: float = 0.05) -> State:
         seen = replace(CALM, now_s=102 + index * span_s, span_s=span_s, protected=own)
         state = listen(state, seen, LAW)
     return state
+
+
+def served(state: State, at_s: Sequence[float], *, until_s: float, reads: int = 28) -> State:
+    """Return what is known after requests of so many small reads each, looked at as the agent looks."""
+    now_s, turn = 0.0, 0
+
+    def looked(span_s: float, *, short: bool) -> None:
+        nonlocal state, now_s
+        count = sum(now_s < at <= now_s + span_s for at in at_s)
+        own = SMALL.times(count * reads * READ_S / span_s)
+        now_s += span_s
+        seen = replace(CALM, now_s=now_s, span_s=span_s, protected=own)
+        state = listen(state, seen, LAW, short=short)
+
+    while now_s < until_s:
+        learning = state.short_looks < 20
+        for _ in range(5 if learning else turn % 4 == 0):
+            turn += 1
+            looked(0.05 * (0.6 + 0.8 * (turn * 0.618 % 1)), short=True)
+        looked(0.25 if learning else 0.5, short=False)
+        turn += not learning
+    return state
+
+
+@pytest.mark.parametrize("quiet_s", [1.0, 6.0, 20.0, 40.0])
+@pytest.mark.parametrize("rate_before", [0.0, 0.5, 4.0])
+def test_work_that_begins_or_grows_is_no_burst(quiet_s: float, rate_before: float) -> None:
+    """The mean of late is late: what a service did before its load came says nothing about how that comes."""
+    state = initial(LAW, known=True)
+    before = [0.01, *(index / rate_before for index in range(1, int(quiet_s * rate_before)))]
+    steady = served(state, [index / 20 for index in range(600)], until_s=30)
+
+    grown = served(state, [*before, *(quiet_s + index / 20 for index in range(200))], until_s=quiet_s + 10)
+
+    assert grown.burst_s < 1.5 * 28 * READ_S
+    assert margin(grown, LAW) >= 0.9 * margin(steady, LAW)
+
+
+def test_requests_that_come_at_random_come_in_bursts() -> None:
+    source = random.Random(5)
+    at_s = list(itertools.accumulate(source.expovariate(20) for _ in range(1200)))
+    state = initial(LAW, known=True)
+    randomly = served(state, at_s, until_s=30)
+    regularly = served(state, [index / 20 for index in range(600)], until_s=30)
+
+    assert randomly.burst_s > 1.2 * 28 * READ_S > 1.2 * regularly.burst_s
 
 
 def test_burst_that_comes_regularly_is_heard_in_short_looks() -> None:

@@ -29,6 +29,10 @@ LOOKS_EXPECTED: Final = 4.0
 EMPTY_LEAST: Final = 0.25
 """Of the ordinary looks at the protected: where so many see nothing of them, the others see a burst each."""
 LOOKS_REMEMBERED: Final = 40
+RISEN: Final = 1.5
+RISEN_LOOKS: Final = 8
+"""So many ordinary looks one after the other, each with so many times what was the mean, are a load that has
+begun or grown."""
 NOISE: Final = 0.05
 """Of the profile: a mix of less says nothing about what comes next."""
 ROUNDING: Final = 1e-9
@@ -211,6 +215,10 @@ class State:
     """Mean work per second of the protected, while they are active."""
     active_s: float = 0.0
     """How long they were looked at while they were active."""
+    rise: tuple[float, ...] = ()
+    """The same in the last ordinary looks, as long as each has well over the mean before them."""
+    rise_from: float = 0.0
+    """That mean."""
     unevenness: float = 0.0
     """Mean square of the work's deviation in an ordinary look, per second."""
     largest_s: float = 0.0
@@ -374,6 +382,7 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
     if state.looks < 2:
         # They began somewhere within the first look.
         return replace(state, demand=seen.protected.cost, active_s=seen.span_s, looks=state.looks + 1)
+    before = state.demand
     active_s = min(law.burst_memory_s, state.active_s + seen.span_s)
     demand = state.demand + min(1.0, seen.span_s / active_s) * (seen.protected.cost - state.demand)
     state = replace(state, demand=demand, active_s=active_s, looks=state.looks + 1)
@@ -401,11 +410,36 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
             largest_s=max(largest_s, burst_s),
             ordinary_looks=state.ordinary_looks + 1,
         )
+        state = _risen(state, seen, before)
     if not bursts_known(state):
         return replace(state, burst_s=max(seen.read_s * READS_EXPECTED, state.largest_s))
     state, first = replace(state, burst_s=state.largest_s, heard_enough=True), not state.heard_enough
     # Price and period in force were made for bursts that were only expected.
     return replace(state, price=None, period_s=wanted_period_s(state, law)) if first else state
+
+
+def _risen(state: State, seen: Signals, before: float) -> State:
+    """Begin to listen anew where the protected have done more than the mean for so long that it is no burst.
+
+    The mean is late, and beside it all that a load does that has begun or grown looks like a burst.
+    """
+    rise_from = state.rise_from if state.rise else before
+    rise = (*state.rise, seen.protected.cost) if seen.protected.cost > RISEN * rise_from else ()
+    if len(rise) < RISEN_LOOKS:
+        return replace(state, rise=rise, rise_from=rise_from)
+    return replace(
+        state,
+        demand=sum(rise) / len(rise),
+        active_s=len(rise) * seen.span_s,
+        rise=(),
+        unevenness=0.0,
+        largest_s=0.0,
+        empty=0.0,
+        ordinary_looks=0,
+        short_looks=0,
+        heard=0,
+        heard_enough=False,
+    )
 
 
 def bursts_known(state: State) -> bool:
