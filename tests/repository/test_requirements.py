@@ -1,4 +1,4 @@
-"""requirements.txt holds what the Pulumi program imports, and no more: `pulumi up` installs it."""
+"""Each environment holds what is imported there, and no more: the Pulumi program's, the images' tests'."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.repository.imports import reached_from
 PROGRAM = (ROOT / "__main__.py", ROOT / "stacks" / "render.py")
 HEAVY = ("torch", "dgl", "numpy", "matplotlib", "virtme", "aiohttp", "prometheus_client")
 """What the experiment and the images' programs need, none of it small."""
+TESTED_WITH = {"pytest", "pytest-timeout", "pytest-xdist"}
+"""Imported or not: pyproject.toml sets the time-out, tests/conftest.py what shares a worker."""
 STACKS = sorted({file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")} - {"local"})
 """All but the one whose images are named by whoever has built them (test_local_cluster renders it)."""
 
@@ -45,8 +48,22 @@ def declared() -> set[str]:
     """Return the distributions that the program may import: requirements.txt's and those of our packages."""
     lines = [line for line in requirements(ROOT / "requirements.txt") if not line.startswith("-")]
     for folder in own_packages():
-        lines += tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
+        lines += project(folder.name)["dependencies"]
+    return names(lines)
+
+
+def names(lines: list[str]) -> set[str]:
     return {canonical(re.split(r"[=<>!~\[; ]", line)[0]) for line in lines}
+
+
+def new_environment(folder: Path) -> str:
+    """Make an environment as Pulumi does, with venv, and return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=120)
+    return str(folder / "venv" / "bin" / "python")
+
+
+def without_python_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def test_declared_is_what_the_program_imports() -> None:
@@ -67,6 +84,59 @@ def test_every_requirement_is_pinned(file: str) -> None:
     assert loose == []
 
 
+def images() -> list[str]:
+    return sorted(file.parent.name for file in ROOT.glob("images/*/pyproject.toml"))
+
+
+def project(image: str) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / "images" / image / "pyproject.toml").read_text())["project"]
+    return found
+
+
+def extra(image: str, name: str) -> list[str]:
+    """Return what an image's extra asks for beyond the package's own other extras."""
+    found = project(image).get("optional-dependencies", {}).get(name, [])
+    return [line for line in found if not line.startswith(f"{project(image)['name']}[")]
+
+
+@pytest.mark.parametrize("image", images())
+def test_an_images_extra_test_is_what_its_tests_import_and_its_program_does_not(image: str) -> None:
+    distributions = packages_distributions()
+    tests = (ROOT / "tests" / "images" / image.replace("-", "_")).rglob("*.py")
+    asked = {canonical(name) for module in reached_from(*tests).others for name in distributions[module]}
+    # The experiment's code is tested with what its Dockerfile installs: these two images' packages.
+    beside = ("load-generator", "drcio-controller") if image == "experiment-runner" else ()
+    program = [line for each in (image, *beside) for line in project(each)["dependencies"]]
+    for each in (image, *beside):
+        program += extra(each, "run") + extra(each, "testing")
+    assert names(extra(image, "test")) == asked - names(program) | TESTED_WITH
+
+
+def test_a_distribution_has_one_pin_wherever_it_is_required() -> None:
+    lines = [line for file in ROOT.glob("requirements*.txt") for line in requirements(file)]
+    for image in images():
+        lines += project(image)["dependencies"]
+        lines += [line for name in ("run", "testing", "test") for line in extra(image, name)]
+    pins: dict[str, set[str]] = {}
+    for line in lines:
+        if not line.startswith("-"):
+            pins.setdefault(canonical(line.partition("==")[0]), set()).add(line.partition("==")[2])
+    assert {name: found for name, found in pins.items() if len(found) > 1} == {}
+
+
+@pytest.mark.fresh
+@pytest.mark.parametrize("image", ["load-generator", "lp-batch"])
+def test_an_images_tests_run_with_its_extra_test_alone(image: str, tmp_path: Path) -> None:
+    python = new_environment(tmp_path)
+    install = [python, "-m", "pip", "install", "--quiet", "--editable", f"images/{image}[test]"]
+    subprocess.run(install, cwd=ROOT, check=True, timeout=800)
+    command = [python, "-m", "pytest", "-q", f"tests/images/{image.replace('-', '_')}"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=without_python_settings(), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
 RENDER = """
 import json, sys
 from stacks.render import main
@@ -77,14 +147,12 @@ json.dump({"statuses": statuses, "modules": sorted(sys.modules)}, open(f"{sys.ar
 
 @pytest.mark.fresh
 def test_every_stack_renders_with_requirements_txt_alone(tmp_path: Path) -> None:
-    """Make the environment as Pulumi does: venv, then pip, then the file."""
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
-    python = str(tmp_path / "venv" / "bin" / "python")
+    """Install as Pulumi does: with pip, from the file."""
+    python = new_environment(tmp_path)
     install = [python, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"]
     subprocess.run(install, cwd=ROOT, check=True, timeout=800)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [python, "-c", RENDER, str(tmp_path), *STACKS]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
+    subprocess.run(command, cwd=ROOT, env=without_python_settings(), check=True, timeout=300)
     outcome = json.loads((tmp_path / "outcome").read_text())
     assert outcome["statuses"] == dict.fromkeys(STACKS, 0)
     assert {"pulumi_aws", "hp_service.manifest"} <= set(outcome["modules"])
