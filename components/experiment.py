@@ -109,8 +109,8 @@ class Experiment(pulumi.ComponentResource):
             field: ended.apply(partial(field_of, field=field, scenario=args.scenario))
             for field in OUTPUT_FIELDS
         }
-        told = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])
-        self.register_outputs({"verdict": told.apply(lambda known: _tell(self, *known))})
+        known = pulumi.Output.all(self.outputs["verdict"], self.outputs["reasons"])
+        self.register_outputs({"verdict": known.apply(lambda found: _warned(self, *found))})
 
     def _rights(
         self, name: str, args: ExperimentArgs, config_map: pulumi.Input[str], where: Destination
@@ -173,11 +173,11 @@ def named(args: ExperimentArgs, images: Mapping[str, str]) -> str:
     return f"{APP}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _tell(experiment: Experiment, verdict: object, reasons: object) -> object:
-    """Warn on the terminal of an experiment that did not work, which does not stop a deployment."""
+def _warned(experiment: Experiment, verdict: object, reasons: object) -> object:
+    """Return the verdict; one that is no success is a warning on the terminal, and stops no deployment."""
     if verdict in ("fail", "invalid"):
-        told = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else "no reason"
-        pulumi.warn(f"the experiment's verdict is {verdict}: {told}", resource=experiment)
+        why = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else "no reason"
+        pulumi.warn(f"the experiment's verdict is {verdict}: {why}", resource=experiment)
     return verdict
 
 

@@ -383,7 +383,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     twin.add_argument("--memory-mib", type=memory_mib, default=4096, metavar="MIB", help="the guest's memory")
     twin.add_argument(
-        "--volume-unknown", action="store_true", help="do not tell the controller the volume's limits"
+        "--volume-unknown", action="store_true", help="do not give the controller the volume's limits"
     )
     twin.add_argument(
         "--lp-idle", action="store_true", help="leave the batch job out; to see such a run judged invalid"
@@ -479,7 +479,7 @@ def _twin_options(options: argparse.Namespace) -> TwinOptions:
         kvm=options.kvm,
         kernel=options.kernel,
         memory_mib=options.memory_mib,
-        tell_controller_volume=not options.volume_unknown,
+        give_controller_volume=not options.volume_unknown,
         scrape=options.prometheus,
         lp_idle=options.lp_idle,
         lp_elsewhere=options.lp_elsewhere,
@@ -505,7 +505,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
             )
     if options.prometheus:
         make_blocks(output, scrape_targets(lambda port: f"http://127.0.0.1:{port}"))
-    return _tell(output, console, as_json=options.json)
+    return _print_report(output, console, as_json=options.json)
 
 
 def _steady(options: argparse.Namespace, console: Console) -> int:
@@ -574,7 +574,7 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
         lane = display.lane()
         with deployed_as_configured(stack, spec, lane) as target:
             run_all(spec, target, output, lane, on_run=lane.run, on_more=lane.more)
-    return _tell(output, console, as_json=options.json)
+    return _print_report(output, console, as_json=options.json)
 
 
 def _own_workloads(
@@ -588,8 +588,8 @@ def _own_workloads(
     runs: list[JsonObject] = []
     with Display(console, runs=len(planned)) as display:
         lane = display.lane()
-        with running(bare_twin(spec, options), tell=lane.doing) as twin:
-            node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
+        with running(bare_twin(spec, options), report=lane.doing) as twin:
+            node = Node(twin, spec.volume, give_controller_volume=options.give_controller_volume)
             target = OwnTarget(spec=spec, node=node, workloads=workloads, output=options.output)
             target.prepare(lane)
             for run in planned:
@@ -601,10 +601,10 @@ def _own_workloads(
                 if not document["samples"]:
                     lane.note(f"a pod did not come up; runs left out: {len(planned) - len(runs)}")
                     break
-    return _tell_own(options.output, runs, console, as_json=as_json)
+    return _print_own(options.output, runs, console, as_json=as_json)
 
 
-def _tell_own(directory: Path, runs: Sequence[JsonObject], console: Console, *, as_json: bool) -> int:
+def _print_own(directory: Path, runs: Sequence[JsonObject], console: Console, *, as_json: bool) -> int:
     """Show runs of own pods; 1 where a pod failed."""
     if as_json:
         print(json.dumps([{**run, "samples": None} for run in runs], indent=2), flush=True)
@@ -680,8 +680,8 @@ def _fuzz_twin(asked: Asked, options: argparse.Namespace, console: Console) -> l
 def _report(options: argparse.Namespace, console: Console) -> int:
     own = read_own_runs(options.directory)
     if own is not None:
-        return _tell_own(options.directory, own, console, as_json=options.json)
-    return _tell(options.directory, console, as_json=options.json)
+        return _print_own(options.directory, own, console, as_json=options.json)
+    return _print_report(options.directory, console, as_json=options.json)
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
@@ -707,11 +707,11 @@ def _last_run_end_unix_s(folder: Path) -> float:
 
 
 def _explore(options: argparse.Namespace, console: Console) -> int:
-    explore(options.directory, tell=console.print)
+    explore(options.directory, show=console.print)
     return 0
 
 
-def _tell(directory: Path, console: Console, *, as_json: bool) -> int:
+def _print_report(directory: Path, console: Console, *, as_json: bool) -> int:
     with console.status("drawing the report") as status:
         report = build_report(directory, on_step=status.update)
     if as_json:

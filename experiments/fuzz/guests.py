@@ -81,10 +81,10 @@ class TwinBoot:
         with contextlib.ExitStack() as stack:
             with self._preparing:
                 config = fuzz_twin(output, self.cache, kernel=self.kernel, kvm=self.kvm)
-                boot = stack.enter_context(booting(config, tell=lane.doing))
+                boot = stack.enter_context(booting(config, report=lane.doing))
             twin = boot.up()
             (volume,) = config.volumes
-            node = Node(twin, volume.limits, tell_controller_volume=True)
+            node = Node(twin, volume.limits, give_controller_volume=True)
             yield OnTwin(node, output, self.measured_s)
 
 

@@ -185,7 +185,7 @@ class OnTwin:
         return self._twin.record_pod(
             high_pod(mix, runtime_s=total_s, others=others),
             within_s=total_s + _PATIENCE_S,
-            tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
+            on_elapsed=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
         )
 
     def _logged(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -54,14 +54,14 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         wanted = _measurement(options)
         api = Api(_endpoint(options, given))
         config_map = ConfigMap(api, options.namespace, options.config_map)
-        published = measure(wanted, config_map, PodWeb(), api, stop=stop, say=_say)
+        published = measure(wanted, config_map, PodWeb(), api, stop=stop, log=_print)
     except (ExperimentError, EndpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return NOT_PUBLISHED_STATUS if isinstance(error, NotPublished) else USAGE_STATUS
     if published is not None:
-        _tell(published)
+        _print_published(published)
     return 128 + received[0] if received else 0
 
 
@@ -146,16 +146,16 @@ def _endpoint(options: argparse.Namespace, environ: Mapping[str, str]) -> Endpoi
     return at_url(options.api_server) if options.api_server else in_cluster(environ)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _tell(published: Published) -> None:
+def _print_published(published: Published) -> None:
     document = published.document
-    _say(f"event=published verdict={document['verdict']} record={published.with_record}")
+    _print(f"event=published verdict={document['verdict']} record={published.with_record}")
     reasons = document["reasons"]
     for reason in reasons if isinstance(reasons, list) else ():
-        _say(f"event=reason text={reason!r}")
+        _print(f"event=reason text={reason!r}")
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:

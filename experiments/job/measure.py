@@ -20,7 +20,7 @@ from experiments.job.observer import Observer, Sources, Web
 from experiments.job.peers import Crew, Peers
 from experiments.job.publish import Published, publish_failure, publish_run
 from experiments.job.recording import Measured, Place, Restarts, run_record
-from experiments.job.scene import Scene, strangers, told
+from experiments.job.scene import Scene, shown, strangers
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import NO_POLICY, Spec, plan_runs
 from load_generator.clock import clock_here
@@ -39,7 +39,7 @@ REQUEST_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 1.0
 _PROGRESS_EVERY_S: Final = 10.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 T = TypeVar("T")
 
 
@@ -76,13 +76,13 @@ class _Service:
 
 
 def measure(
-    wanted: Measurement, config_map: ConfigMap, web: Web, api: Api, *, stop: threading.Event, say: Say
+    wanted: Measurement, config_map: ConfigMap, web: Web, api: Api, *, stop: threading.Event, log: Log
 ) -> Published | None:
     """Measure once and publish; nothing for a generator that only hands its part over.
 
     What keeps it from measuring becomes an invalid result that says so. Raises NotPublished alone.
     """
-    job = _Job(wanted, config_map, web, api, stop, say)
+    job = _Job(wanted, config_map, web, api, stop, log)
     try:
         if wanted.crew.leads:
             return job.lead()
@@ -90,7 +90,7 @@ def measure(
     except NotPublished:
         raise
     except (JobError, LoadGeneratorError) as error:
-        say(f"event=not-measured reason={str(error)!r}")
+        log(f"event=not-measured reason={str(error)!r}")
         if wanted.crew.leads:
             return publish_failure(config_map, wanted.spec, str(error))
         job.peers.fail(str(error))
@@ -107,7 +107,7 @@ class _Job:
         web: Web,
         api: Api,
         stop: threading.Event,
-        say: Say,
+        log: Log,
     ) -> None:
         self.peers = Peers(wanted.crew, config_map)
         self._wanted = wanted
@@ -115,7 +115,7 @@ class _Job:
         self._web = web
         self._api = api
         self._stop = stop
-        self._say = say
+        self._log = log
         (self._planned,) = plan_runs(wanted.spec)
 
     def follow(self) -> None:
@@ -160,7 +160,7 @@ class _Job:
         )
         published = publish_run(self._config_map, wanted.spec, record)
         if not published.with_record:
-            self._say("event=record-left-out reason='it does not fit into a ConfigMap'")
+            self._log("event=record-left-out reason='it does not fit into a ConfigMap'")
         return published
 
     def _load(self, service: _Service) -> LoadRecord:
@@ -175,7 +175,7 @@ class _Job:
             ids_max=service.ids,
             timeout_s=REQUEST_TIMEOUT_S,
         )
-        return generate(plan, on_progress=_told_now_and_then(self._say), stop=self._stop)
+        return generate(plan, on_progress=_logged_now_and_then(self._log), stop=self._stop)
 
     def _wait_for_service(self) -> _Service:
         what = f"the service at {self._readiness_url} to be ready"
@@ -211,7 +211,7 @@ class _Job:
 
         def alone() -> bool:
             if found := strangers(self._api, scene):
-                raise NotYet(told(found))
+                raise NotYet(shown(found))
             return True
 
         self._wait(alone, self._wanted.alone_timeout_s, "what is no part of the scenario to be gone")
@@ -251,10 +251,10 @@ class _Job:
                 lambda: observer.look().account, CONTROLLER_TIMEOUT_S, "the controller to know the workloads"
             )
         except WorkloadNotReady as error:
-            self._say(f"event=no-controller reason={str(error)!r}")
+            self._log(f"event=no-controller reason={str(error)!r}")
 
     def _wait(self, look: Callable[[], T | None], timeout_s: float, what: str) -> T:
-        began_s = told_s = time.monotonic()
+        began_s = logged_s = time.monotonic()
         problem = "no answer"
         while True:
             try:
@@ -267,9 +267,9 @@ class _Job:
             now_s = time.monotonic()
             if now_s - began_s > timeout_s:
                 raise WorkloadNotReady(f"waited {timeout_s:.0f} s for {what}: {problem}")
-            if now_s - told_s >= _PROGRESS_EVERY_S:
-                told_s = now_s
-                self._say(f"event=waiting for={what!r} elapsed_s={now_s - began_s:.0f} found={problem!r}")
+            if now_s - logged_s >= _PROGRESS_EVERY_S:
+                logged_s = now_s
+                self._log(f"event=waiting for={what!r} elapsed_s={now_s - began_s:.0f} found={problem!r}")
             if self._stop.wait(_POLL_S):
                 raise WorkloadNotReady(f"interrupted while waiting for {what}")
 
@@ -310,27 +310,27 @@ def _service(page: str) -> _Service:
         said: JsonValue = json.loads(page)
     except ValueError:
         said = None
-    told = said if isinstance(said, Mapping) else {}
-    ids, path = told.get("reviews"), told.get("read_path")
+    answer = said if isinstance(said, Mapping) else {}
+    ids, path = answer.get("reviews"), answer.get("read_path")
     return _Service(
         ids=ids if isinstance(ids, int) and not isinstance(ids, bool) and ids > 0 else Plan.ids_max,
         read_path=path if isinstance(path, str) else None,
-        io_cost=told.get("io_cost") is True,
+        io_cost=answer.get("io_cost") is True,
     )
 
 
-def _told_now_and_then(say: Say) -> Callable[[Progress], None]:
-    told_s = float("-inf")
+def _logged_now_and_then(log: Log) -> Callable[[Progress], None]:
+    logged_s = float("-inf")
 
-    def tell(progress: Progress) -> None:
-        nonlocal told_s
-        if (now_s := time.monotonic()) - told_s < _PROGRESS_EVERY_S:
+    def log_if_due(progress: Progress) -> None:
+        nonlocal logged_s
+        if (now_s := time.monotonic()) - logged_s < _PROGRESS_EVERY_S:
             return
-        told_s = now_s
-        say(
+        logged_s = now_s
+        log(
             f"event=progress phase={progress.phase} elapsed_s={progress.elapsed_s:.0f} "
             f"of_s={progress.phase_s:.0f} sent={progress.sent} completed={progress.completed} "
             f"failed={progress.failed}"
         )
 
-    return tell
+    return log_if_due

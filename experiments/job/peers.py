@@ -84,7 +84,7 @@ class Peers:
             start_unix_s = self._unix_s() + _LEAD_S
             self._config_map.patch(data={"start": f"{self._crew.token} {start_unix_s:.3f}"})
         else:
-            self._tell(_READY)
+            self._report(_READY)
             start_unix_s = self._wait(READY_TIMEOUT_S, self._start, "generator 0 to say when to start")
         self._sleep(max(start_unix_s - self._unix_s(), 0.0))
 
@@ -98,7 +98,7 @@ class Peers:
 
     def fail(self, reason: str) -> None:
         """Let generator 0 know not to wait."""
-        self._tell(f"{_FAILED} {reason}")
+        self._report(f"{_FAILED} {reason}")
 
     def merged(self, own: LoadRecord) -> LoadRecord:
         """Return one record of all generators, and clear away theirs. Raises PeersMissing."""
@@ -151,7 +151,7 @@ class Peers:
             raise PeersMissing(f"load generator {index} failed: {word.removeprefix(_FAILED).strip()}")
         return word
 
-    def _tell(self, word: str) -> None:
+    def _report(self, word: str) -> None:
         self._config_map.patch(data={f"peer-{self._crew.index}": f"{self._crew.token} {word}"})
 
     def _pack(self, load: LoadRecord) -> str:

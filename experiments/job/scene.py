@@ -80,7 +80,7 @@ def found_in(pod_list: JsonObject, scene: Scene) -> list[str]:
     return [str(pod) for pod in wrong]
 
 
-def told(names: Sequence[str]) -> str:
+def shown(names: Sequence[str]) -> str:
     """Return the names for a message, not too many of them."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more

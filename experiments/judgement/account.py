@@ -16,23 +16,23 @@ INERT: Final = "inert"
 
 def device_state(account: JsonObject, devices: Sequence[str]) -> str | None:
     """Return what the controller says it is doing on the first of the devices that it knows."""
-    for entry in _objects(account.get("devices")):
-        state = entry.get("state")
-        if entry.get("device") in devices and isinstance(state, str):
-            return state
-    return None
+    return _of_first(account, devices, "state")
 
 
 def device_engine(account: JsonObject, devices: Sequence[str]) -> str | None:
     """Return what the controller says makes weights act on the first of the devices that it knows."""
+    return _of_first(account, devices, "engine")
+
+
+def _of_first(account: JsonObject, devices: Sequence[str], name: str) -> str | None:
     for entry in _objects(account.get("devices")):
-        engine = entry.get("engine")
-        if entry.get("device") in devices and isinstance(engine, str):
-            return engine
+        value = entry.get(name)
+        if entry.get("device") in devices and isinstance(value, str):
+            return value
     return None
 
 
-def says_inert(account: JsonObject, pods: Sequence[str], devices: Sequence[str]) -> bool:
+def is_inert(account: JsonObject, pods: Sequence[str], devices: Sequence[str]) -> bool:
     """Return whether the controller holds a pod's weight to be without effect on one of the devices."""
     return any(
         entry.get("effect") == INERT and entry.get("device") in devices

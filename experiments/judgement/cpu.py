@@ -145,16 +145,16 @@ def _slowness(study: Study) -> Mapping[int, float]:
     """
     runs = [run for run in study.runs if run.scenario in SCENARIOS]
     if runs and all(run.cpu.compute_p95_ms for run in runs):
-        told = {run.order: run.cpu.compute_p95_ms or 0.0 for run in runs}
+        slowness = {run.order: run.cpu.compute_p95_ms or 0.0 for run in runs}
     else:
-        told = {
+        slowness = {
             run.order: (1 + (run.cpu.hp_wait_per_work or 0.0)) / (1 - lost_share(run.cpu)) for run in runs
         }
-    alone = [told[run.order] for run in runs if run.scenario == BASELINE]
+    alone = [slowness[run.order] for run in runs if run.scenario == BASELINE]
     if not alone:
         return {}
     usual = statistics.median(alone)
-    return {order: value / usual for order, value in told.items()}
+    return {order: value / usual for order, value in slowness.items()}
 
 
 def lost_share(cpu: CpuFigures) -> float:
@@ -207,7 +207,7 @@ def cpu_faults(study: Study, limits: Thresholds) -> Iterator[Reason]:
     for text, read in _CAUSES.items():
         if all(run.cpu.clock == "real" for run in runs):
             yield from _taken_too_much(scenarios, read, text, limits.cpu_lost_share_max)
-    if all(_says_nothing(run) for run in runs):
+    if all(_is_unknown(run) for run in runs):
         yield Reason(
             outcome="inconclusive",
             code="cpu-unknown",
@@ -239,7 +239,7 @@ def _taken_too_much(
     )
 
 
-def _says_nothing(run: RunResult) -> bool:
+def _is_unknown(run: RunResult) -> bool:
     return run.cpu.compute_p95_ms is None and _causes_unknown(run.cpu)
 
 

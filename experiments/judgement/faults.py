@@ -27,7 +27,7 @@ class _Finding:
 
 def faults_of_runs(study: Study, limits: Thresholds, of: Callable[[RunResult], bool]) -> Iterator[Reason]:
     """Find the faults of the chosen runs, each told once however many of them share it."""
-    return _tell_once(finding for run in study.runs if of(run) for finding in _run_faults(run, study, limits))
+    return _each_once(finding for run in study.runs if of(run) for finding in _run_faults(run, study, limits))
 
 
 def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_Finding]:
@@ -321,7 +321,7 @@ def _not_the_disk(study: Study, limits: Thresholds) -> Iterator[Reason]:
         )
 
 
-def _tell_once(findings: Iterable[_Finding]) -> Iterator[Reason]:
+def _each_once(findings: Iterable[_Finding]) -> Iterator[Reason]:
     """Report a fault that several runs share once, with the runs named."""
     by_code: dict[tuple[Badness, str], list[_Finding]] = {}
     for finding in findings:

@@ -30,7 +30,7 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
     states = Counter(
         state for entry in controllers if (state := account.device_state(entry, hp_devices)) is not None
     )
-    inert = sum(account.says_inert(entry, hp_pods, hp_devices) for entry in controllers)
+    inert = sum(account.is_inert(entry, hp_pods, hp_devices) for entry in controllers)
     return Health(
         completed=record.load.completed,
         failed_by_kind={kind: count for kind, count in record.load.errors.items() if count},

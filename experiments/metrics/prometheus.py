@@ -97,13 +97,13 @@ def twin_targets(url_of: Callable[[int], str]) -> tuple[ScrapeTarget, ...]:
     )
 
 
-def explore(results: Path, *, tell: Callable[[str], None] = print) -> None:
+def explore(results: Path, *, show: Callable[[str], None] = print) -> None:
     """Serve a results folder's Prometheus data on loopback until interrupted; the folder is not changed."""
     with exploring(results) as (server, page):
-        tell(f"{len(QUERIES)} queries on the run's data: {page}")
+        show(f"{len(QUERIES)} queries on the run's data: {page}")
         for query in QUERIES:
-            tell(f"  {query.title}\n      {query.promql}")
-        tell("Ctrl-C ends it.")
+            show(f"  {query.title}\n      {query.promql}")
+        show("Ctrl-C ends it.")
         server.process.wait()
     raise ExportError("Prometheus ended by itself", hint=f"see {results / FOLDER}")
 

@@ -44,7 +44,7 @@ _LOCKED_TIMEOUT_S: Final = 900.0
 _LOCKED_POLL_S: Final = 5.0
 _RECORD_HINT: Final = "the Job's log tells more: kubectl -n NAMESPACE logs -l app=drcio-experiment"
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 Overrides = Mapping[str, str | int | bool]
 """Values by path, such as `experiment.seed`; without the program's namespace."""
 
@@ -73,7 +73,7 @@ class Stack(Protocol):
     def configured(self) -> JsonObject:
         """Return the stack's own values, structured as in its file, by full key."""
 
-    def deploy(self, overrides: Overrides, tell: Tell) -> None:
+    def deploy(self, overrides: Overrides, report: Report) -> None:
         """Deploy as configured, with some values laid over; raises ClusterError."""
 
     def written(self) -> Written:
@@ -107,9 +107,9 @@ def deployed_as_configured(stack: Stack, spec: Spec, progress: Progress) -> Iter
         try:
             put_back()
         except ClusterError as second:
-            told = str(first) or "interrupted"
+            ended_by = str(first) or "interrupted"
             raise ClusterError(
-                f"{told}; nor could the stack be put back: {second}", hint=second.hint
+                f"{ended_by}; nor could the stack be put back: {second}", hint=second.hint
             ) from first
         raise
     put_back()
@@ -156,8 +156,8 @@ class ClusterTarget:
 
 
 def overrides_of(spec: Spec, planned: PlannedRun, *, name: str) -> dict[str, str | int | bool]:
-    """Return what a stack is told so that it measures one planned run, and measures it anew."""
-    told: dict[str, str | int | bool] = {
+    """Return the configuration with which a stack measures one planned run, and measures it anew."""
+    overrides: dict[str, str | int | bool] = {
         "scenario": planned.scenario.name,
         "loadLevel": spec.load_level,
         "durationSeconds": int(spec.duration_s),
@@ -167,14 +167,14 @@ def overrides_of(spec: Spec, planned: PlannedRun, *, name: str) -> dict[str, str
         "experiment.run": f"{name}-{planned.order}",
     }
     if planned.scenario.name != BASELINE:
-        told |= {
+        overrides |= {
             "batch.pattern": spec.lp_pattern,
             "batch.blockSize": f"{spec.lp_block_bytes >> 10}KiB",
             "batch.workers": spec.lp_workers,
             # The queue depth that was asked for is that of all pods together.
             "batch.parallelism": 1,
         }
-    return told
+    return overrides
 
 
 def volume_of(stack: Stack, program: Path) -> Volume:
@@ -226,7 +226,7 @@ class PulumiStack:
         config = self._file().get("config")
         return config if isinstance(config, Mapping) else {}
 
-    def deploy(self, overrides: Overrides, tell: Tell) -> None:
+    def deploy(self, overrides: Overrides, report: Report) -> None:
         from pulumi import automation
 
         self._options.output.mkdir(parents=True, exist_ok=True)
@@ -240,7 +240,7 @@ class PulumiStack:
             def show(line: str) -> None:
                 log.write(line.rstrip("\n") + "\n")
                 if line.strip():
-                    tell(line.strip())
+                    report(line.strip())
 
             try:
                 self._stack.up(

@@ -21,10 +21,10 @@ minute, on crowded ones in ten."""
 class Node:
     """A booted twin as the policies find it. Make it while nothing has turned a knob yet."""
 
-    def __init__(self, twin: Twin, volume: Volume, *, tell_controller_volume: bool) -> None:
+    def __init__(self, twin: Twin, volume: Volume, *, give_controller_volume: bool) -> None:
         self.twin = twin
         self._profiles = (
-            (VolumeProfile(iops=volume.iops, mib_s=volume.mib_s),) if tell_controller_volume else ()
+            (VolumeProfile(iops=volume.iops, mib_s=volume.mib_s),) if give_controller_volume else ()
         )
         self._knobs = twin.knobs()
 

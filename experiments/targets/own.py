@@ -147,7 +147,7 @@ class OwnTarget:
         return self._twin.record(
             total_s if not loads else max(20 * total_s, READY_TIMEOUT_S),
             until_ended=[workload.name for workload in loads],
-            tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
+            on_elapsed=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
         )
 
 

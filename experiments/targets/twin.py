@@ -53,7 +53,7 @@ class TwinOptions:
     kvm: KvmChoice = "auto"
     kernel: str = DEFAULT_KERNEL
     memory_mib: int = 4096
-    tell_controller_volume: bool = True
+    give_controller_volume: bool = True
     """Give the controller the volume's profile; without it, it has to find the limits itself."""
     scrape: bool = False
     """Keep the metrics pages of the node's pods, for Prometheus."""
@@ -78,7 +78,7 @@ def twin_targets(spec: Spec, options: TwinOptions, lanes: Sequence[Progress]) ->
     """
     with filling_volume(options.cache / "volume", lanes[0]) as filled:
         # No volume is needed to fetch a kernel and to compile.
-        ground = prepared(bare_twin(spec, options), tell=lanes[-1].doing)
+        ground = prepared(bare_twin(spec, options), report=lanes[-1].doing)
         contents = filled()
     with contextlib.ExitStack() as stack:
         boots = []
@@ -86,7 +86,7 @@ def twin_targets(spec: Spec, options: TwinOptions, lanes: Sequence[Progress]) ->
             output = options.output if number == 1 else options.output / f"guest-{number}"
             own = dataclasses.replace(options, output=output)
             config = _twin_with_data(spec, own, contents)
-            boots.append((own, lane, stack.enter_context(booting(config, ground=ground, tell=lane.doing))))
+            boots.append((own, lane, stack.enter_context(booting(config, ground=ground, report=lane.doing))))
             if boots[0][2].kvm:
                 break
         service = workloads.service(namespace=NAMESPACE, node=NODE_NAME)
@@ -216,7 +216,7 @@ class TwinTarget:
         self._options = options
         self.ids_max = _ids_max(contents)
         """The service knows the ids from 0 to below this."""
-        self.node = Node(twin, spec.volume, tell_controller_volume=options.tell_controller_volume)
+        self.node = Node(twin, spec.volume, give_controller_volume=options.give_controller_volume)
         self._environment = self._describe()
 
     def with_options(self, *, spec: Spec | None = None, **changes: bool) -> TwinTarget:
@@ -335,7 +335,7 @@ class TwinTarget:
             measured = self.twin.load(
                 {**asdict(plan), "arrivals": plan.arrivals.value},
                 scrape=(HP_PORT, LP_PORT, CONTROLLER_PORT) if self._options.scrape else (),
-                tell=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
+                on_elapsed=lambda elapsed_s: progress.within_run(min(elapsed_s, total_s), total_s),
             )
         return _Window(
             started_unix_s=started_unix_s,
@@ -402,7 +402,7 @@ class TwinTarget:
             "scheduler": guest["scheduler"],
             "device_of_claim": guest["device_of_claim"],
             "read_path": ready.get("read_path"),
-            "profile_given": self._options.tell_controller_volume,
+            "profile_given": self._options.give_controller_volume,
         }
 
     def _service_detail(self) -> Mapping[str, JsonValue]:

@@ -144,7 +144,7 @@ def _ground(config: NodeConfig, tell: Tell) -> Ground:
         repository=config.repository,
     )
     try:
-        return prepared(twin, tell=tell)
+        return prepared(twin, report=tell)
     except TwinError as error:
         raise NodeError(error.message, hint=error.hint) from error
 

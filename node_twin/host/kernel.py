@@ -76,7 +76,7 @@ class Kernel:
 
 
 def ensure_kernel(
-    cache: Path, wanted: str = DEFAULT_KERNEL, *, tell: Callable[[str], None] = lambda _: None
+    cache: Path, wanted: str = DEFAULT_KERNEL, *, report: Callable[[str], None] = lambda _: None
 ) -> Kernel:
     """Return the kernel of a line ("6.12"), or one of the user's own by its path.
 
@@ -84,7 +84,7 @@ def ensure_kernel(
     Raises `KernelError` when apt cannot deliver, or with everything that an own kernel lacks.
     """
     if wanted in SUITES:
-        return _debian_kernel(cache / wanted, wanted, tell)
+        return _debian_kernel(cache / wanted, wanted, report)
     return _fit_kernel(wanted)
 
 
@@ -157,7 +157,7 @@ def _release_of(image: Path) -> str:
     return header[start : header.index(b"\0", start)].decode().split()[0]
 
 
-def _debian_kernel(folder: Path, line: str, tell: Callable[[str], None]) -> Kernel:
+def _debian_kernel(folder: Path, line: str, report: Callable[[str], None]) -> Kernel:
     present = Kernel.in_tree(folder)
     if present is not None:
         return present
@@ -167,10 +167,10 @@ def _debian_kernel(folder: Path, line: str, tell: Callable[[str], None]) -> Kern
         work = Path(scratch)
         options = _apt_options(SUITES[line], work)
         if options:
-            tell(f"reading the package list of Debian's {SUITES[line]}, for Linux {line}")
+            report(f"reading the package list of Debian's {SUITES[line]}, for Linux {line}")
             _run(["apt-get", "-qq", *options, "update"], cwd=work, what=f"read {SUITES[line]}'s package list")
         package = _current_package(line, options)
-        tell(f"fetching {package} (unpacked for the guest only, not installed)")
+        report(f"fetching {package} (unpacked for the guest only, not installed)")
         _run(["apt-get", "-qq", *options, "download", package], cwd=work, what=f"download {package}")
         (deb,) = work.glob("*.deb")
         tree = work / "tree"

@@ -37,8 +37,8 @@ BOOT_TIMEOUT_S = 600.0
 """About twenty times what boot and agent take emulated on two idle cores (30 s); machines are shared."""
 
 KvmChoice = Literal["auto", "on", "off"]
-Tell = Callable[[str], None]
-TellSeconds = Callable[[float], None]
+Report = Callable[[str], None]
+OnElapsed = Callable[[float], None]
 """Gets the guest's seconds since a call was made."""
 
 INSTRUCTIONS_PER_S = 10**9
@@ -273,31 +273,31 @@ class Twin:
         return cast(float, answer["t_s"]) if cast(int, answer["bytes"]) >= size_bytes else None
 
     def record(
-        self, seconds: float, *, until_ended: Sequence[str] = (), tell: TellSeconds = lambda _: None
+        self, seconds: float, *, until_ended: Sequence[str] = (), on_elapsed: OnElapsed = lambda _: None
     ) -> list[JsonObject]:
         """Return samples of the next so many seconds, of fewer once all of the pods named have ended.
 
         Raises TwinError where one of them has not ended by then.
         """
-        answer = self._recorded(seconds, until_ended, None, tell)
+        answer = self._recorded(seconds, until_ended, None, on_elapsed)
         return cast("list[JsonObject]", answer["samples"])
 
     def record_pod(
-        self, manifest: JsonObject, *, within_s: float, tell: TellSeconds = lambda _: None
+        self, manifest: JsonObject, *, within_s: float, on_elapsed: OnElapsed = lambda _: None
     ) -> tuple[list[JsonObject], int]:
         """Start a pod once samples are taken; return these when it has ended, within so many seconds.
 
         And how often the host was asked for a file meanwhile.
         """
         name = cast("Mapping[str, str]", manifest["metadata"])["name"]
-        answer = self._recorded(within_s, [name], manifest, tell)
+        answer = self._recorded(within_s, [name], manifest, on_elapsed)
         return cast("list[JsonObject]", answer["samples"]), cast(int, answer["host_file_requests"])
 
     def _recorded(
-        self, seconds: float, until_ended: Sequence[str], start: JsonObject | None, tell: TellSeconds
+        self, seconds: float, until_ended: Sequence[str], start: JsonObject | None, on_elapsed: OnElapsed
     ) -> JsonObject:
         asked: JsonObject = {"seconds": seconds, "until_ended": list(until_ended), "start": start}
-        answer = self._control_call("/record", asked, tell, waits_s=seconds)
+        answer = self._control_call("/record", asked, on_elapsed, waits_s=seconds)
         if not answer["over"]:
             raise TwinError(
                 f"{', '.join(until_ended)}: not ended after {seconds:.0f} s of the guest's time",
@@ -306,13 +306,13 @@ class Twin:
         return answer
 
     def load(
-        self, plan: JsonObject, *, scrape: Sequence[int] = (), tell: TellSeconds = lambda _: None
+        self, plan: JsonObject, *, scrape: Sequence[int] = (), on_elapsed: OnElapsed = lambda _: None
     ) -> JsonObject:
         """Run one plan of load in the guest: its record, the samples around it, and what it cost.
 
         With the metrics pages of the guest's ports in `scrape`.
         """
-        return self._control_call("/load", {"plan": plan, "scrape": list(scrape)}, tell)
+        return self._control_call("/load", {"plan": plan, "scrape": list(scrape)}, on_elapsed)
 
     def stream(self, request: JsonObject) -> JsonObject:
         """Begin, hold, release or end a load that has no end of its own (node_twin.guest.load)."""
@@ -336,12 +336,12 @@ class Twin:
         self,
         path: str,
         arguments: JsonObject,
-        tell: TellSeconds = lambda _: None,
+        on_elapsed: OnElapsed = lambda _: None,
         *,
         waits_s: float = 0.0,
         host_timeout_s: float | None = None,
     ) -> JsonObject:
-        """Ask the agent for something; it may wait `waits_s` of its seconds, and `tell` gets them.
+        """Ask the agent for something; it may wait `waits_s` of its seconds, and `on_elapsed` gets them.
 
         With `host_timeout_s` its own clock decides nothing.
         """
@@ -350,7 +350,9 @@ class Twin:
             if host_timeout_s is None
             else Limit(host_s=host_timeout_s)
         )
-        answer = self._request(self._control, "POST", path, {"json": arguments}, tell=tell, limit=limit)
+        answer = self._request(
+            self._control, "POST", path, {"json": arguments}, on_elapsed=on_elapsed, limit=limit
+        )
         return self._body(answer, "POST", path)
 
     def _call(self, client: httpx.Client, method: str, path: str, **options: object) -> JsonObject:
@@ -363,13 +365,15 @@ class Twin:
         path: str,
         options: Mapping[str, object] | None = None,
         *,
-        tell: TellSeconds = lambda _: None,
+        on_elapsed: OnElapsed = lambda _: None,
         limit: Limit | None = None,
     ) -> httpx.Response:
         """Send a request and wait for its answer, watching the guest."""
         self.guest.check()
         call: Future[httpx.Response] = self._calls.submit(client.request, method, path, **options or {})  # type: ignore[arg-type]  # httpx's own keywords
-        self._watch.until_done(call, f"{method} {path}", tell, limit or Limit(guest_s=_ANSWERS_WITHIN_S))
+        self._watch.until_done(
+            call, f"{method} {path}", on_elapsed, limit or Limit(guest_s=_ANSWERS_WITHIN_S)
+        )
         try:
             return call.result()
         except httpx.TransportError as error:
@@ -417,7 +421,9 @@ class Watch:
             tzinfo=UTC,
         ).timestamp()
 
-    def until_done(self, call: Future[httpx.Response], what: str, tell: TellSeconds, limit: Limit) -> None:
+    def until_done(
+        self, call: Future[httpx.Response], what: str, on_elapsed: OnElapsed, limit: Limit
+    ) -> None:
         """Return once the call is over; raises GuestDied when the guest ends, stands still or is too late."""
         if wait_for_all([call], timeout=_LOOK_EVERY_S).done:
             return
@@ -428,7 +434,7 @@ class Watch:
             now_s, clock_now_s = time.monotonic(), self.clock_s()
             if clock_now_s != clock_s:
                 clock_s, moved_s = clock_now_s, now_s
-                tell(clock_s - begun_s)
+                on_elapsed(clock_s - begun_s)
             if now_s - moved_s > _STUCK_AFTER_S:
                 raise self._lost(f"the guest's clock has stood still for {_STUCK_AFTER_S:.0f} s at {what}")
             if clock_s - begun_s > limit.guest_s:
@@ -450,9 +456,9 @@ class Boot:
 
 
 @contextlib.contextmanager
-def running(config: TwinConfig, *, tell: Tell = lambda _: None) -> Iterator[Twin]:
+def running(config: TwinConfig, *, report: Report = lambda _: None) -> Iterator[Twin]:
     """Boot a twin and yield it once its Pod API answers; everything of it ends with the context."""
-    with booting(config, tell=tell) as boot:
+    with booting(config, report=report) as boot:
         yield boot.up()
 
 
@@ -465,17 +471,17 @@ class Ground:
     volume_server: Path
 
 
-def prepared(config: TwinConfig, *, tell: Tell = lambda _: None) -> Ground:
+def prepared(config: TwinConfig, *, report: Report = lambda _: None) -> Ground:
     """Fetch the kernel, find out whether KVM works, and compile what the guest runs; once for many boots."""
     config.output.mkdir(parents=True, exist_ok=True)
-    with _alone_in(config.cache, tell):
-        kernel = ensure_kernel(config.cache / "kernel", config.kernel, tell=tell)
+    with _alone_in(config.cache, report):
+        kernel = ensure_kernel(config.cache / "kernel", config.kernel, report=report)
         kvm = config.kvm != "off" and kvm_works(
             kernel,
             cache=config.cache,
             output=config.output,
             repository=config.repository,
-            tell=tell,
+            report=report,
             insist=config.kvm == "on",
         )
         if config.kvm == "on" and not kvm:
@@ -484,35 +490,35 @@ def prepared(config: TwinConfig, *, tell: Tell = lambda _: None) -> Ground:
                 f"expected one to, as kvm is 'on' ({config.output / KVM_TRIAL_LOG})",
                 hint="with `--kvm auto` the guest is emulated where KVM does not work",
             )
-        tell("compiling what the guest runs")
+        report("compiling what the guest runs")
         compile_programs(config.repository)
         return Ground(kernel=kernel, kvm=kvm, volume_server=build_server(config.cache))
 
 
 @contextlib.contextmanager
-def _alone_in(cache: Path, tell: Tell) -> Iterator[None]:
+def _alone_in(cache: Path, report: Report) -> Iterator[None]:
     """Let one process at a time prepare what lies in a cache: the next one finds it there."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell("waiting for another twin, which is preparing what this one needs")
+            report("waiting for another twin, which is preparing what this one needs")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 @contextlib.contextmanager
 def booting(
-    config: TwinConfig, *, ground: Ground | None = None, tell: Tell = lambda _: None
+    config: TwinConfig, *, ground: Ground | None = None, report: Report = lambda _: None
 ) -> Iterator[Boot]:
     """Start a twin and yield its boot, so that several boot at the same time.
 
     For a thread that lives as long as the twin does: QEMU ends with the thread that started it.
     """
-    ground = ground or prepared(config, tell=tell)
+    ground = ground or prepared(config, report=report)
     config.output.mkdir(parents=True, exist_ok=True)
-    tell("making the volume")
+    report("making the volume")
     pod_files = config.output / PODS_FOLDER
     pod_files.mkdir(exist_ok=True)
     with attached(list(config.volumes), spill_dir=config.cache / "volumes") as images:
@@ -536,7 +542,7 @@ def booting(
             kvm=ground.kvm,
             kernel_arguments=config.kernel_arguments,
         )
-        tell("booting the guest" + ("" if ground.kvm else " (emulated: about half a minute)"))
+        report("booting the guest" + ("" if ground.kvm else " (emulated: about half a minute)"))
         console = config.output / "console.log"
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(booted(guest_config, console=console))
@@ -594,7 +600,7 @@ def _answers(url: str) -> bool:
 
 
 def kvm_works(
-    kernel: Kernel, *, cache: Path, output: Path, repository: Path, tell: Tell, insist: bool = False
+    kernel: Kernel, *, cache: Path, output: Path, repository: Path, report: Report, insist: bool = False
 ) -> bool:
     """Find out whether a guest really boots with KVM; `cache` remembers it until the host reboots.
 
@@ -608,10 +614,10 @@ def kvm_works(
             return bool(known["boots"])
     except (OSError, ValueError, KeyError):
         pass
-    tell("trying whether a guest boots with KVM here")
+    report("trying whether a guest boots with KVM here")
     trial = GuestConfig(kernel=kernel, command=["true"], cwd=repository)
     boots = kvm_boots(trial, console=output / KVM_TRIAL_LOG)
     note.write_text(json.dumps({"here": here, "boots": boots}))
     if not boots and not insist:
-        tell("no KVM here: the guest is emulated, in a time of its own")
+        report("no KVM here: the guest is emulated, in a time of its own")
     return boots

@@ -30,7 +30,7 @@ def programs() -> Programs:
 def standin(tmp_path_factory: pytest.TempPathFactory) -> Observations:
     """What a twin shows; asked for before the cluster, it is gone when that comes up."""
     options = TwinOptions(output=tmp_path_factory.mktemp("standin"), cache=cluster.CACHE)
-    with running(bare_twin(spec_of(volume=parse_volume("gp3")), options), tell=print) as twin:
+    with running(bare_twin(spec_of(volume=parse_volume("gp3")), options), report=print) as twin:
         node = StandIn(twin)
         node.prepare()
         return observe(node)

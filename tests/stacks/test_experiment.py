@@ -251,7 +251,7 @@ def test_failed_or_invalid_experiment_is_warned_of(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(pulumi, "warn", lambda message, resource: told.append(message))
-    assert experiment._tell(cast(experiment.Experiment, None), verdict, ["no I/O", "no load"]) == verdict
+    assert experiment._warned(cast(experiment.Experiment, None), verdict, ["no I/O", "no load"]) == verdict
     assert bool(told) is warned
     assert all(message == f"the experiment's verdict is {verdict}: no I/O; no load" for message in told)
 

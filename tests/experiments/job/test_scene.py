@@ -11,7 +11,7 @@ from drcio_controller.testing.server import serving
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.job.api import Api
 from experiments.job.errors import ApiRefused
-from experiments.job.scene import JOB_UID_LABEL, Scene, found_in, strangers, told
+from experiments.job.scene import JOB_UID_LABEL, Scene, found_in, shown, strangers
 
 SERVICE, BATCH, CONTROLLER, EXPERIMENT = "hp-gnn-service", "lp-batch", "drcio-controller", "drcio-experiment"
 
@@ -112,5 +112,5 @@ def test_no_right_to_ask_is_an_error_and_not_an_empty_stage() -> None:
 
 
 def test_a_message_names_a_handful() -> None:
-    assert told(["a", "b"]) == "a, b"
-    assert told([str(index) for index in range(9)]) == "0, 1, 2, 3, 4 and 4 more"
+    assert shown(["a", "b"]) == "a, b"
+    assert shown([str(index) for index in range(9)]) == "0, 1, 2, 3, 4 and 4 more"

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.status.model import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
-from experiments.judgement.account import INERT, device_engine, device_state, says_inert
+from experiments.judgement.account import INERT, device_engine, device_state, is_inert
 from experiments.judgement.testing import DEVICE, HP_POD, OTHER_DEVICE
 from experiments.records.jsonfields import JsonObject, JsonValue
 
@@ -34,10 +34,10 @@ def test_engine_is_that_of_the_services_device() -> None:
 
 
 def test_inert_weight_counts_only_for_the_service_on_its_device() -> None:
-    assert says_inert(account("inert"), [HP_POD], [DEVICE])
-    assert not says_inert(account("inert"), ["other"], [DEVICE])
-    assert not says_inert(account("inert"), [HP_POD], [OTHER_DEVICE])
-    assert not says_inert(account("idle"), [HP_POD], [DEVICE])
+    assert is_inert(account("inert"), [HP_POD], [DEVICE])
+    assert not is_inert(account("inert"), ["other"], [DEVICE])
+    assert not is_inert(account("inert"), [HP_POD], [OTHER_DEVICE])
+    assert not is_inert(account("idle"), [HP_POD], [DEVICE])
 
 
 @given(devices=JSON, pods=JSON)
@@ -45,7 +45,7 @@ def test_account_of_any_shape_is_read_or_passed_over(devices: JsonValue, pods: J
     odd: JsonObject = {"devices": devices, "pods": pods}
     assert device_state(odd, [DEVICE]) is None
     assert device_engine(odd, [DEVICE]) is None
-    assert not says_inert(odd, [HP_POD], [DEVICE])
+    assert not is_inert(odd, [HP_POD], [DEVICE])
 
 
 def test_names_are_those_of_the_controllers_own_status() -> None:

@@ -66,11 +66,11 @@ class FakeStack:
     def configured(self) -> JsonObject:
         return self.settings
 
-    def deploy(self, overrides: Overrides, tell: Callable[[str], None]) -> None:
+    def deploy(self, overrides: Overrides, report: Callable[[str], None]) -> None:
         if (error := self.fails(overrides)) is not None:
             raise error
         self.deployed.append(dict(overrides))
-        tell("updating")
+        report("updating")
 
     def written(self) -> Written:
         last = self.deployed[-1]

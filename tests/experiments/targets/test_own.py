@@ -79,8 +79,8 @@ class PretendedTwin:
         assert timeout_s > 0
         return self.pod(name)
 
-    def record(self, _seconds: float, *, until_ended: list[str], tell: object) -> list[JsonObject]:
-        assert callable(tell)
+    def record(self, _seconds: float, *, until_ended: list[str], on_elapsed: object) -> list[JsonObject]:
+        assert callable(on_elapsed)
         self.recorded.append(until_ended)
         return [sample(t, ios=t) for t in range(20)]
 

@@ -31,7 +31,7 @@ def test_second_says_that_it_waits_and_goes_on_once_the_first_is_done(tmp_path: 
         release = threading.Thread(target=let_go)
         release.start()
         with pytest.raises(KernelError, match="no kernel"):
-            prepared(config, tell=lambda text: waiting.set() if text.startswith("waiting") else None)
+            prepared(config, report=lambda text: waiting.set() if text.startswith("waiting") else None)
         release.join()
     assert waiting.is_set()
 

@@ -81,11 +81,11 @@ def test_answer_ends_the_watch_and_the_guests_seconds_are_told() -> None:
     told: list[float] = []
     call: Future[httpx.Response] = Future()
 
-    def tell(seconds: float) -> None:
+    def on_elapsed(seconds: float) -> None:
         told.append(seconds)
         if len(told) == 3:
             call.set_result(httpx.Response(200))
 
     guest = cast(Guest, RunningGuest(itertools.count(100, 2)))
-    Watch(guest).until_done(call, "GET /x", tell, Limit())
+    Watch(guest).until_done(call, "GET /x", on_elapsed, Limit())
     assert told == [2, 4, 6]

@@ -35,7 +35,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     spec = spec_of()
     options = TwinOptions(output=tmp_path_factory.mktemp("twin"), cache=CACHE)
     with running(bare_twin(spec, options)) as twin:
-        made = Node(twin, spec.volume, tell_controller_volume=True)
+        made = Node(twin, spec.volume, give_controller_volume=True)
         busy = busy_pods(twin)
         next(busy)
         made.start_controller("drcio")

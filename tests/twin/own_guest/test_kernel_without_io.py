@@ -21,7 +21,7 @@ def test_controller_says_that_it_is_passive_and_goes_on(tmp_path: Path) -> None:
     spec = spec_of()
     config = bare_twin(spec, TwinOptions(output=tmp_path, cache=CACHE))
     with running(dataclasses.replace(config, kernel_arguments=("cgroup_disable=io",))) as twin:
-        node = Node(twin, spec.volume, tell_controller_volume=True)
+        node = Node(twin, spec.volume, give_controller_volume=True)
         twin.create_pod(workloads.saturating("backup", "low", namespace=NAMESPACE, node=NODE_NAME))
         node.start_controller("drcio")
 

@@ -55,7 +55,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     (data,) = config.volumes
     other = VolumeRequest(claim=OTHER_CLAIM, limits=data.limits, size_bytes=data.size_bytes)
     with running(dataclasses.replace(config, volumes=[data, other])) as twin:
-        made = Node(twin, spec.volume, tell_controller_volume=True)
+        made = Node(twin, spec.volume, give_controller_volume=True)
         for claim in (DATA_CLAIM, OTHER_CLAIM):
             for priority in ("high", "low"):
                 twin.create_pod(busy_pod(f"{priority}-{claim}", priority, claim))

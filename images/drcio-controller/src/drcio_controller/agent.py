@@ -203,7 +203,7 @@ class Agent:
     def _take_node(self) -> None:
         """Become the agent that writes on this node, unless there is one or nothing can be written."""
         if self._standby not in (None, Standby.LOCKED):
-            self._say_standby()
+            self._log_standby()
         elif self._options.dry_run or self._lock.acquire():
             if self._standby is not None:
                 log.info("standby_ended reason=%s", self._standby)
@@ -213,9 +213,9 @@ class Agent:
                 log.info("took_over entries=%d", self._journal.inherited)
         elif self._standby is None:
             self._standby = Standby.LOCKED
-            self._say_standby()
+            self._log_standby()
 
-    def _say_standby(self) -> None:
+    def _log_standby(self) -> None:
         if self._standby is not None:
             found, remedy = REMEDIES[self._standby]
             log.error("standby reason=%s found=%r hint=%r", self._standby, found, remedy)

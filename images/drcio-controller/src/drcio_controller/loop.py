@@ -101,7 +101,7 @@ class Controller:
         self._cgroup_uids: Mapping[str, str] = {}
         self._pods: dict[str, NodePod] = {}
         self._instance_type = ""
-        self._told_problems: set[tuple[str, str]] = set()
+        self._logged_problems: set[tuple[str, str]] = set()
         self._pod_lines = LogLimit()
         self._kernel_lines = LogLimit(burst=20, refill_s=60.0)
         self._decision_lines = LogLimit(burst=20, refill_s=10.0)
@@ -151,12 +151,12 @@ class Controller:
         self._cgroups = None
         for pod in self._pods.values():
             for problem in pod.problems:
-                if (pod.uid, problem) not in self._told_problems:
-                    self._told_problems.add((pod.uid, problem))
+                if (pod.uid, problem) not in self._logged_problems:
+                    self._logged_problems.add((pod.uid, problem))
                     if self._pod_lines.admits(pod.uid):
                         log.warning("pod_problem pod=%s problem=%r", pod.key, problem)
         present = {(uid, problem) for uid, pod in self._pods.items() for problem in pod.problems}
-        self._told_problems &= present
+        self._logged_problems &= present
 
     def set_instance_type(self, instance_type: str) -> None:
         """Take the node's instance type, as the API server has it."""
@@ -407,9 +407,9 @@ class Controller:
                 state.decided_since_s = now_s
             if another_state or decision.budget_ratio != state.decision.budget_ratio:
                 terms = " ".join(f"{key}={value:.4g}" for key, value in decision.terms.items())
-                told = another_state and self._decision_lines.admits(window.device)
+                is_news = another_state and self._decision_lines.admits(window.device)
                 log.log(
-                    logging.INFO if told else logging.DEBUG,
+                    logging.INFO if is_news else logging.DEBUG,
                     "decision device=%s state=%s budget=%.4g reason=%r %s",
                     window.device, decision.state, decision.budget_ratio, decision.reason, terms,
                 )  # fmt: skip
@@ -475,7 +475,7 @@ class Controller:
                     change.knob, change.wrote, change.found, change.contested,
                 )  # fmt: skip
         failing = {
-            failure.knob: _worth_telling(failure.error) for failure in (*result.failures, *result.unreleased)
+            failure.knob: _worth_a_line(failure.error) for failure in (*result.failures, *result.unreleased)
         }
         for knob, message in failing.items():
             if message and self._failing.get(knob) != message:
@@ -532,6 +532,6 @@ def _first(problems: Sequence[str]) -> list[str]:
     return [*problems[:PROBLEMS_SHOWN], *([f"and {more} more knobs alike"] if more > 0 else [])]
 
 
-def _worth_telling(error: KernelFileError) -> str:
+def _worth_a_line(error: KernelFileError) -> str:
     """Return the message, or an empty text for what is normal: a cgroup that came or went."""
     return "" if isinstance(error, Vanished) else str(error)

@@ -59,7 +59,7 @@ class Knobs:
         self._controllers = KnobSet(roots, journal, write=write)
         self._defaults = KnobSet(roots, journal, write=write)
         self._lanes: dict[DeviceId, _Lane] = {}
-        self._told: set[tuple[Knob, str]] = set()
+        self._logged: set[tuple[Knob, str]] = set()
 
     @property
     def held(self) -> Mapping[Knob, str]:
@@ -88,7 +88,7 @@ class Knobs:
         with `verify`. Never raises for a kernel file.
         """
         if self._dry_run:
-            self._tell(wanted)
+            self._log_once(wanted)
             return Reconciled()
         outside = self._journal.knobs_outside(wanted)
         controllers, defaults, devices = _divided(wanted)
@@ -230,11 +230,11 @@ class Knobs:
     def _journal_devices(self) -> list[DeviceId]:
         return list(dict.fromkeys(knob.device for knob in self._journal.knobs() if knob.device is not None))
 
-    def _tell(self, wanted: Mapping[Knob, str]) -> None:
+    def _log_once(self, wanted: Mapping[Knob, str]) -> None:
         for knob, value in wanted.items():
-            if (knob, value) in self._told:
+            if (knob, value) in self._logged:
                 continue
-            self._told.add((knob, value))
+            self._logged.add((knob, value))
             log.info("would_write file=%s value=%r", knob.file, render_write(knob, value))
 
 

@@ -21,39 +21,39 @@ class Recorder(Protocol):
 
 
 class Notices:
-    """Remember what was said of each pod and device, and say only what is new."""
+    """Remember what was reported of each pod and device, and report only what is new."""
 
     def __init__(self, recorder: Recorder, pods: Callable[[], Mapping[str, Pod]]) -> None:
         self._recorder = recorder
         self._pods = pods
-        self._said: dict[tuple[str, str], Effect] = {}
+        self._reported: dict[tuple[str, str], Effect] = {}
         self._withdrawn: set[str] = set()
 
     def look(self, status: NodeStatus) -> None:
-        """Compare a status with what was said last; idle is no news, it says nothing about the weight."""
+        """Compare a status with what was reported last; idle is no news, it shows nothing of the weight."""
         self._look_at_weights(status)
         for device in status.devices:
             if bool(device.withdrawn) != (device.device in self._withdrawn):
-                self._say_withdrawn(device, status)
+                self._report_withdrawn(device, status)
         # A device that left and comes back begins anew.
         self._withdrawn = {device.device for device in status.devices if device.withdrawn}
 
     def _look_at_weights(self, status: NodeStatus) -> None:
         known = {pod.uid for pod in status.pods}
-        self._said = {key: effect for key, effect in self._said.items() if key[0] in known}
+        self._reported = {key: effect for key, effect in self._reported.items() if key[0] in known}
         for pod in status.pods:
             if pod.weight is None:
                 continue
             for entry in pod.devices:
                 key = (pod.uid, entry.device)
-                if entry.effect is Effect.IDLE or self._said.get(key, Effect.EFFECTIVE) is entry.effect:
+                if entry.effect is Effect.IDLE or self._reported.get(key, Effect.EFFECTIVE) is entry.effect:
                     continue
-                self._said[key] = entry.effect
-                self._say_effect(
+                self._reported[key] = entry.effect
+                self._report_effect(
                     pod.uid, f"{pod.namespace}/{pod.name}", entry.device, entry.effect, entry.why
                 )
 
-    def _say_effect(self, uid: str, name: str, device: str, effect: Effect, why: str) -> None:
+    def _report_effect(self, uid: str, name: str, device: str, effect: Effect, why: str) -> None:
         if effect is Effect.INERT:
             log.warning("weight_inert pod=%s device=%s why=%r", name, device, why)
             self._notify(uid, EventType.WARNING, "IOWeightInert", f"I/O weight on {device}: {why}")
@@ -61,7 +61,7 @@ class Notices:
             log.info("weight_effective pod=%s device=%s", name, device)
             self._notify(uid, EventType.NORMAL, "IOWeightEffective", f"I/O weight acts on {device} again")
 
-    def _say_withdrawn(self, device: DeviceStatus, status: NodeStatus) -> None:
+    def _report_withdrawn(self, device: DeviceStatus, status: NodeStatus) -> None:
         concerned = [
             pod.uid
             for pod in status.pods
