@@ -5,6 +5,7 @@ What a node with a clock of its own measures must not change with the work that 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import os
@@ -18,15 +19,53 @@ from typing import Final
 
 from rich.console import Console
 
+from experiments.commands.display import Display
+from experiments.commands.options import (
+    add_run_options,
+    add_single_options,
+    guests_of,
+    spec_of,
+    twin_options_of,
+)
 from experiments.commands.run import Lane, run_side_by_side
+from experiments.commands.stored import clear
+from experiments.help import Commands, add_command
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord
-from experiments.records.spec import PlannedRun, Spec, plan_runs
+from experiments.records.spec import PlannedRun, Spec, plan_runs, scenarios
+from experiments.records.wholefile import write_json
 from experiments.tables import plain_table
+from experiments.targets.twin import twin_targets
 from load_generator.document import LatencySummary
 
 BOUND_SHARE: Final = 0.05
 """How far from the undisturbed runs' median a figure may lie on a busy host."""
+
+
+def add_steady(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "steady",
+        help="make the same runs again and again, the last time on a busy machine, and compare the figures",
+    )
+    add_single_options(parser)
+    add_run_options(parser)
+    parser.set_defaults(command=_steady, repeats=3, more_repeats=0, output=Path("results/steady"))
+
+
+def _steady(options: argparse.Namespace, console: Console) -> int:
+    spec = spec_of(options, scenarios("all"))
+    planned = same_runs(spec)
+    clear(options.output)
+    with Display(console, runs=len(planned)) as display:
+        lanes = display.lanes(guests_of(options, len(planned)))
+        with twin_targets(spec, twin_options_of(options), lanes) as targets:
+            shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
+            records = run_steady(planned, shared, options.output, busy_repeat=spec.repeats + 1)
+    figures = steadiness(records, busy_repeat=spec.repeats + 1)
+    write_json(options.output / "steady.json", {"figures": [figure.to_json() for figure in figures]})
+    print_steadiness(console, figures)
+    return 0 if all(figure.steady for figure in figures) else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

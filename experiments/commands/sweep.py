@@ -6,6 +6,7 @@ Every batch job gets a results folder like any experiment's, with its own report
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,20 +15,62 @@ from typing import Final, cast, get_args
 
 from rich.console import Console
 
+from experiments.commands.display import Display
+from experiments.commands.options import add_run_options, spec_of, twin_options_of
+from experiments.commands.stored import clear
 from experiments.errors import SpecError
+from experiments.help import Commands, add_command
 from experiments.judgement.reasons import Outcome
 from experiments.judgement.results import RESULTS_FILE
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord, write_run
-from experiments.records.spec import BASELINE, LP_PATTERNS, PlannedRun, Spec, plan_runs
-from experiments.report import write_spec
+from experiments.records.spec import BASELINE, LP_PATTERNS, PlannedRun, Spec, plan_runs, scenarios
+from experiments.report import build_report, write_spec
 from experiments.report.scales import ratio
 from experiments.tables import plain_table
 from experiments.targets import Progress, Target
+from experiments.targets.twin import twin_target
 
 DEFAULT_BATCHES: Final = (
     "sequential-read:1024,sequential-write:1024,random-read:4,random-write:64,buffered-write-fsync:1024"
 )
+
+
+def add_sweep(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "sweep",
+        help="run the three scenarios under one kind of batch job after another",
+    )
+    parser.add_argument(
+        "--batches", default=DEFAULT_BATCHES, metavar="PATTERN:KIB,...", help="kinds of batch job"
+    )
+    add_run_options(parser)
+    # Each batch job has a pattern and a block size of its own.
+    parser.set_defaults(command=_sweep, lp_pattern=LP_PATTERNS[0], lp_block_kib=1, more_repeats=0)
+
+
+def _sweep(options: argparse.Namespace, console: Console) -> int:
+    batches = parse_batches(options.batches)
+    spec = spec_of(options, scenarios("all"))
+    for batch in batches:
+        clear(options.output / batch.name)
+    with Display(console, runs=runs_of(spec, batches)) as display:
+        lane = display.lane()
+        with twin_target(spec, twin_options_of(options), lane) as target:
+            sweep(
+                spec,
+                batches,
+                lambda one: target.with_options(spec=one),
+                options.output,
+                lane,
+                on_run=lane.run,
+            )
+    with console.status("drawing the reports"):
+        reports = [build_report(options.output / batch.name) for batch in batches]
+    print_sweep(console, options.output, batches)
+    console.print(f"reports: {options.output}/*/report.html")
+    return max(report.verdict.exit_code for report in reports)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.commands import cli
+from experiments.commands import cli, experiment
 
 
 @pytest.mark.parametrize("runs", [0, 1, 2])
@@ -23,7 +23,7 @@ def test_folder_of_finished_runs_is_named(
         time.sleep(60)
         return 0
 
-    monkeypatch.setattr(cli, "_run", command)
+    monkeypatch.setattr(experiment, "_run", command)
     assert cli.main(["run", "--output", str(tmp_path)]) == cli.INTERRUPTED_STATUS
     first, last = capfd.readouterr().err.strip().splitlines()
     assert first == "interrupted: clearing up..."

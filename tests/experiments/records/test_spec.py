@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.ebs import Volume
+from experiments.commands.cli import main
 from experiments.errors import SpecError
 from experiments.judgement.testing import build_spec
 from experiments.records.jsonfields import Field
@@ -148,12 +149,11 @@ def test_command_line_is_one_that_the_program_takes(
         asked.append(spec)
         raise SpecError("enough")
 
-    cli = pytest.importorskip("experiments.commands.cli")
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr(cli, "write_spec", note)
-    monkeypatch.setattr(cli, "_clear", lambda _output: None)
+    monkeypatch.setattr("experiments.commands.experiment.write_spec", note)
+    monkeypatch.setattr("experiments.commands.experiment.clear", lambda _output: None)
     spec = replace(build_spec(arms=arms), load_level="custom", rate_rps=7.5, volume=parse_volume("io2:8000"))
     program, *arguments = command_line(spec).split()[2:]
     assert program == "experiments"
-    assert cli.main(arguments) != 0
+    assert main(arguments) != 0
     assert asked == [spec]

@@ -13,7 +13,7 @@ import pulumi.automation
 import pytest
 import yaml
 
-from experiments.commands import cli
+from experiments.commands import cli, experiment
 from experiments.commands.run import run_all
 from experiments.errors import RecordError
 from experiments.job.publish import pack
@@ -357,7 +357,7 @@ def test_command_line_judges_what_the_stack_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack = FakeStack()
-    monkeypatch.setattr(cli, "PulumiStack", lambda _options: stack)
+    monkeypatch.setattr(experiment, "PulumiStack", lambda _options: stack)
     kept = signal.getsignal(signal.SIGTERM)
     command = ["run", "--target", "cluster", "--stack", "dev", "--repeats", "2", "--duration", "20"]
     try:
