@@ -139,58 +139,45 @@ def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
 def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
     """Set every promise beside its figure."""
     found, cpu = study.comparison, without_cpu(study)
-    errors = sum(result.hp.errors for name, result in study.scenarios.items() if name in SCENARIOS)
-    criteria = [
-        Criterion(
-            name="contention_p95_ratio",
-            label="p95 under contention over p95 alone",
-            found=found.contention_p95_ratio,
-            without_cpu=cpu.contention_p95_ratio,
-            limit=limits.contention_p95_ratio_min,
-            at_least=True,
-            missed="inconclusive",
-        ),
-        Criterion(
-            name="drcio_p95_ratio",
-            label="p95 under DRC-IO over p95 alone",
-            found=found.drcio_p95_ratio,
-            without_cpu=cpu.drcio_p95_ratio,
-            limit=limits.drcio_p95_ratio_max,
-            at_least=False,
-            missed="fail",
-        ),
-        Criterion(
-            name="work_conservation",
-            label="batch throughput under DRC-IO over uncontrolled",
-            found=found.work_conservation,
-            without_cpu=cpu.work_conservation,
-            limit=limits.work_conservation_min,
-            at_least=True,
-            missed="fail",
-        ),
-        Criterion(
-            name="failed_requests",
-            label="failed requests",
-            found=float(errors) if study.scenarios else None,
-            limit=limits.failed_requests_max,
-            at_least=False,
-            missed="fail",
-        ),
-    ]
-    if limits.drcio_fetch_p95_ratio_max is not None:
-        criteria.insert(
-            2,
-            Criterion(
-                name="drcio_fetch_p95_ratio",
-                label="disk fetch p95 under DRC-IO over alone",
-                found=found.drcio_fetch_p95_ratio,
-                without_cpu=cpu.drcio_fetch_p95_ratio,
-                limit=limits.drcio_fetch_p95_ratio_max,
-                at_least=False,
-                missed="fail",
-            ),
+
+    def ratio(
+        name: str, label: str, limit: float, *, at_least: bool = False, missed: Badness = "fail"
+    ) -> Criterion:
+        """Return a promise about a figure that has one name in the comparison and without the CPUs' part."""
+        return Criterion(
+            name=name,
+            label=label,
+            found=getattr(found, name),
+            without_cpu=getattr(cpu, name),
+            limit=limit,
+            at_least=at_least,
+            missed=missed,
         )
-    return tuple(criteria)
+
+    contention = ratio(
+        "contention_p95_ratio",
+        "p95 under contention over p95 alone",
+        limits.contention_p95_ratio_min,
+        at_least=True,
+        missed="inconclusive",
+    )
+    criteria = [
+        contention,
+        ratio("drcio_p95_ratio", "p95 under DRC-IO over p95 alone", limits.drcio_p95_ratio_max),
+    ]
+    if (most := limits.drcio_fetch_p95_ratio_max) is not None:
+        criteria.append(ratio("drcio_fetch_p95_ratio", "disk fetch p95 under DRC-IO over alone", most))
+    label, least = "batch throughput under DRC-IO over uncontrolled", limits.work_conservation_min
+    errors = sum(result.hp.errors for name, result in study.scenarios.items() if name in SCENARIOS)
+    failed = Criterion(
+        name="failed_requests",
+        label="failed requests",
+        found=float(errors) if study.scenarios else None,
+        limit=limits.failed_requests_max,
+        at_least=False,
+        missed="fail",
+    )
+    return (*criteria, ratio("work_conservation", label, least, at_least=True), failed)
 
 
 def headline(study: Study, verdict: Verdict) -> str:
