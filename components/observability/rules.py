@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -77,8 +78,11 @@ class AlertRule:
     severity: Severity
     summary: str
     description: str
-    runbook: str
-    """The page's name, without folder and ending."""
+
+    @property
+    def runbook(self) -> str:
+        """Return its page's name, without folder and ending: DrcioWeightsInert has weights-inert."""
+        return "-".join(re.findall("[A-Z][a-z]+", self.alert.removeprefix("Drcio"))).lower()
 
     def to_json(self, runbooks: str) -> dict[str, Value]:
         """Return the rule; `runbooks` is where the pages are published, empty where they are not."""
@@ -229,7 +233,6 @@ def _target_missed(config: Config, owner: Owner) -> AlertRule:
             "The {{ $labels.percentile }}th percentile of its latency has been "
             "{{ $value | humanize }} times the target of class {{ $labels.priority }} for five minutes."
         ),
-        runbook="latency-target-missed",
     )
 
 
@@ -249,7 +252,6 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
                 "It does I/O on device {{ $labels.device }} of node {{ $labels.node }}, where no engine "
                 "reads its weight."
             ),
-            runbook="weights-inert",
         ),
         AlertRule(
             alert="DrcioControllerDown",
@@ -258,7 +260,6 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
             severity="critical",
             summary="No controller answers on node {{ $labels.node }}",
             description="{{ $value }} managed pods run there; nobody adjusts their weights.",
-            runbook="controller-down",
         ),
         AlertRule(
             alert="DrcioConfigRefused",
@@ -267,7 +268,6 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
             severity="warning",
             summary="{{ $labels.namespace }}/{{ $labels.pod }} refuses its configuration",
             description="It goes on with the last good one on node {{ $labels.node }}.",
-            runbook="config-refused",
         ),
         AlertRule(
             alert="DrcioAgentStandby",
@@ -276,7 +276,6 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
             severity="warning",
             summary="{{ $labels.namespace }}/{{ $labels.pod }} on node {{ $labels.node }} is passive",
             description="It writes nothing, for this reason: {{ $labels.reason }}.",
-            runbook="agent-standby",
         ),
     ]
 
@@ -293,7 +292,6 @@ def _device_alerts(scope: Scope) -> list[AlertRule]:
                 "For {{ $value | humanizePercentage }} of ten minutes nobody was held back there, as "
                 "holding back did not help the pods that are protected."
             ),
-            runbook="control-withdrawn",
         ),
         AlertRule(
             alert="DrcioDeviceStopped",
@@ -302,7 +300,6 @@ def _device_alerts(scope: Scope) -> list[AlertRule]:
             severity="warning",
             summary="Device {{ $labels.name }} of node {{ $labels.node }} ends no requests",
             description="A write to its configuration has been waiting for {{ $value | humanizeDuration }}.",
-            runbook="device-stopped",
         ),
     ]
 
@@ -325,7 +322,6 @@ def _starved(config: Config, scope: Scope) -> list[AlertRule]:
                 "They wait for I/O most of the time and get {{ $value | humanize1024 }}B/s; "
                 f"the floor is {config.floor_percent:g}% of the volume."
             ),
-            runbook="low-priority-starved",
         )
     ]
 
