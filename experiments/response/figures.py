@@ -110,11 +110,6 @@ def _inside_after_s(
     return 0.0 if first == 0 else max(0.0, requests[first].sent_s - start_s)
 
 
-def moved_at_s(looks: Sequence[Look], pod: str, size_bytes: int = 1) -> float | None:
-    """Return when a pod was first seen to have moved so much; up to one look late."""
-    return next((look.t_s for look in looks if look.pods.get(pod, 0) >= size_bytes), None)
-
-
 def mib_s(looks: Sequence[Look], pod: str, start_s: float, end_s: float) -> float | None:
     """Return a pod's mean throughput between the looks nearest to two moments."""
     inside = [look for look in looks if start_s <= look.t_s <= end_s and pod in look.pods]

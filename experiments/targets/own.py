@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, TypeVar, cast
+from typing import Final, Literal, TypeVar, cast
 
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.record import OWN_RUN_SCHEMA, RUNS_FOLDER
@@ -26,8 +26,6 @@ from node_twin.podstatus import failures_of, phase_of
 
 _MIB: Final = 1 << 20
 _T = TypeVar("_T")
-Counted: TypeAlias = Mapping[str, JsonValue]
-"""A pod's counters at one moment (`node_twin.guest.sampler`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +178,7 @@ def outcome(pod: JsonObject | None) -> dict[str, JsonValue]:
 def pod_figures(samples: Sequence[JsonObject], name: str, *, skipped_s: float) -> dict[str, JsonValue]:
     """Sum up what a pod did from `skipped_s` after its first sample to its last; empty where that is none."""
     seen = [
-        (cast(float, sample["t_s"]), cast("Mapping[str, Counted]", sample["pods"])[name])
+        (cast(float, sample["t_s"]), cast("Mapping[str, Mapping[str, JsonValue]]", sample["pods"])[name])
         for sample in samples
         if name in cast("Mapping[str, JsonValue]", sample["pods"])
     ]

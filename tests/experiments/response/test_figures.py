@@ -12,7 +12,6 @@ from experiments.response.figures import (
     full_speed_after_s,
     inside_after_s,
     mib_s,
-    moved_at_s,
     percentile,
     settled_after_s,
     share_errors,
@@ -90,11 +89,6 @@ def test_from_the_figure_on_every_run_is_inside(latencies: list[float]) -> None:
     rest = [one.latency_ms > TARGET.request_ms for one in sent if one.sent_s >= 100.0 + after_s - 1e-9]
     assert len(rest) >= RUN_OF
     assert all(sum(rest[start : start + RUN_OF]) <= 1 for start in range(len(rest)))
-
-
-def test_first_io_is_the_first_look_with_bytes() -> None:
-    assert moved_at_s(looks([0, 10]), "lp") == pytest.approx(1.1)
-    assert moved_at_s(looks([0, 10]), "another") is None
 
 
 def test_throughput_between_two_moments() -> None:

@@ -65,7 +65,6 @@ def make_pod() -> MakePod:
             phase=phase,
             pod_ip=pod_ip,
             containers=(),
-            deletion_timestamp="",
             host_ips=(host_ip,),
             host_network=host_network,
             ports=frozenset(ports),

@@ -146,7 +146,6 @@ def _pod(uid: str, qos: QosClass, priority: str) -> Pod:
         phase="Running",
         pod_ip="",
         containers=(),
-        deletion_timestamp="",
     )
 
 

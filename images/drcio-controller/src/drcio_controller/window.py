@@ -23,8 +23,6 @@ class Flow:
     read_bytes_per_s: float = 0.0
     usage_ratio: float | None = None
     """iocost: share of the device's budget that was used."""
-    wait_ratio: float | None = None
-    """iocost: seconds of waiting for budget per second, summed over I/Os; rarely available."""
     io_stall_ratio: float | None = None
     """PSI: share of the time in which some task of the pod waited for I/O."""
     cpu_stall_ratio: float | None = None
@@ -139,7 +137,6 @@ def _flow(
         read_ios_per_s=_grown(old.rios, new.rios) / span_s,
         read_bytes_per_s=_grown(old.rbytes, new.rbytes) / span_s,
         usage_ratio=_ratio(old.cost_usage_us, new.cost_usage_us, span_s),
-        wait_ratio=_ratio(old.cost_wait_us, new.cost_wait_us, span_s),
         io_stall_ratio=_stall(stalls.io_pressure, after.io_pressure, span_s),
         cpu_stall_ratio=_stall(stalls.cpu_pressure, after.cpu_pressure, span_s),
     )

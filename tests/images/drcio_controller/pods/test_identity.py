@@ -25,7 +25,6 @@ def pod(uid: str, *, static_hash: str = "", container_id: str = ID) -> Pod:
         phase="Running",
         pod_ip="",
         containers=(Container("main", container_id, True),),
-        deletion_timestamp="",
         static_hash=static_hash,
     )
 

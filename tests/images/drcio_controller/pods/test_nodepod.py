@@ -158,7 +158,6 @@ def test_any_label_and_annotation_is_survived(label: str, weight: str, target: s
         phase="Running",
         pod_ip="10.0.0.1",
         containers=(),
-        deletion_timestamp="",
     )
 
     found = asked(pod)

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -93,8 +93,6 @@ class InformerHealth:
     """Whether there has been a list at all."""
     connected: bool = False
     """Whether a watch is open now."""
-    last_contact_s: float = field(default=float("-inf"))
-    """When the API server last answered, on the informer's clock."""
     failures_in_a_row: int = 0
     lists: int = 0
     watches: int = 0
@@ -224,7 +222,6 @@ class Informer(Generic[T]):
             lists=self._health.lists + 1,
             failures_in_a_row=0,
             last_error="",
-            last_contact_s=self._clock(),
         )
         self._deliver(Resynced(dict(items)))
         return page.resource_version
@@ -237,9 +234,7 @@ class Informer(Generic[T]):
             field_selector=self._field_selector,
         )
         self._watch = watch
-        self._health = replace(
-            self._health, connected=True, watches=self._health.watches + 1, last_contact_s=self._clock()
-        )
+        self._health = replace(self._health, connected=True, watches=self._health.watches + 1)
         received = 0
         try:
             with watch:
@@ -260,7 +255,7 @@ class Informer(Generic[T]):
         else:
             self._apply(event)
             self._health = replace(self._health, events=self._health.events + 1)
-        self._health = replace(self._health, failures_in_a_row=0, last_error="", last_contact_s=self._clock())
+        self._health = replace(self._health, failures_in_a_row=0, last_error="")
         # Only now: what could not be taken must come again.
         self._resource_version = text_at(event.document, "metadata", "resourceVersion") or None
 

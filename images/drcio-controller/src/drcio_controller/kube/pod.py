@@ -73,8 +73,6 @@ class Pod:
     phase: str
     pod_ip: str
     containers: tuple[Container, ...]
-    deletion_timestamp: str
-    """RFC 3339; empty while nobody has deleted the pod."""
     static_hash: str = ""
     """The uid that the pod, marked as the mirror of a static pod, says its cgroup is named after; a
     claim, to be believed by `identity.cgroup_uids` alone."""
@@ -132,7 +130,6 @@ def parse_pod(document: JsonObject) -> Pod:
         phase=text_at(status, "phase") or "Unknown",
         pod_ip=text_at(status, "podIP"),
         containers=_containers(status),
-        deletion_timestamp=text_at(metadata, "deletionTimestamp"),
         static_hash=_static_hash(metadata, node_name),
         host_ips=_host_ips(status),
         host_network=object_at(document, "spec").get("hostNetwork") is True,
