@@ -1,4 +1,4 @@
-"""What the experiment tells its user when something is wrong.
+"""The errors that the experiment shows to its user.
 
 ExperimentError          one line that says what, where, found, expected; the remedy in `hint`
 ├── SpecError            what was asked cannot be run
@@ -22,7 +22,7 @@ class SpecError(ExperimentError):
 
 
 class RecordError(ExperimentError):
-    """Refuse a stored file that does not say what its schema promises."""
+    """Refuse a stored file that does not hold what its schema promises."""
 
 
 class ExportError(ExperimentError):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 
 class TwinError(Exception):
-    """Base: one line that says what is wrong, and a remedy on its own line."""
+    """Report what is wrong in one line; `hint` is the remedy, on a line of its own."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

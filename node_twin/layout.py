@@ -19,7 +19,7 @@ PODS_FOLDER: Final = "pods"
 
 
 def container_environment() -> dict[str, str]:
-    """Return what an image would set; the guest runs the host's own interpreter, so both say the same."""
+    """Return what an image would set; the guest runs the host's own interpreter, so both are the same."""
     binaries = Path(sys.executable).parent
     return {
         "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -139,7 +139,7 @@ def emulation(machine: Machine) -> Finding:
 
 
 def kvm(machine: Machine) -> Finding:
-    """Boot a guest with it where that is possible: the device file alone says nothing."""
+    """Boot a guest with it where that is possible: the device file alone does not show it."""
     device = machine.kvm_device
     without = "the guest is emulated, its CPU about 20 times slower"
     if not device.exists():
@@ -213,7 +213,7 @@ def _find(machine: Machine, name: str) -> str | None:
 
 
 def _first_line(*command: str) -> str | None:
-    """Return what a program says; None where it fails, hangs or says nothing."""
+    """Return what a program prints; None where it fails, hangs or prints nothing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -160,7 +160,7 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
 
 
 def _on_cluster(options: argparse.Namespace, console: Console) -> int:
-    """Take a stack through the scenarios; its own configuration says which volume it has."""
+    """Take a stack through the scenarios; its own configuration names its volume."""
     if options.stack is None:
         raise SpecError("--target cluster needs a stack", hint="--stack NAME; `pulumi stack ls` shows them")
     if options.rate is not None:

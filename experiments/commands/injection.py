@@ -77,7 +77,7 @@ class Truth:
     lp_share: float
     """The batch job's throughput under DRC-IO over uncontrolled."""
     allowed: frozenset[Outcome]
-    """What may be said of it; undecided may always be said."""
+    """Right verdicts; to leave it undecided is never wrong."""
 
 
 _UNDECIDED: Final[frozenset[Outcome]] = frozenset(("inconclusive", "invalid"))
@@ -249,7 +249,7 @@ def simulated_spec() -> Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What was said of one truth under one disturbance, over many seeds."""
+    """The verdicts on one truth under one disturbance, over many seeds."""
 
     truth: Truth
     machine: Machine
@@ -259,7 +259,7 @@ class Tally:
 
     @property
     def wrong(self) -> int:
-        """Return how often something was said that is not so."""
+        """Return how many verdicts were wrong."""
         return sum(count for outcome, count in self.outcomes.items() if outcome not in self.truth.allowed)
 
     @property
@@ -321,7 +321,7 @@ def _cell(one: Tally) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the exit status is 1 if anything wrong was said."""
+    """Print the table; the exit status is 1 if any verdict was wrong."""
     parser = argparse.ArgumentParser(prog="python -m experiments.commands.injection", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help="experiments in each cell")
     options = parser.parse_args(arguments)

@@ -31,7 +31,7 @@ _BOOTS_FAILED_MOST: Final = 2
 
 
 class Lane(Progress, Protocol):
-    """Who is told of a guest's arms."""
+    """Whatever shows the progress of a guest's arms."""
 
     def begin_run(self, text: str) -> None:
         """Note that an arm begins."""

@@ -262,7 +262,7 @@ def _cpu_wait_s(sample: JsonObject) -> float | None:
 
 
 def _states(samples: Sequence[JsonObject], window: tuple[float, float]) -> JsonObject:
-    """Count the states that the agent said it was in."""
+    """Count the states that the agent reported."""
     seen: Counter[str] = Counter()
     for sample in samples:
         status = cast("Mapping[str, Sequence[Mapping[str, JsonValue]]] | None", sample["controller"])

@@ -55,7 +55,7 @@ class Measurement:
     place: Place
     crew: Crew
     scene: Scene | None
-    """Who may run meanwhile; None where there is nobody to ask."""
+    """Which pods may run meanwhile; None where there is no API server to ask."""
     controller_config: str | None
     """Digest of the configuration that is measured; None takes whatever the controller runs on."""
     facts: JsonObject
@@ -67,7 +67,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Service:
-    """What the service says of itself."""
+    """What the service reports of itself."""
 
     ids: int
     read_path: str | None
@@ -78,7 +78,7 @@ class _Service:
 def measure(
     wanted: Measurement, config_map: ConfigMap, web: Web, api: Api, *, stop: threading.Event, log: Log
 ) -> Published | None:
-    """Measure once and publish; nothing for a generator that only hands its part over.
+    """Measure once and publish; return None for a generator that only hands its part over.
 
     What keeps it from measuring becomes an invalid result that says so. Raises NotPublished alone.
     """
@@ -305,7 +305,7 @@ def _in_force(observer: Observer, config: str) -> bool:
 
 
 def _service(page: str) -> _Service:
-    """Read the service's readiness; one that says nothing of itself gets the generator's defaults."""
+    """Read the service's readiness; one that reports nothing gets the generator's defaults."""
     try:
         said: JsonValue = json.loads(page)
     except ValueError:

@@ -44,7 +44,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was seen at one moment; nothing where nobody answered."""
+    """What was seen at one moment; a part is None where no pod answered."""
 
     at_s: float
     """By the monotonic clock."""
@@ -132,7 +132,7 @@ class Observer:
         self._observations.append(self.look())
 
     def look(self) -> Observation:
-        """Ask everybody once."""
+        """Ask every source once."""
         began_s = self._clock()
         hp = self._io(self._sources.hp, self._hp, _hp_io)
         lp = None if self._sources.lp is None else self._io(self._sources.lp, self._lp, _lp_io)

@@ -143,7 +143,7 @@ class Peers:
         return loads
 
     def _said(self, contents: Contents, index: int) -> str:
-        """Return a generator's last word, empty while it has said none; raises PeersMissing for a failure."""
+        """Return a generator's last word, empty while it has sent none; raises PeersMissing for a failure."""
         token, _, word = contents.data.get(f"peer-{index}", "").partition(" ")
         if token != self._crew.token:
             return ""
@@ -159,7 +159,7 @@ class Peers:
         return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
     def _unpack(self, packed: str) -> LoadRecord | None:
-        """Read what a peer packed; None for nothing, and for what an earlier Job left."""
+        """Read what a peer packed; return None where there is none, or where an earlier Job left it."""
         if not packed:
             return None
         try:

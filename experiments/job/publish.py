@@ -46,7 +46,7 @@ def publish_run(target: ConfigMap, spec: Spec, record: RunRecord) -> Published:
 
 
 def publish_failure(target: ConfigMap, spec: Spec, reason: str) -> Published:
-    """Write results that say why there are none, so that the deployment's outputs do."""
+    """Publish the reason why there are no results, so that the deployment's outputs show it."""
     nothing = study([], spec)
     verdict = Verdict(
         outcome="invalid",

@@ -1,4 +1,4 @@
-"""A service, a batch job and a controller that say what they are told to, over real HTTP."""
+"""A service, a batch job and a controller that answer over real HTTP what a test sets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Page = Callable[[], tuple[int, str, Mapping[str, str]]]
 
 @dataclass
 class FakeNode:
-    """What the three of them say; may be changed while they serve."""
+    """The answers of all three; a test may change them while they are served."""
 
     ready: bool = True
     io_cost: bool | None = False
@@ -77,7 +77,7 @@ class FakeNode:
         return HTTPStatus.OK, json.dumps(self.account()), {}
 
     def account(self) -> JsonObject:
-        """Return what the controller's /status says."""
+        """Return the controller's /status."""
         device: JsonObject = {"device": DEVICE, "name": "nvme1n1", "engine": self.engine, "state": "holding"}
         return {
             "node": "node-1",

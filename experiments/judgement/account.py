@@ -15,12 +15,12 @@ INERT: Final = "inert"
 
 
 def device_state(account: JsonObject, devices: Sequence[str]) -> str | None:
-    """Return what the controller says it is doing on the first of the devices that it knows."""
+    """Return the state that the controller reports of the first of the devices that it knows."""
     return _of_first(account, devices, "state")
 
 
 def device_engine(account: JsonObject, devices: Sequence[str]) -> str | None:
-    """Return what the controller says makes weights act on the first of the devices that it knows."""
+    """Return the engine that the controller reports of the first of the devices that it knows."""
     return _of_first(account, devices, "engine")
 
 

@@ -34,7 +34,7 @@ class PolicyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyComparison:
-    """All policies, and what can be said of them against ours."""
+    """All policies, each compared with ours."""
 
     policies: tuple[PolicyResult, ...]
     as_good_as_ours: tuple[str, ...]

@@ -32,7 +32,7 @@ QUIET_REMEDY: Final = (
 
 
 def cpu_of(record: RunRecord) -> CpuFigures:
-    """Gather what a record says of the CPUs in its measured window."""
+    """Gather what a record holds about the CPUs in its measured window."""
     parts = [timing.p95_ms for name, timing in record.load.timings.items() if name != FETCH]
     known = [part for part in parts if part is not None]
     node = [sample.cpu.at(sample.t_s) for sample in record.samples if sample.cpu is not None]
@@ -95,7 +95,7 @@ Figures = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutCpu:
-    """What the promises' figures may have been without what the CPUs did; empty where nobody can tell."""
+    """What the promises' figures may have been without what the CPUs did; empty where that is unknown."""
 
     contention_p95_ratio: Figures
     drcio_p95_ratio: Figures
@@ -140,7 +140,7 @@ def without_cpu(study: Study) -> WithoutCpu:
 def _slowness(study: Study) -> Mapping[int, float]:
     """Return how many times as long as alone each run computed, by its order.
 
-    The service's own word for its computing is the best witness, for it is the effect itself. Without it
+    The service's own figure of its computing is the best witness, for it is the effect itself. Without it
     the time in which its CPU was wanted and not given stands in.
     """
     runs = [run for run in study.runs if run.scenario in SCENARIOS]
@@ -199,7 +199,7 @@ _CAUSES: Final[Mapping[str, Callable[[CpuFigures], float | None]]] = {
 
 
 def cpu_faults(study: Study, limits: Thresholds) -> Iterator[Reason]:
-    """Find where the CPUs differed between the scenarios, or where nobody can tell."""
+    """Find where the CPUs differed between the scenarios, or where that is unknown."""
     scenarios = [study.scenarios[name] for name in SCENARIOS if name in study.scenarios]
     runs = [run for scenario in scenarios for run in scenario.runs]
     if len(scenarios) < len(SCENARIOS):

@@ -17,7 +17,7 @@ from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS, pla
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """A fault of one run, before the same fault of several runs is told once."""
+    """A fault of one run, before the same fault of several runs becomes one reason."""
 
     outcome: Badness
     code: str
@@ -26,7 +26,7 @@ class _Finding:
 
 
 def faults_of_runs(study: Study, limits: Thresholds, of: Callable[[RunResult], bool]) -> Iterator[Reason]:
-    """Find the faults of the chosen runs, each told once however many of them share it."""
+    """Find the faults of the chosen runs; a fault that several of them share is one reason."""
     return _each_once(finding for run in study.runs if of(run) for finding in _run_faults(run, study, limits))
 
 

@@ -59,7 +59,7 @@ class Behaviour:
 
     p95_ms: float = 60.0
     fetch_p95_ms: float | None = 4.0
-    """Nothing for a service that does not report its reads from disk."""
+    """None for a service that does not report its reads from disk."""
     compute_p95_ms: float | None = 30.0
     """None for a service that does not report its computing."""
     hp_reads: bool = True
@@ -92,7 +92,7 @@ class Behaviour:
     scheduler: str = "none"
     lp_io_max: str = ""
     controller_state: str | None = None
-    """Nothing for a run without a controller."""
+    """None for a run without a controller."""
     controller_effect: str = "effective"
     hp_weight: int = 100
     lp_weight: int = 100
@@ -354,7 +354,7 @@ def _node_cpu(age_s: int, steal_share: float | None) -> CpuCounters | None:
 
 
 def _account(behaviour: Behaviour) -> JsonObject:
-    """Build what the controller's /status says, as far as it is read."""
+    """Build the controller's /status, as far as it is read."""
     return {
         "devices": [{"device": DEVICE, "state": behaviour.controller_state}],
         "pods": [{"name": HP_POD, "devices": [{"device": DEVICE, "effect": behaviour.controller_effect}]}],

@@ -12,7 +12,7 @@ class Thresholds:
     contention_p95_ratio_min: float = 3.0
     drcio_p95_ratio_max: float = 1.3
     drcio_fetch_p95_ratio_max: float | None = 5.0
-    """Nothing for a service that does not report its reads from disk: then they are not judged."""
+    """None for a service that does not report its reads from disk: then they are not judged."""
     work_conservation_min: float = 0.80
     failed_requests_max: int = 0
 

@@ -1,8 +1,8 @@
 """Judge a study: pass, fail, inconclusive or invalid, each with its reasons in plain words.
 
 invalid       the runs did not measure what they were meant to; nothing follows from the figures
-inconclusive  the runs are sound, but do not suffice to tell
-fail          the figures tell, and DRC-IO missed what was promised
+inconclusive  the runs are sound, but do not suffice for a decision
+fail          the figures suffice, and DRC-IO missed what was promised
 pass          every criterion is met by sound runs
 
 The worst finding decides, in this order: invalid, inconclusive, fail, pass.
@@ -40,7 +40,7 @@ class Criterion:
     missed: Badness
     """What missing it makes of the study."""
     without_cpu: tuple[float, ...] = ()
-    """What the figure may have been without what the CPUs did; empty where nobody can tell."""
+    """What the figure may have been without what the CPUs did; empty where that is unknown."""
 
     @property
     def met(self) -> bool | None:
@@ -65,7 +65,7 @@ class Criterion:
 
     @property
     def shown(self) -> str:
-        """Write the figure with as many decimals as tell it from a limit that it misses, two at least."""
+        """Write the figure with two decimals, and more where it would look like a limit that it misses."""
         if self.found is None:
             return "unknown"
         decimals = 2

@@ -180,7 +180,7 @@ class Field:
                 self.get(one.name)
 
     def refuse(self, expected: str) -> RecordError:
-        """Build the error that says what was found here and what should have been."""
+        """Build the error that names what was found here and what should have been."""
         found = json.dumps(self.value, default=str)
         if len(found) > _FOUND_MAX_CHARS:
             found = found[:_FOUND_MAX_CHARS] + "..."

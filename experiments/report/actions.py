@@ -1,4 +1,4 @@
-"""What the controller did in a run, by what the kernel's files said before and after."""
+"""What the controller did in a run, by what the kernel's files held before and after."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def accounts_of(run: JsonObject) -> Mapping[str, Account]:
 
 
 def _place(run: JsonObject) -> tuple[int, int]:
-    """Order by repeat, then as the scenarios are told: runs are made in a drawn order."""
+    """Order by repeat, then by the order of the scenarios: runs are made in a drawn order."""
     scenario = str(run["scenario"])
     return cast(int, run["repeat"]), SCENARIOS.index(scenario) if scenario in SCENARIOS else len(SCENARIOS)
 

@@ -11,7 +11,7 @@ from experiments.records.spec import BASELINE, CONTENTION, DRCIO
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """One theme. The scenarios' colours are Okabe and Ito's, which the colour-blind can tell apart."""
+    """One theme. The scenarios' colours are Okabe and Ito's, which the colour-blind can distinguish."""
 
     ink: str
     muted: str
@@ -88,5 +88,5 @@ _MARKERS: Final = {
 
 
 def marker_of(scenario: str) -> str:
-    """Return a scenario's shape, which tells it apart where its colour does not."""
+    """Return a scenario's shape, which distinguishes it where its colour does not."""
     return _MARKERS.get(scenario, "h")

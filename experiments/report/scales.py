@@ -16,7 +16,7 @@ PERCENTILES: Final = (0.0, 50.0, 90.0, 95.0, 99.0, 99.9)
 
 
 def milliseconds(value: float) -> str:
-    """Write a latency as people say it: 0.8 ms, 12 ms, 1.5 s."""
+    """Write a latency with a unit that fits it: 0.8 ms, 12 ms, 1.5 s."""
     if value >= 1000:
         return f"{value / 1000:.3g} s"
     return f"{value:.3g} ms"
@@ -54,7 +54,7 @@ def nines(share: float) -> float:
 
 
 def label_percentiles(axis: Axis, highest_share: float) -> None:
-    """Label an axis of `nines` with percentiles up to the highest that the data can tell."""
+    """Label an axis of `nines` with percentiles up to the highest for which there are enough data."""
     shown = [p for p in PERCENTILES if p / 100 <= highest_share]
     axis.set_major_locator(FixedLocator([nines(p / 100) for p in shown]))
     axis.set_minor_locator(NullLocator())

@@ -362,7 +362,7 @@ def _labels(session: Session) -> JsonObject:
 
 
 def _or_none(value: float | None) -> float | None:
-    """Return what JSON can say: what never happened took no number of milliseconds."""
+    """Return the value, or None for one that JSON has no number for: what never happened."""
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -9,7 +9,7 @@ from experiments.records.spec import PlannedRun
 
 
 class Progress(Protocol):
-    """Told what is happening now; shown to whoever waits."""
+    """Shows what is happening now to whoever waits."""
 
     def doing(self, what: str) -> None:
         """Show what is happening now."""

@@ -59,7 +59,7 @@ class StackLocked(ClusterError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What the experiment's Job left in its ConfigMap; nothing where it left none."""
+    """What the experiment's Job left in its ConfigMap; a part is None where it left none."""
 
     results: str | None
     """results.json"""
@@ -314,7 +314,7 @@ def _why(written: Written) -> str:
 
 
 def _last_error(text: str) -> str:
-    """Return the line of a CLI's output that says what is wrong."""
+    """Return the line of a CLI's output that names the error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error:")]
     return (errors or lines or ["no output"])[-1].removeprefix("error: ")

@@ -1,4 +1,4 @@
-"""Run a user's own Pod manifests under the scenarios: what they do to the volume, and what they say.
+"""Run a user's own Pod manifests under the scenarios: what they do to the volume, and what they log.
 
 There is no request of ours to time here, so nothing is judged. Each pod's I/O is measured; its logs
 and what it writes under /results are the user's own evidence, and come back untouched.

@@ -1,4 +1,4 @@
-"""Is the volume what it says? `python -m node_twin check`.
+"""Does the volume keep its formula? `python -m node_twin check`.
 
 `guest` measures, `rows` knows what each figure must be.
 """

@@ -1,4 +1,4 @@
-"""Show that the twin's volume is what it says: the bare device, and the kernel's controls on it.
+"""Show that the twin's volume keeps its formula: the bare device, and the kernel's controls on it.
 
 One guest measures with fio (`checkguest`); each figure is held against the volume's own formula, or
 against what is published of iocost, BFQ and io.max, in direction and order.

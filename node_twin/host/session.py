@@ -101,7 +101,7 @@ class Twin:
 
     @property
     def clock(self) -> str:
-        """Return whose time the guest's clock tells: the host's, or its own instructions'."""
+        """Return whose time the guest's clock shows: the host's, or its own instructions'."""
         return "real" if self.kvm else "virtual"
 
     @property

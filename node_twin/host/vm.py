@@ -181,7 +181,7 @@ def booted(config: GuestConfig, *, console: Path) -> Iterator[Guest]:
 
 
 def kvm_boots(config: GuestConfig, *, console: Path) -> bool:
-    """Find out by trying whether a guest boots with KVM here; the device file alone says nothing."""
+    """Find out by trying whether a guest boots with KVM here; the device file alone does not show it."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     marker = "drcio-kvm-works"

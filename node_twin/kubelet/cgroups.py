@@ -193,7 +193,7 @@ class CgroupTree:
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
     def remove(self, path: str) -> bool:
-        """Remove the cgroup and its empty descendants; say whether it is gone."""
+        """Remove the cgroup and its empty descendants; return whether it is gone."""
         directory = self.root / path
         if not directory.exists():
             return True

@@ -15,7 +15,7 @@ class KubeletError(TwinError):
 
 
 class ManifestError(KubeletError):
-    """A Pod manifest cannot be run; the message says where, what was found and what is expected."""
+    """A Pod manifest cannot be run; the message names where, what was found and what is expected."""
 
 
 class ContainerStartError(KubeletError):

@@ -84,7 +84,7 @@ def refresh_config_maps(manifest: PodManifest, pod_dir: Path, read_config_map: C
 
 
 def write_atomically(directory: Path, files: Mapping[str, str]) -> bool:
-    """Make `directory` show `files`, all of them at once; say whether anything changed.
+    """Make `directory` show `files`, all of them at once; return whether anything changed.
 
     As kubelet's AtomicWriter does it: each file is a link into `..data`, which is a link to the
     directory with this version's files, and renaming a link is atomic. Who watches a file must

@@ -35,7 +35,7 @@ _LOOK_EVERY_S: Final = 0.02
 
 
 class DeviceError(OSError):
-    """The guest's kernel or the server could not make the volumes; says which part."""
+    """The guest's kernel or the server could not make the volumes; the message names the part."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from stacks.guards.deployed import Deployed
 
 
 def refuse_taken_or_missing(settings: Settings, deployed: Deployed, unpriced: Iterable[str]) -> None:
-    """Ask AWS about the cluster's name and about instance types of which nobody here has heard.
+    """Ask AWS about the cluster's name and about instance types that are not in our table.
 
     `unpriced` are the instance types without a known price; the others are known to exist.
 

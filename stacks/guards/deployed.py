@@ -74,13 +74,13 @@ def read_deployed(stack: str) -> Deployed:
 
 
 def platform_is_watched(platform_stack: str) -> bool:
-    """Ask the engine whether another stack has the monitoring chart: it then says how to reach Grafana."""
+    """Ask the engine whether another stack has the monitoring chart, to whose Grafana its outputs lead."""
     outputs = _outputs_of(platform_stack)
     return outputs is None or "grafanaCommand" in outputs
 
 
 def platform_kubeconfig(platform_stack: str) -> str | None:
-    """Ask the engine how another stack's cluster is reached; None where that stack does not say."""
+    """Ask the engine how another stack's cluster is reached; None where that stack has no such output."""
     return _text(_outputs_of(platform_stack) or {}, "kubeconfig")
 
 

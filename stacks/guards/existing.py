@@ -75,7 +75,7 @@ class Found:
 
 
 def look(settings: Settings) -> Found | None:
-    """Return what the cluster has that a stack did not make; None where nobody answers, or there is none."""
+    """Return what the cluster has that a stack did not make; None where no cluster answers."""
     # A dry run has no cluster, whatever the machine's kubeconfig says.
     if isinstance(get_monitor(), MockMonitor):
         return None

@@ -106,7 +106,7 @@ def _items(answer: str) -> Sequence[Tree]:
 
 
 def _kubectl(command: str, arguments: Sequence[str]) -> str:
-    """Return what kubectl prints; raises LookupError where it fails or nobody answers."""
+    """Return what kubectl prints; raises LookupError where it fails or no cluster answers."""
     try:
         done = subprocess.run(
             [command, *arguments], check=False, capture_output=True, text=True, timeout=2 * _TIMEOUT_S

@@ -133,7 +133,7 @@ class Cluster:
         return pods + self.operator.behind() + self._rolling_out() + self._not_begun()
 
     def troubles(self) -> str:
-        """Return what the scheduler and the controllers have to say of what does not run."""
+        """Return what the scheduler and the controllers report of what does not run."""
         pods = [
             f"{it['metadata']['name']} on {it['spec'].get('nodeName')}: {it['status']}"
             for it in self.kube.items("/api/v1/pods")
@@ -206,7 +206,7 @@ class Cluster:
             self.kube.patch(path, {"metadata": {"finalizers": None}})
 
     def _holds(self, pod: Object) -> bool:
-        """Do what the volume guard's container does when it is told to stop."""
+        """Do what the volume guard's container does on SIGTERM."""
         if label(pod, "app") != GUARD:
             return False
         told_at = self._told_to_stop.setdefault(pod["metadata"]["uid"], time.monotonic())
@@ -230,7 +230,7 @@ class Cluster:
         return Life(end=End.SUCCEED) if _of_job(pod) else Life()
 
     def _can_pull(self, image: str) -> bool:
-        """Find an image where its name says that it is.
+        """Return whether an image is in the registry that its name begins with.
 
         What ECR does not have it does not give; a bare name was never pushed, and no node has it by itself
         (Kubernetes, "Images": without a registry's host Docker Hub is meant).
@@ -269,7 +269,7 @@ class Clusters:
         listener.group_deleted = self._group_deleted
 
     def take(self) -> Cluster:
-        """Return a cluster that nobody uses."""
+        """Return a cluster that is not in use."""
         if self.idle:
             return self.idle.pop()
         self._count += 1
@@ -328,7 +328,7 @@ class Clusters:
 
 @dataclass
 class _Group:
-    """A node group's instances, made to be what its properties say."""
+    """A node group's instances, made as its properties describe them."""
 
     cluster: Cluster
     held: Held

@@ -66,7 +66,7 @@ def bench() -> Iterator[Bench]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say what the account saw, and clear the bench, where a test failed that had it to itself."""
+    """Print what the account saw, and clear the bench, where a test failed that had it to itself."""
     report = yield
     given = item.funcargs if isinstance(item, pytest.Function) else {}
     made = given.get("bench")

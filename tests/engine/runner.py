@@ -53,7 +53,7 @@ class Measurement:
 
 @dataclass
 class Runner:
-    """Publishes a passing result of what it was asked to measure, or an invalid one that says why."""
+    """Publishes a passing result of what it was asked to measure, or an invalid one with the reason."""
 
     kube: Kube
     ran_since: Callable[[float], set[str]]
@@ -116,7 +116,7 @@ class Runner:
         return "" if found == wanted else f"the controller runs on {found}; expected {wanted}"
 
     def _controller_config(self, given: Mapping[str, str]) -> Any:
-        """Return what the controller's ConfigMap says: the stand-in agent takes it over at once."""
+        """Return the content of the controller's ConfigMap: the stand-in agent takes it over at once."""
         if "controller" not in given:
             return None
         path = f"/api/v1/namespaces/{given['namespace']}-system/configmaps/{CONTROLLER}"

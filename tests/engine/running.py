@@ -10,7 +10,7 @@ from tests.engine.stack import Outcome, Stack
 
 
 class Running:
-    """One stack up at a time. A test says that it is `broken` until it has seen that it is not."""
+    """One stack up at a time. It counts as `broken` until a test has seen that it is not."""
 
     def __init__(self, bench: Bench, name: str, like: str, config: Mapping[str, object]) -> None:
         self.bench = bench

@@ -146,7 +146,7 @@ class Workspace:
 
 @contextlib.contextmanager
 def _program_of(source: Path) -> Iterator[None]:
-    """Import the program's packages from another checkout within the block; nothing where it is this one."""
+    """Import the program's packages from another checkout within the block, unless it is this one."""
     if source == ROOT:
         yield
         return
@@ -166,7 +166,7 @@ def _program_of(source: Path) -> Iterator[None]:
 
 
 class _Stack(auto.Stack):
-    """Asks for outputs and history only when told to: each is a run of the CLI, and half a second of key
+    """Asks for outputs and history on demand only: each is a run of the CLI, and half a second of key
     derivation.
     """
 

@@ -36,7 +36,7 @@ def _in_pages() -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def busy(bench: Bench) -> Iterator[Bench]:
-    """The parts that the pages look at, and the workloads of which they tell."""
+    """The parts that the pages look at, and the workloads that they describe."""
     stack = bench.stack("pages", "drcio", EXISTING)
     stack.up()
     kube = bench.existing.kube

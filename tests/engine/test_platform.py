@@ -111,7 +111,7 @@ def test_an_upgrade_takes_control_plane_network_nodes_and_the_rest_in_order(runn
 
 
 def _updates(bench: Bench, since: int) -> list[str]:
-    """Return what EKS was told to change, in order."""
+    """Return the changes that EKS was asked for, in order."""
     return [
         f"{it.type.rpartition(':')[2]} {it.name}"
         for it in bench.account.journal[since:]

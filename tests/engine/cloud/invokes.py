@@ -13,7 +13,7 @@ INSTANCE_FAMILIES = ("t3", "m5", "m6i", "m7i", "c6i", "r6i", "i4i", "g4dn")
 
 
 def answer(account: Account, token: str, args: Properties) -> Properties:
-    """Return what the function returns; one that nobody foresaw is refused.
+    """Return what the function returns; one that is not in the table is refused.
 
     Raises:
         Refused: the stand-in does not know the function.

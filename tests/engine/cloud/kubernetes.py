@@ -39,7 +39,7 @@ def minor(version: object) -> int:
 
 
 def addon_version(addon: str, cluster_version: object) -> str:
-    """Return the default version of an add-on for a cluster: here the minor tells what it was made for."""
+    """Return the default version of an add-on for a cluster: its minor is that of the cluster."""
     return f"v1.{minor(cluster_version)}.1-eksbuild.{len(addon)}"
 
 
@@ -145,7 +145,7 @@ class Cluster(Kind):
         account.listener.cluster_deleted(held)
 
     def _log(self, account: Account, properties: Properties) -> None:
-        """Make the log group unless somebody did.
+        """Make the log group unless there is one.
 
         Source: EKS user guide, "Send control plane logs to CloudWatch Logs": the group
         /aws/eks/NAME/cluster is made on first use, and deleting the cluster does not remove it.

@@ -118,7 +118,7 @@ class Image(Kind):
         return {"baseImageName": name, "imageName": name, "repoDigest": name, **pushed}
 
     def _build(self, account: Account, properties: Properties) -> None:
-        """Build, and push unless told not to.
+        """Build, and push unless `skipPush` is set.
 
         Source: ECR user guide, "Image tag mutability": "an ImageTagAlreadyExistsException error is returned
         if you attempt to push an image with a tag that is already in the repository", an identical one too
