@@ -98,6 +98,7 @@ def main() -> int:
         stop.wait()
         api.down()
         control.stop()
+        idle.close()
     return 0
 
 

@@ -6,12 +6,14 @@ and wrong while something is measured. So this process, of the scheduler's idle 
 busy: with instructions that cost the host next to nothing (ten of the guest's seconds a second), and
 giving way every 100 microseconds, for even a task of the idle class may have a slice before others.
 
-Standard library only, run as `python -I -S idle.py`; stopped (SIGSTOP) while nothing is measured.
+Standard library only, run as `python -I -S idle.py`. It stops itself (SIGSTOP) as soon as it is ready, with
+all files read that it needs of the host, and is stopped while nothing is measured.
 """
 
 import ctypes
 import mmap
 import os
+import signal
 
 _NOPS = 500
 """QEMU translates at most 512 instructions together, and NOPs to nothing."""
@@ -33,7 +35,9 @@ def main() -> None:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     memory.write(machine_code())
-    ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))()
+    execute = ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    os.kill(os.getpid(), signal.SIGSTOP)
+    execute()
 
 
 if __name__ == "__main__":

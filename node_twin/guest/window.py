@@ -80,7 +80,10 @@ class IdleTime:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(script)], stdin=subprocess.DEVNULL
             )
-            self._process.send_signal(signal.SIGSTOP)
+            # It reads its files now, and not in the first window.
+            found = os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if found is None or found.si_code != os.CLD_STOPPED:
+                raise ChildProcessError(f"{script} ended before anything was measured")
             self._folder.mkdir(exist_ok=True)
             (self._folder / "cgroup.procs").write_text(str(self._process.pid))
 
@@ -93,6 +96,12 @@ class IdleTime:
                 # one (autogroup): unless the cgroup is idle too, who wakes up waits for the next tick.
                 (self._folder / "cpu.idle").write_text("1")
                 self._process.send_signal(signal.SIGCONT if self._users else signal.SIGSTOP)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     @contextlib.contextmanager
     def executed(self) -> Iterator[None]:
