@@ -21,7 +21,8 @@ from experiments.records.jsonfields import JsonObject
 from experiments.targets import Progress
 from experiments.targets.node import Node
 from node_twin.errors import TwinError
-from node_twin.host.session import KvmChoice, booting
+from node_twin.host.prepare import KvmChoice
+from node_twin.host.session import booting
 
 RAW_FOLDER: Final = "raw"
 _ENDS_WITHIN_S: Final = 10.0

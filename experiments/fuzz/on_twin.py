@@ -29,7 +29,8 @@ from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import checkout_commit
 from experiments.workloads import CONTROLLER_POD, DATA_CLAIM
 from node_twin.errors import TwinError
-from node_twin.host.session import KvmChoice, Twin, TwinConfig
+from node_twin.host.prepare import KvmChoice, TwinConfig
+from node_twin.host.twin import Twin
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
 from node_twin.tools import require_tools

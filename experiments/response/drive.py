@@ -27,7 +27,7 @@ from load_generator.schedule import Arrivals
 from node_twin.errors import TwinError
 from node_twin.guest.load import Answered
 from node_twin.guest.sampler import CGROUP_ROOT
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from node_twin.kubelet.cgroups import pod_slice
 from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME
 

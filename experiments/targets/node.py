@@ -10,7 +10,7 @@ from drcio_controller.manifest import APP_LABEL as CONTROLLER_CONFIG_MAP
 from drcio_controller.manifest import CONFIG_FILE
 from experiments import workloads
 from experiments.records.spec import NO_POLICY
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from node_twin.layout import API_PORT, NAMESPACE, NODE_NAME
 
 READY_TIMEOUT_S: Final = 1800.0

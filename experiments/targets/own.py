@@ -19,7 +19,7 @@ from experiments.targets import Progress
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.workloads import Workload
 from node_twin.errors import TwinError
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
 from node_twin.podstatus import failures_of, phase_of

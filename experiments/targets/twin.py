@@ -32,7 +32,9 @@ from lp_batch.manifest import METRICS_PORT as LP_PORT
 from node_twin.cpustat import HostWatch
 from node_twin.errors import TwinError
 from node_twin.host.kernel import DEFAULT_KERNEL
-from node_twin.host.session import INSTRUCTIONS_PER_S, KvmChoice, Twin, TwinConfig, booting, prepared
+from node_twin.host.prepare import KvmChoice, TwinConfig, prepared
+from node_twin.host.session import INSTRUCTIONS_PER_S, booting
+from node_twin.host.twin import Twin
 from node_twin.layout import NAMESPACE, NODE_NAME, PODS_FOLDER
 from node_twin.podstatus import restarts_of
 from node_twin.volume.image import VolumeRequest

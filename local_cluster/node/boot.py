@@ -21,7 +21,8 @@ from local_cluster.node.settings import DRIVERS, HOST_ADDRESS, LOGS, NODE, SHARE
 from local_cluster.node.supervisor import SYSTEMD, Systemd
 from node_twin.errors import BootError, TwinError
 from node_twin.host.kernel import DEFAULT_KERNEL
-from node_twin.host.session import CPUS_WITH_KVM, Ground, TwinConfig, prepared
+from node_twin.host.prepare import Ground, TwinConfig, prepared
+from node_twin.host.session import CPUS_WITH_KVM
 from node_twin.host.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
 from node_twin.volume.image import VolumeRequest, attached
 

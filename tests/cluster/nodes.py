@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from local_cluster.cluster import Cluster
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from node_twin.layout import NAMESPACE, NODE_NAME
 from tests.cluster.observe import Tree
 from tests.cluster.pods import CLAIM, CONFIG, CONFIG_MAP

@@ -14,7 +14,7 @@ import pytest
 from experiments.records.spec import Scenario, Spec, parse_volume, scenario
 from experiments.targets.node import Node
 from experiments.targets.twin import TwinOptions, TwinTarget, twin_target
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from tests.twin import pods
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache"

@@ -6,7 +6,7 @@ from typing import cast
 from experiments import workloads
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from node_twin.layout import NAMESPACE, NODE_NAME
 from node_twin.podstatus import restarts_of
 

@@ -10,7 +10,7 @@ from experiments.response.drive import cgroup_of
 from experiments.targets.node import Node
 from experiments.workloads import CONTROLLER_POD
 from node_twin.guest.sampler import CGROUP_ROOT
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from tests.twin.pods import (
     PAIR,
     effects,

@@ -8,7 +8,7 @@ import pytest
 
 from drcio_controller.kube.jsontypes import Json, JsonObject, objects_at, text_at
 from node_twin.errors import TwinError
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from node_twin.layout import NODE_NAME
 from node_twin.podstatus import phase_of
 from tests.node_twin.kubelet.manifests import resources

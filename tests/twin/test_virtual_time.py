@@ -12,7 +12,7 @@ from experiments.commands.run import run_all
 from experiments.commands.steady import busy_host
 from experiments.records.spec import scenario
 from experiments.targets.twin import TwinTarget
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 from tests.twin.conftest import Silent, spec_of
 
 pytestmark = pytest.mark.twin

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from experiments.workloads import DATA_CLAIM, OTHER_CLAIM
-from node_twin.host.session import Twin
+from node_twin.host.twin import Twin
 
 pytestmark = pytest.mark.twin
 

@@ -9,9 +9,8 @@ import httpx
 import pytest
 
 from node_twin.errors import GuestDied
-from node_twin.host import session
-from node_twin.host.session import Limit, Watch
 from node_twin.host.vm import Guest
+from node_twin.host.watch import Limit, Watch
 
 
 class RunningGuest:
@@ -44,8 +43,8 @@ class RunningGuest:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(session, "_STUCK_AFTER_S", 0.2)
+    monkeypatch.setattr("node_twin.host.watch._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("node_twin.host.watch._STUCK_AFTER_S", 0.2)
 
 
 def watch(seconds: Iterator[int], limit: Limit, *, dies: bool = False) -> list[float]:

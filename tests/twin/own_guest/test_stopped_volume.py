@@ -21,7 +21,8 @@ from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.targets.node import READY_TIMEOUT_S, Node
 from experiments.targets.twin import TwinOptions, bare_twin
 from experiments.workloads import CONTROLLER_POD, DATA_CLAIM, OTHER_CLAIM
-from node_twin.host.session import Twin, running
+from node_twin.host.session import running
+from node_twin.host.twin import Twin
 from node_twin.layout import NAMESPACE, NODE_NAME
 from node_twin.volume.image import VolumeRequest
 from tests.twin.conftest import CACHE, spec_of

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from node_twin.errors import BootError, KernelError
-from node_twin.host import session
+from node_twin.host import prepare
 from node_twin.host.kernel import Kernel
-from node_twin.host.session import TwinConfig, prepared
+from node_twin.host.prepare import TwinConfig, prepared
 
 
 def test_second_says_that_it_waits_and_goes_on_once_the_first_is_done(tmp_path: Path) -> None:
@@ -42,15 +42,15 @@ def test_kvm_that_is_insisted_on_is_tried_and_refused_with_a_way_out(
 ) -> None:
     tried: list[Path] = []
     kernel = Kernel(image=tmp_path / "vmlinuz", modules=tmp_path / "6.12.1")
-    monkeypatch.setattr(session, "ensure_kernel", lambda *_args, **_options: kernel)
+    monkeypatch.setattr(prepare, "ensure_kernel", lambda *_args, **_options: kernel)
 
     def boots(_trial: object, console: Path) -> bool:
         tried.append(console)
         return False
 
-    monkeypatch.setattr(session, "kvm_boots", boots)
-    monkeypatch.setattr(session, "compile_programs", lambda _repository: None)
-    monkeypatch.setattr(session, "build_server", lambda _cache: tmp_path / "server")
+    monkeypatch.setattr(prepare, "kvm_boots", boots)
+    monkeypatch.setattr(prepare, "compile_programs", lambda _repository: None)
+    monkeypatch.setattr(prepare, "build_server", lambda _cache: tmp_path / "server")
     if earlier is not None:
         here = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), platform.node(), "6.12.1"]
         (tmp_path / "kvm.json").write_text(json.dumps({"here": here, "boots": earlier}))
