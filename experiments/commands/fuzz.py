@@ -17,7 +17,6 @@ from experiments.commands.options import CACHE, add_output_options
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
 from experiments.fuzz.drive import (
-    SUMMARY_FILE,
     Asked,
     check_arms,
     parse_seeds,
@@ -27,6 +26,7 @@ from experiments.fuzz.drive import (
 )
 from experiments.fuzz.guests import Guests, TwinBoot
 from experiments.fuzz.mix import MEASURED_S, TWIN_MEASURED_S
+from experiments.fuzz.outcome import SUMMARY_FILE
 from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
 from experiments.help import Commands, add_command

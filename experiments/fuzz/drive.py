@@ -27,12 +27,12 @@ from experiments.fuzz.judge import (
 )
 from experiments.fuzz.measure import SCHEMA, simulate
 from experiments.fuzz.mix import draw
+from experiments.fuzz.outcome import SUMMARY_FILE, ArmFigures, CheckOutcome, Cost, Missed, Outcome
 from experiments.fuzz.todo import Todo
-from experiments.records.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject, dump
 from experiments.records.wholefile import write_json
 
 SEEDS_FOLDER: Final = "seeds"
-SUMMARY_FILE: Final = "fuzz.json"
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?\Z")
 _SEEDS_MOST: Final = 1_000_000
 
@@ -192,56 +192,54 @@ def summarise(records: Sequence[JsonObject], output: Path) -> Summary:
         guest_s=sum(cost["guest_s"] for cost in costs),
         host_s=sum(cost["host_s"] for cost in costs),
     )
-    write_json(output / SUMMARY_FILE, _summary_json(summary, records))
+    write_json(output / SUMMARY_FILE, dump(_outcome(summary, records)))
     return summary
 
 
-def _summary_json(summary: Summary, records: Sequence[JsonObject]) -> JsonObject:
-    return {
-        "schema": SCHEMA,
-        "where": records[0]["where"],
-        "measured_s": records[0]["measured_s"],
-        "seeds": [cast(int, record["seed"]) for record in records],
-        "cpu_short": list(summary.short),
-        "volume_not_full": list(summary.not_full),
-        "errors": {str(seed): errors for seed, errors in summary.errors.items()},
-        "checks": [_check_json(check, summary.figures) for check in summary.checks],
-        "checks_cpu_short": [_check_json(check, summary.figures) for check in summary.checks_short],
-        "cost": {"guest_s": round(summary.guest_s, 1), "host_s": round(summary.host_s, 1)},
-        "figures": [{name: _figures(one) for name, one in arms.items()} for arms in summary.figures],
-        "regretted_for": {str(arms[LAW].seed): regretted(arms) for arms in summary.figures},
-    }
+def _outcome(summary: Summary, records: Sequence[JsonObject]) -> Outcome:
+    def outcomes(checks: Sequence[Check]) -> tuple[CheckOutcome, ...]:
+        return tuple(_check_outcome(check, summary.figures) for check in checks)
+
+    return Outcome(
+        schema=SCHEMA,
+        where=cast(str, records[0]["where"]),
+        measured_s=cast(float, records[0]["measured_s"]),
+        seeds=tuple(cast(int, record["seed"]) for record in records),
+        cpu_short=summary.short,
+        volume_not_full=summary.not_full,
+        errors={str(seed): errors for seed, errors in summary.errors.items()},
+        checks=outcomes(summary.checks),
+        checks_cpu_short=outcomes(summary.checks_short),
+        cost=Cost(guest_s=round(summary.guest_s, 1), host_s=round(summary.host_s, 1)),
+        figures=tuple({name: _figures(one) for name, one in arms.items()} for arms in summary.figures),
+        regretted_for={str(arms[LAW].seed): regretted(arms) for arms in summary.figures},
+    )
 
 
-def _check_json(check: Check, figures: Sequence[Mapping[str, Figures]]) -> JsonObject:
-    return {
-        "name": check.name,
-        "found": check.found,
-        "wanted": check.wanted,
-        "met": check.met,
-        "seeds": [_missed(arms) for arms in figures if arms[LAW].seed in check.seeds],
-    }
+def _check_outcome(check: Check, figures: Sequence[Mapping[str, Figures]]) -> CheckOutcome:
+    missed = tuple(_missed(arms) for arms in figures if arms[LAW].seed in check.seeds)
+    return CheckOutcome(name=check.name, found=check.found, wanted=check.wanted, met=check.met, seeds=missed)
 
 
-def _missed(arms: Mapping[str, Figures]) -> JsonObject:
+def _missed(arms: Mapping[str, Figures]) -> Missed:
     best = frontier(arms)
-    return {
-        "seed": arms[LAW].seed,
-        "law": _figures(arms[LAW]),
-        "best_fixed": _figures(best) if best else None,
-        "regretted_for": regretted(arms),
-    }
+    return Missed(
+        seed=arms[LAW].seed,
+        law=_figures(arms[LAW]),
+        best_fixed=_figures(best) if best else None,
+        regretted_for=regretted(arms),
+    )
 
 
-def _figures(one: Figures) -> JsonObject:
-    return {
-        "arm": one.arm,
-        "p50_ratio": round(one.p50_ratio, 3),
-        "p95_ratio": round(one.p95_ratio, 3),
-        "p99_ratio": round(one.p99_ratio, 3),
-        "share": round(one.share, 3),
-        "settled_s": one.settled_s,
-    }
+def _figures(one: Figures) -> ArmFigures:
+    return ArmFigures(
+        arm=one.arm,
+        p50_ratio=round(one.p50_ratio, 3),
+        p95_ratio=round(one.p95_ratio, 3),
+        p99_ratio=round(one.p99_ratio, 3),
+        share=round(one.share, 3),
+        settled_s=one.settled_s,
+    )
 
 
 def simulated(todo: Sequence[Todo], *, measured_s: float, jobs: int) -> Generator[JsonObject]:

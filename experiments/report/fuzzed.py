@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from experiments.fuzz.arms import FIXED, LAW, NONE
-from experiments.fuzz.drive import SUMMARY_FILE
-from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN, Check
+from experiments.fuzz.judge import P95_USUAL, SHARE_MEDIAN
 from experiments.fuzz.measure import SCHEMA
+from experiments.fuzz.outcome import SUMMARY_FILE, Outcome
 from experiments.records.jsonfields import read_document
 from experiments.records.spec import CONTENTION, DRCIO
 from experiments.report.canvas import Picture, bare
@@ -32,20 +30,7 @@ _SHOWN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fuzzed:
-    """The outcome of a fuzz, as its own file has it."""
-
-    simulated: bool
-    judged: int
-    """How many seeds the checks are over."""
-    cpu_short: tuple[int, ...]
-    failed: tuple[int, ...]
-    checks: tuple[Check, ...]
-    figures: tuple[Mapping[str, Mapping[str, float]], ...]
-
-
-def find_fuzzed(directory: Path) -> Fuzzed | None:
+def find_fuzzed(directory: Path) -> Outcome | None:
     """Read the fuzz that lies in a results folder or beside it; None where there is none.
 
     Raises RecordError where there is one and it is damaged.
@@ -56,33 +41,12 @@ def find_fuzzed(directory: Path) -> Fuzzed | None:
     return None
 
 
-def read_fuzzed(path: Path) -> Fuzzed:
+def read_fuzzed(path: Path) -> Outcome:
     """Read a fuzz's summary; raises RecordError where it is damaged."""
-    document = read_document(path, schema=SCHEMA, hint=_HINT)
-    whole = document.object()
-    checks = [
-        Check(
-            name=entry.get("name").text(),
-            found=entry.get("found").number(),
-            wanted=entry.get("wanted").text(),
-            met=entry.get("met").flag(),
-            seeds=tuple(seed.get("seed").integer() for seed in entry.get("seeds").items()),
-        )
-        for entry in document.get("checks").items()
-    ]
-    figures = cast("Sequence[Mapping[str, Mapping[str, float]]]", whole["figures"])
-    short = tuple(entry.integer() for entry in document.get("cpu_short").items())
-    return Fuzzed(
-        simulated=document.get("where").text() == "simulated",
-        judged=len(figures) - len(short),
-        cpu_short=short,
-        failed=tuple(int(seed) for seed in document.get("errors").object()),
-        checks=tuple(checks),
-        figures=tuple(figures),
-    )
+    return read_document(path, schema=SCHEMA, hint=_HINT).convert(Outcome)
 
 
-def fuzz_picture(fuzzed: Fuzzed) -> Picture:
+def fuzz_picture(fuzzed: Outcome) -> Picture:
     """Draw a dot for each seed and policy."""
 
     def draw(palette: Palette) -> Figure:
@@ -92,8 +56,8 @@ def fuzz_picture(fuzzed: Fuzzed) -> Picture:
         for label, arms, name in _SHOWN:
             dots = [one[arm] for one in fuzzed.figures for arm in arms if arm in one]
             axes.scatter(
-                [min(dot["share"], _MOST_SHARE) for dot in dots],
-                [max(dot["p95_ratio"], _LEAST_RATIO) for dot in dots],
+                [min(dot.share, _MOST_SHARE) for dot in dots],
+                [max(dot.p95_ratio, _LEAST_RATIO) for dot in dots],
                 s=40 if name == DRCIO else 22, color=palette.of(name), label=label, alpha=0.75,
                 edgecolors=palette.surface, linewidths=0.5,
             )  # fmt: skip
@@ -124,9 +88,9 @@ def fuzz_picture(fuzzed: Fuzzed) -> Picture:
     )
 
 
-def _in_words(fuzzed: Fuzzed) -> str:
+def _in_words(fuzzed: Outcome) -> str:
     law = [one[LAW] for one in fuzzed.figures]
-    p95, share = [one["p95_ratio"] for one in law], [one["share"] for one in law]
+    p95, share = [one.p95_ratio for one in law], [one.share for one in law]
     return (
         f"{len(law)} mixes under DRC-IO: high priority's p95 is {statistics.median(p95):.2f} times alone "
         f"in the median and {max(p95):.2f} at worst; low priority keeps {statistics.median(share):.0%}"

@@ -10,6 +10,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from experiments.fuzz.outcome import Outcome
 from experiments.judgement.compare import PolicyComparison
 from experiments.judgement.figures import Figure, Paired, ScenarioResult, Spread, Study, fetch_p95_ms, p95_ms
 from experiments.judgement.study import pair_ratios, ratio_of
@@ -21,7 +22,6 @@ from experiments.report.actions import actions_of
 from experiments.report.answers import answers, utc
 from experiments.report.archive import ARCHIVE_FILE
 from experiments.report.canvas import Drawn
-from experiments.report.fuzzed import Fuzzed
 from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
 from experiments.report.scales import DASH, milliseconds, ratio, span
@@ -42,7 +42,7 @@ def page(
     pictures: Sequence[Drawn],
     policies: PolicyComparison | None,
     archive: bytes | None = None,
-    fuzzed: tuple[Fuzzed, Drawn | None] | None = None,
+    fuzzed: tuple[Outcome, Drawn | None] | None = None,
 ) -> str:
     """Return the whole page; `archive` is what it carries of the raw records, as a .tar.gz.
 
