@@ -6,10 +6,10 @@ one in the record: the workloads' own counters do not tell in which pod they are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue, objects
 
 _DEVICE_FIELDS: Final = ("device", "name", "engine", "state", "budget_ratio")
 _ON_DEVICE_FIELDS: Final = ("device", "effect", "bytes_read", "bytes_written")
@@ -23,11 +23,10 @@ def cut(status: JsonObject, *, namespace: str, apps: Sequence[str]) -> JsonObjec
             "pod": pod.get("name"),
             "weight_set": pod.get("weight_set"),
             "devices": [
-                {name: entry.get(name) for name in _ON_DEVICE_FIELDS}
-                for entry in _objects(pod.get("devices"))
+                {name: entry.get(name) for name in _ON_DEVICE_FIELDS} for entry in objects(pod.get("devices"))
             ],
         }
-        for pod in _objects(status.get("pods"))
+        for pod in objects(status.get("pods"))
         if pod.get("namespace") == namespace and (app := app_of(pod.get("name"), apps)) is not None
     ]
     if not pods:
@@ -36,7 +35,7 @@ def cut(status: JsonObject, *, namespace: str, apps: Sequence[str]) -> JsonObjec
         "policy": status.get("policy"),
         "config_digest": status.get("config_digest"),
         "devices": [
-            {name: entry.get(name) for name in _DEVICE_FIELDS} for entry in _objects(status.get("devices"))
+            {name: entry.get(name) for name in _DEVICE_FIELDS} for entry in objects(status.get("devices"))
         ],
         "pods": pods,
     }
@@ -58,10 +57,10 @@ def app_of(pod_name: JsonValue, apps: Sequence[str]) -> str | None:
 def moved_bytes(account: JsonObject, app: str) -> dict[str, int]:
     """Return what an app's pods have read and written by the kernel's count, by device "MAJ:MIN"."""
     moved: dict[str, int] = {}
-    for pod in _objects(account.get("pods")):
+    for pod in objects(account.get("pods")):
         if pod.get("name") != app:
             continue
-        for entry in _objects(pod.get("devices")):
+        for entry in objects(pod.get("devices")):
             device = entry.get("device")
             if isinstance(device, str):
                 total = _whole(entry.get("bytes_read")) + _whole(entry.get("bytes_written"))
@@ -84,16 +83,11 @@ def shares_of_devices(accounts: Sequence[JsonObject], app: str) -> dict[str, flo
 
 def weight_of(account: JsonObject, app: str) -> int | None:
     """Return the weight that the first of the app's pods holds."""
-    for pod in _objects(account.get("pods")):
+    for pod in objects(account.get("pods")):
         weight = pod.get("weight_set")
         if pod.get("name") == app and isinstance(weight, int) and not isinstance(weight, bool):
             return weight
     return None
-
-
-def _objects(value: JsonValue) -> Iterator[JsonObject]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        yield from (entry for entry in value if isinstance(entry, Mapping))
 
 
 def _whole(value: JsonValue) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from experiments.job.api import Api
-from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, JsonValue, objects
 
 JOB_UID_LABEL: Final = "batch.kubernetes.io/controller-uid"
 """Kubernetes puts it on a Job's pods (since 1.27)."""
@@ -87,10 +87,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def _running(pod_list: JsonObject) -> Iterator[_Pod]:
-    items = pod_list.get("items")
-    for item in items if isinstance(items, Sequence) and not isinstance(items, str) else ():
-        if not isinstance(item, Mapping):
-            continue
+    for item in objects(pod_list.get("items")):
         metadata, spec, status = (_object(item.get(part)) for part in ("metadata", "spec", "status"))
         if status.get("phase") in ("Succeeded", "Failed"):
             continue

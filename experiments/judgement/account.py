@@ -6,10 +6,10 @@ first of all on what the kernel said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from experiments.records.jsonfields import JsonObject, JsonValue
+from experiments.records.jsonfields import JsonObject, objects
 
 INERT: Final = "inert"
 
@@ -25,7 +25,7 @@ def device_engine(account: JsonObject, devices: Sequence[str]) -> str | None:
 
 
 def _of_first(account: JsonObject, devices: Sequence[str], name: str) -> str | None:
-    for entry in _objects(account.get("devices")):
+    for entry in objects(account.get("devices")):
         value = entry.get(name)
         if entry.get("device") in devices and isinstance(value, str):
             return value
@@ -36,12 +36,7 @@ def is_inert(account: JsonObject, pods: Sequence[str], devices: Sequence[str]) -
     """Return whether the controller holds a pod's weight to be without effect on one of the devices."""
     return any(
         entry.get("effect") == INERT and entry.get("device") in devices
-        for pod in _objects(account.get("pods"))
+        for pod in objects(account.get("pods"))
         if pod.get("name") in pods
-        for entry in _objects(pod.get("devices"))
+        for entry in objects(pod.get("devices"))
     )
-
-
-def _objects(value: JsonValue) -> Iterator[JsonObject]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        yield from (entry for entry in value if isinstance(entry, Mapping))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.judgement import series
-from experiments.judgement.figures import CpuFigures, RunResult, ScenarioResult, Study, lp_mib_s
+from experiments.judgement.figures import CpuFigures, RunResult, ScenarioResult, Study, lp_mib_s, median, over
 from experiments.judgement.protection import FETCH
 from experiments.judgement.reasons import Reason
 from experiments.judgement.thresholds import Thresholds
@@ -46,7 +46,7 @@ def cpu_of(record: RunRecord) -> CpuFigures:
         steal_share=_share_of_cpus(record, node, lambda seen: seen.steal_us),
         taken_share=taken,
         others_share=others,
-        load_1m=_middle([seen.load_1m for seen in record.host or node if 0 <= seen.t_s <= record.duration_s]),
+        load_1m=median([seen.load_1m for seen in record.host or node if 0 <= seen.t_s <= record.duration_s]),
         hp_wait_per_work=_wait_per_work(record) if read_from_cgroups else None,
         lp_wait_share=(
             series.worst_pod_share(record, lp_pods, lambda pod: pod.cpu_pressure.some_us)
@@ -61,7 +61,7 @@ def _wait_per_work(record: RunRecord) -> float | None:
     pods = record.pods_of("hp")
     waited = series.growth_in_run(record, series.pods_counter(pods, lambda pod: pod.cpu_pressure.some_us))
     worked = series.growth_in_run(record, series.pods_counter(pods, lambda pod: pod.cpu_usage_us))
-    return _over(waited.delta, worked.delta)
+    return over(waited.delta, worked.delta)
 
 
 def _share_of_cpus(
@@ -112,8 +112,8 @@ def without_cpu(study: Study) -> WithoutCpu:
     """
     base, contention, drcio = (study.scenarios.get(name) for name in (BASELINE, CONTENTION, DRCIO))
     slow = _slowness(study)
-    alone_ms = _median_of(base, lambda run: _over(run.hp.p95_ms, slow.get(run.order)))
-    alone_fetch_ms = _median_of(base, lambda run: _over(run.hp.fetch_p95_ms, slow.get(run.order)))
+    alone_ms = _median_of(base, lambda run: over(run.hp.p95_ms, slow.get(run.order)))
+    alone_fetch_ms = _median_of(base, lambda run: over(run.hp.fetch_p95_ms, slow.get(run.order)))
     lp_most = {
         name: _median_of(scenario, lambda run: _lp_most_mib_s(run, slow.get(run.order)))
         for name, scenario in study.scenarios.items()
@@ -123,10 +123,10 @@ def without_cpu(study: Study) -> WithoutCpu:
             [(_median_of(contention, lambda run: _without_computing(run, slow.get(run.order))), alone_ms)]
         ),
         drcio_p95_ratio=_over_all(
-            [(_median_of(drcio, lambda run: _over(run.hp.p95_ms, slow.get(run.order))), alone_ms)]
+            [(_median_of(drcio, lambda run: over(run.hp.p95_ms, slow.get(run.order))), alone_ms)]
         ),
         drcio_fetch_p95_ratio=_over_all(
-            [(_median_of(drcio, lambda run: _over(run.hp.fetch_p95_ms, slow.get(run.order))), alone_fetch_ms)]
+            [(_median_of(drcio, lambda run: over(run.hp.fetch_p95_ms, slow.get(run.order))), alone_fetch_ms)]
         ),
         work_conservation=_over_all(
             [
@@ -189,7 +189,7 @@ def _lp_most_mib_s(run: RunResult, slow: float | None) -> float | None:
     if waited is None or not seen_from_outside:
         more = max(more, slow or 1.0)  # what it missed is not known: as much as the service did, perhaps
     moved = run.lp.mib_s
-    return max(moved, min(moved * more, _over(moved, run.health.lp_volume_share) or moved))
+    return max(moved, min(moved * more, over(moved, run.health.lp_volume_share) or moved))
 
 
 _CAUSES: Final[Mapping[str, Callable[[CpuFigures], float | None]]] = {
@@ -248,17 +248,8 @@ def _causes_unknown(cpu: CpuFigures) -> bool:
 
 
 def _median_of(scenario: ScenarioResult | None, figure: Callable[[RunResult], float | None]) -> float | None:
-    return _middle([figure(run) for run in scenario.runs]) if scenario is not None else None
-
-
-def _middle(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    return median([figure(run) for run in scenario.runs]) if scenario is not None else None
 
 
 def _over_all(pairs: Iterable[tuple[float | None, float | None]]) -> Figures:
-    return tuple(ratio for above, below in pairs if (ratio := _over(above, below)) is not None)
-
-
-def _over(numerator: float | None, denominator: float | None) -> float | None:
-    return numerator / denominator if numerator is not None and denominator else None
+    return tuple(ratio for above, below in pairs if (ratio := over(above, below)) is not None)

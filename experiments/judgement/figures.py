@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -215,3 +216,14 @@ def fetch_p95_ms(result: RunResult | ScenarioResult) -> float | None:
 
 def lp_mib_s(result: RunResult | ScenarioResult) -> float | None:
     return result.lp.mib_s
+
+
+def over(numerator: float | None, denominator: float | None) -> float | None:
+    """Return a quotient; None where a part is unknown, or where there is nothing to divide by."""
+    return numerator / denominator if numerator is not None and denominator else None
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """Return the median of what is known; None where that is nothing."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

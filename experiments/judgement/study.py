@@ -26,6 +26,8 @@ from experiments.judgement.figures import (
     Study,
     fetch_p95_ms,
     lp_mib_s,
+    median,
+    over,
     p95_ms,
 )
 from experiments.judgement.health import health_of
@@ -134,7 +136,7 @@ def ratio_of(
     """Divide one scenario's median by another's; None where either is missing or zero divides."""
     if numerator is None or denominator is None:
         return None
-    return _ratio(figure(numerator), figure(denominator))
+    return over(figure(numerator), figure(denominator))
 
 
 def pair_ratios(
@@ -145,7 +147,7 @@ def pair_ratios(
         return None
     below = {run.repeat: figure(run) for run in denominator.runs}
     ratios = [
-        ratio for run in numerator.runs if (ratio := _ratio(figure(run), below.get(run.repeat))) is not None
+        ratio for run in numerator.runs if (ratio := over(figure(run), below.get(run.repeat))) is not None
     ]
     if not ratios:
         return None
@@ -163,19 +165,20 @@ def spread_of(values: Sequence[float]) -> Spread:
 def _scenario_result(name: str, runs: Sequence[RunResult]) -> ScenarioResult:
     hp, lp = [run.hp for run in runs], [run.lp for run in runs]
     hp_values = {
-        spec.name: _known([getattr(figures, spec.name) for figures in hp]) for spec in fields(HpFigures)
+        spec.name: [value for figures in hp if (value := getattr(figures, spec.name)) is not None]
+        for spec in fields(HpFigures)
     }
     return ScenarioResult(
         name=name,
         policy=runs[0].policy,
         hp=HpFigures(
-            p50_ms=_median(hp_values["p50_ms"]),
-            p95_ms=_median(hp_values["p95_ms"]),
-            p99_ms=_median(hp_values["p99_ms"]),
-            max_ms=_median(hp_values["max_ms"]),
-            fetch_p50_ms=_median(hp_values["fetch_p50_ms"]),
-            fetch_p95_ms=_median(hp_values["fetch_p95_ms"]),
-            fetch_p99_ms=_median(hp_values["fetch_p99_ms"]),
+            p50_ms=median(hp_values["p50_ms"]),
+            p95_ms=median(hp_values["p95_ms"]),
+            p99_ms=median(hp_values["p99_ms"]),
+            max_ms=median(hp_values["max_ms"]),
+            fetch_p50_ms=median(hp_values["fetch_p50_ms"]),
+            fetch_p95_ms=median(hp_values["fetch_p95_ms"]),
+            fetch_p99_ms=median(hp_values["fetch_p99_ms"]),
             offered_rps=statistics.median(figures.offered_rps for figures in hp),
             achieved_rps=statistics.median(figures.achieved_rps for figures in hp),
             requests=sum(figures.requests for figures in hp),
@@ -200,7 +203,7 @@ def _protection_median(
 ) -> float | None:
     if result is None:
         return None
-    return _median(_known([read(run.protection) for run in result.runs if run.protection is not None]))
+    return median([read(run.protection) for run in result.runs if run.protection is not None])
 
 
 _ONE_EXPERIMENT: Final = ("commit", "kernel", "target", "accelerator", "clock", "volume", "read_path")
@@ -222,17 +225,3 @@ def _conflicts(records: Sequence[RunRecord]) -> tuple[str, ...]:
 def _planned_rate(record: RunRecord) -> float:
     rate = record.load.plan.get("rate_rps")
     return float(rate) if isinstance(rate, int | float) else record.load.offered_rps
-
-
-def _ratio(numerator: float | None, denominator: float | None) -> float | None:
-    if numerator is None or not denominator:
-        return None
-    return numerator / denominator
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -193,6 +193,12 @@ class Field:
 
     def _join(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
+
+
+def objects(value: JsonValue) -> Iterator[JsonObject]:
+    """Yield the objects of a list that another program wrote; whatever else is there is passed over."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        yield from (entry for entry in value if isinstance(entry, Mapping))
 
 
 def read_document(path: Path, *, schema: str, hint: str) -> Field:

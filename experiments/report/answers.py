@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.judgement.figures import Paired, ScenarioResult, Study
+from experiments.judgement.figures import Paired, ScenarioResult, Study, over
 from experiments.judgement.verdict import Criterion, Verdict, is_look
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
@@ -45,8 +45,8 @@ def answers(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tup
 def _looked(study: Study) -> tuple[Answer, ...]:
     """Answer what can be answered without the service alone: how the two scenarios differ."""
     contention, drcio = study.scenarios[CONTENTION], study.scenarios[DRCIO]
-    slower = _over(contention.hp.p95_ms, drcio.hp.p95_ms)
-    kept = _over(drcio.lp.mib_s, contention.lp.mib_s)
+    slower = over(contention.hp.p95_ms, drcio.hp.p95_ms)
+    kept = over(drcio.lp.mib_s, contention.lp.mib_s)
     return (
         Answer(
             question="What did the batch job do to the service?",
@@ -82,10 +82,6 @@ def _looked(study: Study) -> tuple[Answer, ...]:
 
 def _time(value_ms: float | None) -> str:
     return "not known" if value_ms is None else milliseconds(value_ms)
-
-
-def _over(one: float | None, other: float | None) -> float | None:
-    return one / other if one is not None and other else None
 
 
 def _contention(study: Study, item: Criterion) -> Answer:
