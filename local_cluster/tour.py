@@ -81,6 +81,7 @@ def spec_of(settings: Settings, volume: Volume) -> Spec:
         lp_block_bytes=parse_size(settings.batch.block_size),
         lp_workers=settings.batch.workers,
         seed=settings.experiment.seed,
+        arrivals=settings.experiment.arrivals,
     )
 
 

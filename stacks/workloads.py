@@ -30,7 +30,8 @@ from load_generator.levels import level_rps
 from lp_batch import manifest as batch_manifest
 from lp_batch.units import parse_size
 from stacks.configuration.scenario import Parts
-from stacks.configuration.settings import CONTROLLER, EKS, EXPERIMENT, HP_SERVICE, LP_BATCH, Settings
+from stacks.configuration.settings import CONTROLLER, EXPERIMENT, HP_SERVICE, LP_BATCH, Settings
+from stacks.configuration.volumes import profiles
 from stacks.images import needed
 from stacks.platform import Platform
 
@@ -338,6 +339,7 @@ def experiment_spec(settings: Settings, parts: Parts) -> dict[str, object]:
         # Of all its pods together.
         "lp_workers": batch.workers * batch.parallelism,
         "seed": experiment.seed,
+        "arrivals": experiment.arrivals,
     }
 
 
@@ -367,14 +369,15 @@ def controller_settings(settings: Settings) -> controller_config.Config:
 
 
 def _volume_profiles(settings: Settings) -> tuple[controller_config.VolumeProfile, ...]:
-    """Name the volume's speed where this stack decides it; elsewhere the controller learns it."""
-    if settings.platform != EKS or settings.storage.class_name:
-        return ()
-    return (
-        controller_config.VolumeProfile(
-            iops=settings.storage.iops, mib_s=float(settings.storage.throughput_mib_s), serial="vol*"
-        ),
-    )
+    """Name the volumes' speed as the user knows it, then where this stack decides it."""
+    told = [profile for text in settings.controller.volumes for profile in profiles(text)]
+    if settings.own_class is not None:
+        storage = settings.storage
+        own = controller_config.VolumeProfile(
+            iops=storage.iops, mib_s=float(storage.throughput_mib_s), serial="vol*"
+        )
+        told.append(own)
+    return tuple(told)
 
 
 def _monitoring(settings: Settings, chart: Chart, where: Destination) -> Monitoring | None:

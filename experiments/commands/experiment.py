@@ -11,6 +11,7 @@ from rich.console import Console
 
 from experiments.commands.display import Display
 from experiments.commands.options import (
+    CLUSTER_ARRIVALS,
     CLUSTER_LEVEL,
     DEFAULT_VOLUME,
     REPOSITORY,
@@ -173,8 +174,13 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
             f"--volume is {options.volume}; stack {options.stack} has {volume}",
             hint="a live volume is not changed for an experiment: set drcio:storage, then pulumi up",
         )
-    asked = spec_of(options, scenarios(options.scenario), usual_level=CLUSTER_LEVEL)
-    spec = replace(asked, target="cluster", volume=volume, arrivals="poisson")  # as its Job sends it
+    asked = spec_of(
+        options,
+        scenarios(options.scenario),
+        usual_level=CLUSTER_LEVEL,
+        usual_arrivals=CLUSTER_ARRIVALS,
+    )
+    spec = replace(asked, target="cluster", volume=volume)
     clear(output)
     write_spec(output, spec)
     with Display(console, runs=len(plan_runs(spec))) as display:

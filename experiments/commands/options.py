@@ -27,6 +27,9 @@ TWIN_LEVEL: Final = "low"
 """At medium an emulated CPU of 10^9 instructions a second is full beside the batch job: the volume's own work
 takes most of it, and the service waited for the CPU half of the time (2026-11-27)."""
 CLUSTER_LEVEL: Final = "medium"
+TWIN_ARRIVALS: Final = "constant"
+"""An emulated guest has one CPU, for which requests that come together wait as well."""
+CLUSTER_ARRIVALS: Final = "poisson"
 
 
 def add_volume_option(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +68,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--arrivals",
         choices=ARRIVALS,
-        default="constant",
-        help="constant, or poisson as independent users come",
+        help="constant, or poisson as independent users come; none given, "
+        f"{TWIN_ARRIVALS} on a twin and {CLUSTER_ARRIVALS} on a cluster",
     )
     parser.add_argument(
         "--duration",
@@ -107,7 +110,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def spec_of(
-    options: argparse.Namespace, arms: tuple[Scenario, ...], *, usual_level: str = TWIN_LEVEL
+    options: argparse.Namespace,
+    arms: tuple[Scenario, ...],
+    *,
+    usual_level: str = TWIN_LEVEL,
+    usual_arrivals: str = TWIN_ARRIVALS,
 ) -> Spec:
     level: str = options.load_level or usual_level
     return Spec(
@@ -123,7 +130,7 @@ def spec_of(
         lp_block_bytes=options.lp_block_kib << 10,
         lp_workers=options.lp_workers,
         seed=options.seed,
-        arrivals=options.arrivals,
+        arrivals=options.arrivals or usual_arrivals,
     )
 
 

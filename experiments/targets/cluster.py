@@ -164,6 +164,7 @@ def overrides_of(spec: Spec, planned: PlannedRun, *, name: str) -> dict[str, str
         "experiment.enabled": True,
         "experiment.warmupSeconds": int(spec.warmup_s),
         "experiment.seed": planned.load_seed,
+        "experiment.arrivals": spec.arrivals,
         "experiment.run": f"{name}-{planned.order}",
     }
     if planned.scenario.name != BASELINE:

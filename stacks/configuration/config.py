@@ -20,6 +20,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from components.monitoring import NAMESPACE as MONITORING_NAMESPACE
 from drcio_controller.config import DEFAULT_CLASSES
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_IOPS_PER_GIB, GP3_IOPS_PER_MIB_S
+from load_generator.schedule import Arrivals
 from lp_batch.errors import UsageError
 from lp_batch.patterns import Pattern
 from lp_batch.plan import Plan
@@ -29,6 +30,7 @@ from stacks.configuration.keys import NAMESPACE, Key, Value, camel, keys_of
 from stacks.configuration.kubeconfig import current_context
 from stacks.configuration.scenario import parts_of
 from stacks.configuration.settings import DRCIO, EKS, EXISTING, Settings
+from stacks.configuration.volumes import parse_told
 from stacks.errors import ConfigError
 from stacks.suggestions import did_you_mean
 
@@ -209,7 +211,12 @@ def _text(key: Key, raw: object, where: str) -> str:
 
 
 def _list(key: Key, raw: object) -> tuple[str, ...]:
-    """Accept a list, or a text with commas: the command line has no other way to set one."""
+    """Accept a list, or a text with commas: the command line has no other way to set one.
+
+    Empty is accepted where it is the default: Pulumi.yaml declares it, and so every stack has it.
+    """
+    if raw in ("", []) and key.default == ():
+        return ()
     parts = [part.strip() for part in raw.split(",")] if isinstance(raw, str) else raw
     if not isinstance(parts, list) or not parts or "" in parts:
         raise _refuse(key, raw, "one or more values, separated by commas", key.full_name)
@@ -239,7 +246,7 @@ def render_default(key: Key) -> str:
     if isinstance(key.default, bool):
         return str(key.default).lower()
     if isinstance(key.default, tuple):
-        return ",".join(key.default)
+        return ",".join(key.default) or "empty"
     if isinstance(key.default, Mapping):
         return ", ".join(
             f"{name}: {value}" if value != "" else f"{name}: empty" for name, value in key.default.items()
@@ -292,6 +299,8 @@ def _check_together(settings: Settings) -> None:
                 hint=f"pulumi config set --path 'drcio:ioWeights.{name}' WEIGHT",
             )
     _check_weights(settings)
+    _check_volumes(settings)
+    _check_arrivals(settings)
     _check_images(settings)
 
 
@@ -305,6 +314,28 @@ def _check_weights(settings: Settings) -> None:
                 f"expected {higher} to weigh at least as much as {lower}",
                 hint=f"pulumi config set --path 'drcio:ioWeights.{lower}' {weight}, or a class of your own",
             )
+
+
+def _check_volumes(settings: Settings) -> None:
+    """Refuse two volumes for one device: the second would never count."""
+    devices = [parse_told(text)[0] for text in settings.controller.volumes]
+    twice = next((device for device in devices if devices.count(device) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"drcio:controller.volumes is {','.join(settings.controller.volumes)}; expected {twice} once",
+            hint="pulumi config set --path 'drcio:controller.volumes' VALUE; the first that fits counts",
+        )
+
+
+def _check_arrivals(settings: Settings) -> None:
+    """Refuse equal gaps from several pods: these begin together, and so would each of their requests."""
+    experiment = settings.experiment
+    if experiment.pods > 1 and experiment.arrivals == Arrivals.CONSTANT:
+        raise ConfigError(
+            f"drcio:experiment.arrivals is constant and drcio:experiment.pods is {experiment.pods}; "
+            "expected poisson, or one pod: requests of several would come together",
+            hint="pulumi config set --path 'drcio:experiment.arrivals' poisson",
+        )
 
 
 def _check_batch(settings: Settings) -> None:

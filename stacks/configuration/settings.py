@@ -13,11 +13,13 @@ from typing import Final
 
 from components.aws_facts import EKS_VERSIONS, EVERYWHERE
 from drcio_controller.config import DEFAULT_CLASSES, WEIGHT_MAX, WEIGHT_MIN, Engine, PolicyName
-from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, GP3_MAX_IOPS, GP3_MAX_MIB_S
+from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, GP3_MAX_IOPS, GP3_MAX_MIB_S, VOLUME_FORMS
+from load_generator.schedule import Arrivals
 from lp_batch.patterns import Pattern
 from stacks.configuration import checks
 from stacks.configuration.keys import key
 from stacks.configuration.names import slug
+from stacks.configuration.volumes import told_volume
 
 BASELINE: Final = "baseline"
 CONTENTION: Final = "contention"
@@ -58,6 +60,13 @@ class Controller:
         MappingProxyType({"high": ""}),
         "Class to latency target, such as p95<100ms; empty works from kernel signals alone.",
         check=checks.latency_target,
+    )
+    volumes: tuple[str, ...] = key(
+        (),
+        "What volumes that this stack did not make were provisioned with, each as DEVICE=VOLUME: a "
+        f"shell pattern on the disk's serial or kernel name, and {VOLUME_FORMS}. The first that fits a disk "
+        "counts; of any other disk the controller finds it out.",
+        check=told_volume,
     )
 
 
@@ -258,6 +267,11 @@ class Experiment:
     enabled: bool = key(False, "Run the experiment after the workloads are ready and export its results.")
     warmup_seconds: int = key(15, "Load before the measured window.", minimum=0, maximum=600)
     seed: int = key(1, "Seed of the arrival schedule.", minimum=0, maximum=2**31)
+    arrivals: str = key(
+        Arrivals.POISSON.value,
+        "How requests come: poisson as independent users, in bursts and lulls, or constant at equal gaps.",
+        choices=tuple(item.value for item in Arrivals),
+    )
     pods: int = key(1, "Load-generator pods; their histograms are merged.", minimum=1, maximum=32)
     run: str = key(
         "",

@@ -21,6 +21,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "namespace": "elsewhere",
     "controller.policy": "weight-only",
     "controller.targets": "p95<100ms",
+    "controller.volumes": "vol*=gp3:6000:250",
     "cluster.name": "drcio-other",
     "cluster.version": "1.36",
     "cluster.instanceTypes": "m6i.2xlarge",

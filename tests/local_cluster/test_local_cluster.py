@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from components.build_context import BuildContext
+from drcio_controller.kernel.devices import Device
+from drcio_controller.kernel.parse import DeviceId
 from experiments.commands.doctor import ENGINE_VARIABLE
 from experiments.records.spec import plan_runs
 from experiments.targets.cluster import laid_over, overrides_of
@@ -25,9 +27,14 @@ from local_cluster.images import build
 from local_cluster.images.prepare import ALL, disk_key, prepared
 from local_cluster.images.store import StoredImage
 from local_cluster.node import files
+from local_cluster.node.boot import CLAIM
 from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
 from local_cluster.programs import ROOT, find
 from local_cluster.tour import spec_of
+from node_twin.host.vm import disk_serial
+from node_twin.volume.blockdevice import EBS_MODEL
+from node_twin.volume.image import VolumeImage, VolumeRequest
+from stacks.configuration.volumes import profiles
 from stacks.render import main as render
 
 HOLDER = """
@@ -151,6 +158,29 @@ def test_stack_file_renders_once_its_images_are_named(tmp_path: Path) -> None:
     options = [word for pair in given for word in ("--config", pair)]
     assert render(["--stack", "local", "--output", str(tmp_path), *options]) == 0
     assert "drcio-experiment" in "".join(path.name for path in tmp_path.rglob("*"))
+
+
+def test_stack_file_tells_the_controller_what_the_clusters_volume_is() -> None:
+    settings = settings_in(yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"], stack="local")
+    volume = VolumeImage(
+        request=VolumeRequest(claim=CLAIM, limits=cluster.VOLUME, size_bytes=cluster.VOLUME_BYTES),
+        fd=-1,
+        in_memory=True,
+        index=0,
+    )
+    told = [profile for text in settings.controller.volumes for profile in profiles(text)]
+    seen = Device(id=DeviceId("259:1"), name="nvme0n1", serial=volume.serial, model=EBS_MODEL)
+    profile, source = seen.profile(told)
+    assert (profile.iops, profile.mib_s, source) == (
+        cluster.VOLUME.iops,
+        cluster.VOLUME.mib_s,
+        "configured",
+    )
+    images = Device(id=DeviceId("254:0"), name="vda", serial=disk_serial(0))
+    assert images.profile(told)[1] == "learning", "the images' disk is another"
+    measured = settings.storage
+    assert (measured.iops, measured.throughput_mib_s) == (cluster.VOLUME.iops, cluster.VOLUME.mib_s)
+    assert measured.size_gib << 30 == cluster.VOLUME_BYTES
 
 
 def test_tour_measures_the_scenarios_as_the_stack_file_measures_a_changed_weight() -> None:

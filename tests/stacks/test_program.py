@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import yaml
 
+from drcio_controller import config as controller_config
+from drcio_controller.kernel.devices import Device
+from drcio_controller.kernel.parse import DeviceId
 from stacks.errors import ConfigError
 from stacks.preview import testing
 from stacks.preview.dryrun import ROOT, DryRun, Registration, stack_config
@@ -376,6 +380,38 @@ def test_volume_profile_and_storage_class_come_from_the_same_settings() -> None:
         "volumes"
     ]
     assert (volume["iops"], volume["mib_s"]) == (6000, 250.0)
+
+
+def told(overrides: Mapping[str, str], disk: Device) -> tuple[int, float, str]:
+    """Return what the controller of a stack takes a disk for, and where it has that from."""
+    config = one(render("drcio", overrides), "ConfigMap", "io-controller-config").inputs["data"][
+        "config.yaml"
+    ]
+    profile, source = disk.profile(controller_config.parse(config).volumes)
+    return profile.iops, profile.mib_s, source
+
+
+EBS = Device(id=DeviceId("259:1"), name="nvme1n1", serial="vol0abc")
+OTHER = Device(id=DeviceId("8:16"), name="sdb", serial="S4EVNX0")
+UNTOLD = (3000, 125.0, "ebs"), (3000, 125.0, "learning")
+
+
+def test_controller_of_an_existing_cluster_is_told_of_volumes_what_the_user_says() -> None:
+    assert (told(EXISTING, EBS), told(EXISTING, OTHER)) == UNTOLD
+    said = {**EXISTING, "drcio:controller.volumes": "vol0abc=gp3:6000:250,vol*=gp3:4000:200,sd?=io2:500"}
+    assert told(said, EBS) == (6000, 250.0, "configured")
+    assert told(said, replace(EBS, serial="vol0def")) == (4000, 200.0, "configured")
+    assert told(said, OTHER) == (500, 125.0, "configured")
+    assert told(said, replace(EBS, serial="", name="nvme2n1"))[2] == "learning"
+    assert told(said, replace(EBS, serial="vol0def", node_disk=True))[2] == "ebs", "a pattern spares it"
+
+
+def test_what_the_user_says_comes_before_what_the_stack_makes() -> None:
+    said = {"drcio:controller.volumes": "vol0abc=gp3:6000:250"}
+    assert told(said, EBS) == (6000, 250.0, "configured")
+    assert told(said, replace(EBS, serial="vol0def")) == (3000, 125.0, "configured")
+    borrowed = {**said, "drcio:storage.className": "theirs"}
+    assert told(borrowed, replace(EBS, serial="vol0def"))[2] == "ebs", "the class is not this stack's"
 
 
 @pytest.mark.parametrize(

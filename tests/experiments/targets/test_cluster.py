@@ -204,6 +204,7 @@ def test_overrides_are_the_programs_own_keys() -> None:
     assert settings.experiment.enabled
     assert settings.experiment.seed == told["experiment.seed"]
     assert settings.duration_seconds == SPEC.duration_s
+    assert settings.experiment.arrivals == SPEC.arrivals
 
 
 def _text(value: str | int | bool) -> str:
@@ -353,17 +354,24 @@ def test_command_line_refuses_in_one_line_with_a_hint(
     assert not list(tmp_path.iterdir()), "nothing is cleared or written before it is known to run"
 
 
+@pytest.mark.parametrize(("asked", "arrivals"), [((), "poisson"), (("--arrivals", "constant"), "constant")])
 def test_command_line_judges_what_the_stack_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    asked: tuple[str, ...],
+    arrivals: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stack = FakeStack()
     monkeypatch.setattr(experiment, "PulumiStack", lambda _options: stack)
     kept = signal.getsignal(signal.SIGTERM)
     command = ["run", "--target", "cluster", "--stack", "dev", "--repeats", "2", "--duration", "20"]
     try:
-        status = cli.main([*command, "--warmup", "5", "--json", "--output", str(tmp_path)])
+        status = cli.main([*command, "--warmup", "5", "--json", "--output", str(tmp_path), *asked])
     finally:
         signal.signal(signal.SIGTERM, kept)
     assert status == 0
-    assert json.loads(capsys.readouterr().out)["spec"]["target"] == "cluster"
+    spec = json.loads(capsys.readouterr().out)["spec"]
+    assert (spec["target"], spec["arrivals"]) == ("cluster", arrivals)
+    assert {told.get("experiment.arrivals") for told in stack.deployed[:-1]} == {arrivals}
     assert stack.deployed[-1] == {}

@@ -16,6 +16,7 @@ from drcio_controller.knobs.knobset import VERIFY_INTERVAL_S
 from drcio_controller.knobs.writers import Knobs
 from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.law.decision import Decision, Latency, View
+from drcio_controller.law.law import UNBOUND_RATIO
 from drcio_controller.law.static import StaticPolicy
 from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
 from drcio_controller.pods.nodepod import NodePod
@@ -371,6 +372,32 @@ def test_thousand_pods_come_and_go_and_leave_nothing(rig: Rig, make_pod: Make) -
 
     assert everything(rig.node) == before
     assert rig.controller.tally.tick_errors == 0
+
+
+def test_volume_that_a_new_configuration_tells_of_is_believed(rig: Rig, make_pod: Make) -> None:
+    rig.add_all([make_pod("a", "high"), make_pod("b", "low")])
+    for _ in range(4):
+        rig.tick("a", "b")
+    assert rig.status().devices[0].budget_ratio >= UNBOUND_RATIO / 2, "nobody said what it can do"
+    told = VolumeProfile(iops=6000, mib_s=250.0)
+
+    rig.controller.set_config(Config(volumes=(told,)))
+    rig.tick("a", "b")
+
+    (device,) = rig.status().devices
+    assert (device.profile_iops, device.profile_source) == (6000, "configured")
+    assert device.budget_ratio <= 1.0
+
+
+def test_new_configuration_of_another_volume_leaves_what_was_learned(rig: Rig, make_pod: Make) -> None:
+    rig.add_all([make_pod("a", "high"), make_pod("b", "low")])
+    for _ in range(4):
+        rig.tick("a", "b")
+    policies = [state.policy for state in rig.controller._devices.values()]
+
+    rig.controller.set_config(Config(volumes=(VolumeProfile(iops=6000, mib_s=250.0, name="sdz"),)))
+
+    assert [state.policy for state in rig.controller._devices.values()] == policies
 
 
 def test_policy_is_changed_by_a_new_configuration(rig: Rig, make_pod: Make) -> None:

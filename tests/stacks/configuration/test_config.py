@@ -33,6 +33,12 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "controller.intervalMs": (250, 250, 10, "a whole number from 50 to 60000"),
     "controller.floorPercent": (20, 20, 0, "a whole number from 1 to 100"),
     "controller.targets": ({"high": "p95<100ms"}, None, {"high": "fast"}, "a target such as p95<100ms"),
+    "controller.volumes": (
+        "vol*=gp3:6000:250,nvme1n1=io2:9000",
+        ("vol*=gp3:6000:250", "nvme1n1=io2:9000"),
+        "gp3",
+        "DEVICE=VOLUME such as vol*=gp3:6000:250",
+    ),
     "cluster.name": ("prod", "prod", "No Spaces", "lower-case letters"),
     "cluster.version": ("1.36", "1.36", "1.99", "one of 1.34, 1.35, 1.36, which EKS has in standard support"),
     "cluster.instanceTypes": ("m5.xlarge,m6i.xlarge", ("m5.xlarge", "m6i.xlarge"), "big", "an instance type"),
@@ -91,6 +97,7 @@ CASES: dict[str, tuple[object, object, object, str]] = {
     "experiment.enabled": (True, True, "no", "true or false"),
     "experiment.warmupSeconds": (0, 0, -1, "a whole number from 0 to 600"),
     "experiment.seed": (0, 0, "x", "a whole number from 0 to"),
+    "experiment.arrivals": ("constant", "constant", "random", "one of poisson, constant"),
     "experiment.pods": (4, 4, 0, "a whole number from 1 to 32"),
     "experiment.run": ("again", None, "Not A Name", "lower-case letters"),
 }
@@ -182,6 +189,14 @@ def test_nothing_given_keeps_every_default() -> None:
         ({"platform": "existing", "platformStack": "a/b/c"}, "drcio:platformStack is set and"),
         ({"kubeContext": "kind"}, "drcio:kubeContext is 'kind' and drcio:platform is eks"),
         ({"storage": '{"sizeGib": 8}'}, "drcio:storage.sizeGib is 8 and the batch job's files take 8"),
+        (
+            {"controller": '{"volumes": "vol*=gp3,nvme1n1=gp3,vol*=io2:100"}'},
+            "drcio:controller.volumes is vol*=gp3,nvme1n1=gp3,vol*=io2:100; expected vol* once",
+        ),
+        (
+            {"experiment": '{"arrivals": "constant", "pods": 4}'},
+            "drcio:experiment.arrivals is constant and drcio:experiment.pods is 4",
+        ),
         ({"platform": "existing"}, "drcio:images.registry is empty"),
         ({"images": '{"build": "all,controller"}'}, "drcio:images.build is all,controller"),
         ({"batch": '{"blockSize": "0MiB"}'}, "drcio:batch.blockSize is 0"),
@@ -264,6 +279,16 @@ def test_number_that_python_does_not_read_is_refused() -> None:
         ("network.cidr", "240.0.0.0/16"),
         ("network.cidr", "0.0.0.0/16"),
         ("network.cidr", "198.18.0.0/16"),
+        ("cluster.logTypes", ""),
+        ("controller.volumes", "=gp3"),
+        ("controller.volumes", "vol*"),
+        ("controller.volumes", "vol *=gp3"),
+        ("controller.volumes", "vol*=gp2"),
+        ("controller.volumes", "vol*=gp3:0:125"),
+        ("controller.volumes", "vol*=gp3:3000:125=gp3"),
+        ("controller.volumes", "vol*=gp3:٣:125"),
+        ("controller.volumes", "vol*=gp3,"),
+        ("controller.volumes", "vol*=gp3,vol*=gp3"),
         ("cluster.publicAccessCidrs", "10.0.0.0/8"),
         ("cluster.publicAccessCidrs", "0.0.0.0/8"),
         ("cluster.publicAccessCidrs", "100.64.0.0/24"),
@@ -275,6 +300,12 @@ def test_number_that_python_does_not_read_is_refused() -> None:
 def test_text_that_only_looks_right_is_refused(path: str, text: str) -> None:
     with pytest.raises(ConfigError, match=f"^drcio:{path} is "):
         read(given_value(path, text))
+
+
+@pytest.mark.parametrize("nothing", ["", []])
+def test_list_that_is_empty_by_default_may_be_given_empty(nothing: object) -> None:
+    # As Pulumi.yaml has it, in every stack.
+    assert read(given_value("controller.volumes", nothing)).controller.volumes == ()
 
 
 @pytest.mark.parametrize(

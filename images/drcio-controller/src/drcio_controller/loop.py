@@ -124,10 +124,14 @@ class Controller:
         return self._config
 
     def set_config(self, config: Config) -> None:
-        """Take a new configuration; a new policy starts without memory."""
+        """Take a new configuration; a new policy starts without memory, also on a volume told anew."""
         if config.policy_text != self._config.policy_text or config.engine != self._config.engine:
             self._devices.clear()
             self._refused.clear()
+        for state in self._devices.values():
+            if state.device.profile(config.volumes) != state.device.profile(self._config.volumes):
+                # What it remembers is in multiples of the profile. The decision stands until the next.
+                state.policy = make_policy(config)
         self._config = config
         self._config_digest = digest(config)
         self.set_pods(self._kube_pods)
