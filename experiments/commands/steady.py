@@ -30,7 +30,7 @@ from experiments.commands.options import (
 from experiments.commands.run import Lane, run_side_by_side
 from experiments.commands.stored import clear
 from experiments.help import Commands, add_command
-from experiments.records.jsonfields import JsonObject
+from experiments.records.jsonfields import JsonObject, dump
 from experiments.records.record import RunRecord
 from experiments.records.spec import PlannedRun, Spec, plan_runs, scenarios
 from experiments.records.wholefile import write_json
@@ -98,10 +98,7 @@ class Steadiness:
 
     def to_json(self) -> JsonObject:
         return {
-            "scenario": self.scenario,
-            "name": self.name,
-            "undisturbed_ms": self.undisturbed_ms,
-            "busy_ms": self.busy_ms,
+            **dump(self),
             "spread_share": self.spread_share,
             "change_share": self.change_share,
             "steady": self.steady,
