@@ -42,7 +42,7 @@ EKS_VERSIONS: Final = ("1.34", "1.35", "1.36")
 Kubernetes version lifecycle on EKS"); clusters are made with the upgrade policy STANDARD, which keeps no
 other."""
 EVERYWHERE: Final = "0.0.0.0/0"
-"""What EKS lets reach a public API endpoint where nobody says otherwise."""
+"""What EKS lets reach a public API endpoint by default."""
 
 NODE_AMI_TYPE: Final = "AL2023_x86_64_STANDARD"
 ROOT_DEVICE: Final = "/dev/xvda"

@@ -27,7 +27,7 @@ from lp_batch.manifest import METRICS_PORT as BATCH_PORT
 SLACK_S: Final = 1800
 """Beyond the load itself: the service becomes ready, the batch job writes its files, the judging."""
 ENDING_S: Final = 120
-"""From the Job's deadline to the condition that says so: its pods are stopped first."""
+"""From the Job's deadline to the condition that shows it: its pods are stopped first."""
 
 
 @dataclass(frozen=True, kw_only=True)

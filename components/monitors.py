@@ -23,7 +23,7 @@ class Target:
     port: str
     """Name of the container port."""
     own_labels: bool = False
-    """Its metrics say themselves which namespace and pod they are about, and mean others than itself."""
+    """Its metrics carry the namespace and the pod that they are about, which are others than its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A namespace that says what pods it admits."""
+"""A namespace with the standard that its pods must meet."""
 
 from __future__ import annotations
 

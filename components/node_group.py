@@ -30,7 +30,7 @@ class NodeGroupArgs:
     dedicated: bool
     """Keep every pod off that does not tolerate the stack's taint: for nodes in a shared cluster."""
     version: pulumi.Input[str | None]
-    """Of Kubernetes: a group keeps the one that it was made with until it is told another."""
+    """Of Kubernetes: a group keeps the one that it was made with until it is given another."""
 
     def __post_init__(self) -> None:
         if self.nodes < 1:

@@ -76,7 +76,7 @@ def resolve_images(
 
 
 def context_of(name: str) -> Path:
-    """Return the folder whose `.dockerignore` says what the image is made of."""
+    """Return the folder whose `.dockerignore` lets through what the image is made of."""
     return REPOSITORY if name in BUILT_FROM_ROOT else REPOSITORY / "images" / FOLDERS[name]
 
 

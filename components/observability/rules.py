@@ -69,7 +69,7 @@ class RecordingRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRule:
-    """A condition that somebody is told of."""
+    """A condition of which Alertmanager notifies somebody."""
 
     alert: str
     expr: str
@@ -305,7 +305,7 @@ def _device_alerts(scope: Scope) -> list[AlertRule]:
 
 
 def _starved(config: Config, scope: Scope) -> list[AlertRule]:
-    """Return nothing where no volume's speed is known: a floor of an unknown disk is nobody's."""
+    """Return no rule where no volume's speed is known: an unknown disk has no floor."""
     if not config.volumes:
         return []
     floor = config.floor_percent / 100
@@ -327,5 +327,5 @@ def _starved(config: Config, scope: Scope) -> list[AlertRule]:
 
 
 def _slowest(volumes: Sequence[VolumeProfile]) -> VolumeProfile:
-    """Return the profile whose floor is lowest: metrics do not say which profile is a node's."""
+    """Return the profile whose floor is lowest: no metric names the profile of a node."""
     return min(volumes, key=lambda volume: (volume.bytes_per_s, volume.iops))

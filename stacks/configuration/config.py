@@ -305,7 +305,7 @@ def _check_together(settings: Settings) -> None:
 
 
 def _check_weights(settings: Settings) -> None:
-    """Refuse classes whose weights say the opposite of their names: low priority would be protected."""
+    """Refuse classes whose weights are the opposite of their names: low priority would be protected."""
     for higher, lower in itertools.pairwise(DEFAULT_CLASSES):
         weight, least = settings.io_weights[higher], settings.io_weights[lower]
         if weight < least:

@@ -55,7 +55,7 @@ def leaves(key: Key) -> Iterator[tuple[str, object]]:
 
 
 def allowed(key: Key) -> str:
-    """Return what a value may be, empty where the type says it all."""
+    """Return what a value may be; empty where its type is all."""
     rules = key.rules
     if rules.choices:
         return f"one of {', '.join(rules.choices)}"

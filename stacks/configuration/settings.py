@@ -1,4 +1,4 @@
-"""Everything a stack can be told, as frozen dataclasses: one field per configuration key.
+"""Everything that configures a stack, as frozen dataclasses: one field per configuration key.
 
 A field's declaration is also what Pulumi.yaml and docs/reference/configuration.md say about the key
 (`python -m stacks.configuration.reference`), so that the three cannot drift apart.

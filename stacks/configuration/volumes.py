@@ -1,4 +1,4 @@
-"""What a user says of a volume that this stack did not make: `DEVICE=VOLUME`, as in `vol*=gp3:6000:250`."""
+"""How a user describes a volume that is there already: `DEVICE=VOLUME`, as in `vol*=gp3:6000:250`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_told(text: str) -> tuple[str, Volume]:
 
 
 def profiles(text: str) -> tuple[VolumeProfile, ...]:
-    """Return what the controller is told: what is known of a disk on a node is its serial and its name."""
+    """Return the profile for the controller: what is known of a disk on a node is its serial and its name."""
     device, volume = parse_told(text)
     by_serial = VolumeProfile(iops=volume.iops, mib_s=float(volume.mib_s), serial=device)
     by_name = VolumeProfile(iops=volume.iops, mib_s=float(volume.mib_s), name=device)

@@ -319,7 +319,7 @@ class _Warnings(logging.Handler):
 
 @dataclass
 class _Recorder(mocks.MockMonitor):
-    """Keeps every registration with its parent, dependencies and options, which mocks are not told."""
+    """Keeps every registration with its parent, dependencies and options, which mocks do not get."""
 
     mocks: _Cloud
     registrations: list[Registration] = field(default_factory=list)

@@ -181,7 +181,7 @@ class Agent:
         self._news.put(_Stop())
 
     def _listen(self) -> None:
-        """Serve, or say once why not: what holds on the node does not depend on who can ask about it."""
+        """Serve, or log once why not: what holds on the node does not depend on who can ask about it."""
         registry = CollectorRegistry()
         registry.register(NodeCollector(lambda: self._status, self._tally))
         probes = Probes(registry=registry, status=lambda: self._status, alive=self._alive)
@@ -309,7 +309,7 @@ class Agent:
         self._tally.tick_seconds += self._last_tick_s - started_s
 
     def _take_config(self, *, in_force: str) -> bool:
-        """Look at the file; say whether another configuration is in force, and of a refusal once why."""
+        """Look at the file; return whether another configuration is in force, and log a refusal once."""
         taken = self._file.poll()
         if self._file.error and self._file.error != self._config_refusal:
             self._tally.config_errors += 1
@@ -323,7 +323,7 @@ class Agent:
         return self._informer.health().synced and (namespaces.synced or namespaces.failures_in_a_row > 0)
 
     def _learn_instance_type(self) -> None:
-        """Ask the API server for this node's instance type, until it says or refuses to."""
+        """Ask the API server for this node's instance type, until it answers or refuses."""
         failures = 0
         while not self._ended.is_set():
             try:

@@ -46,7 +46,7 @@ class Figures:
     """Median."""
     large_cgroups: int
     large_tick_cpu_ms: float
-    """CPU time, as the wall's would tell what else the machine was doing."""
+    """CPU time, as the wall's would depend on what else the machine was doing."""
 
 
 def measure(*, pods: int, seconds: float, large: int = LARGE_CGROUPS) -> Figures:

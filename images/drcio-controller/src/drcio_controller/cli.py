@@ -271,7 +271,7 @@ def _fit(text: str, screen: os.terminal_size) -> str:
 
 
 def _show(text: str) -> bool:
-    """Print a text as the terminal takes it; say whether anybody still reads it (`| head` may not)."""
+    """Print a text as the terminal takes it; return whether anybody still reads it (`| head` may not)."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

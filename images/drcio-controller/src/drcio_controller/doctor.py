@@ -53,7 +53,7 @@ _IGNORED_PREFIXES: Final = ("loop", "ram", "zram", "sr", "fd", "nbd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentAnswer:
-    """What the node's agent said of itself, or that it did not answer."""
+    """What the node's agent reported of itself, or that it did not answer."""
 
     status: Mapping[str, object] | None = None
     error: str = ""

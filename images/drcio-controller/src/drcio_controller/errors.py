@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class ControllerError(Exception):
-    """Report what went wrong in one line; `hint` says what to do about it."""
+    """Report what went wrong in one line; `hint` is the remedy."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -69,7 +69,7 @@ class _DeviceState:
 
 
 def no_latencies(pods: Mapping[str, NodePod], now_s: float) -> Mapping[str, Latency]:
-    """Return nothing: kernel signals alone."""
+    """Return no latency: kernel signals alone."""
     return {}
 
 
@@ -500,7 +500,7 @@ class Controller:
                 state.acting, state.acting_since_s = acting, now_s
 
     def _refuse_failed_engines(self) -> bool:
-        """Step down the ladder where the kernel refused an engine; say whether any did."""
+        """Step down the ladder where the kernel refused an engine; return whether any device did."""
         changed = False
         for failure in self._last.failures:
             if not isinstance(failure.error, NotSupported | ReadBackMismatch | Vanished):

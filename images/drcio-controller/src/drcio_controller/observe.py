@@ -26,7 +26,7 @@ by itself, so this only catches a path that was removed and made again between t
 
 @dataclass(frozen=True, slots=True)
 class PodCounters:
-    """One pod's cumulative counters; `inode` tells a re-made cgroup from the one before."""
+    """One pod's cumulative counters; `inode` distinguishes a re-made cgroup from the one before."""
 
     inode: int
     io: Mapping[DeviceId, IoStat]

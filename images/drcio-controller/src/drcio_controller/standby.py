@@ -98,7 +98,7 @@ class NodeLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock, or say that somebody else has it."""
+        """Take the lock; return False where another agent has it."""
         if self._descriptor is not None:
             return True
         descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)

@@ -43,7 +43,7 @@ class Scoring(Protocol):
 def create_app(
     scorer: Scoring, metrics: Metrics, *, max_in_flight: int, version: str, readiness: Mapping[str, object]
 ) -> Starlette:
-    """Return the application; `readiness` is what /readyz tells about the loaded service."""
+    """Return the application; `readiness` is what /readyz reports of the loaded service."""
     scores = _Scores(scorer, metrics, max_in_flight)
 
     async def healthz(_request: Request) -> Response:
@@ -95,7 +95,7 @@ class _Scores:
         self._threads.shutdown()
 
     async def answer(self, request: Request) -> Response:
-        """Score the reviews that one request asks for, or say why not."""
+        """Score the reviews that one request asks for, or answer why not."""
         metrics = self._metrics
         arrived = time.perf_counter()
         if self.in_flight >= self._max_in_flight:

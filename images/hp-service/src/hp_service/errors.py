@@ -12,7 +12,7 @@ from __future__ import annotations
 
 
 class HpServiceError(Exception):
-    """Report what, where, found and expected in one line; `hint` says what to do about it."""
+    """Report what, where, found and expected in one line; `hint` is the remedy."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -81,7 +81,7 @@ class ThreadBurst:
         return self._bytes[: len(rows)]
 
     def close(self) -> None:
-        """Nothing to give back: the pool is the reader's."""
+        """Do nothing: the pool is the reader's."""
 
 
 class FeatureReader:
@@ -163,7 +163,7 @@ class FeatureReader:
 
 
 def _open(path: Path) -> tuple[int, str]:
-    """Open past the page cache if one row can be read that way; else say why not."""
+    """Open past the page cache if one row can be read that way; else return why not."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
     except FileNotFoundError as error:

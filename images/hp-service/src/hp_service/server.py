@@ -1,4 +1,4 @@
-"""Load a prepared directory and serve it until told to stop."""
+"""Load a prepared directory and serve it until SIGTERM."""
 
 from __future__ import annotations
 

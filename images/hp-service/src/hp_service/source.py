@@ -121,7 +121,7 @@ def parse_reviews(text: str) -> Reviews:
 def shuffled(reviews: Reviews, rng: np.random.Generator) -> Reviews:
     """Return the reviews in random order, users and products renumbered at random.
 
-    The file is sorted such that a review's place within its product tells its label (AUC 0.98 from
+    The file is sorted such that a review's place within its product gives its label away (AUC 0.98 from
     the line number alone), and user numbers were given in that order (AUC 0.92). Neither order nor
     number may therefore reach a model, an id or a row of the feature file.
     """

@@ -61,7 +61,7 @@ class Client:
         return Answer(error=status_kind(status), timings_us={})
 
     async def wait_until_ready(self, timeout_s: float) -> None:
-        """Probe /readyz until it says 200."""
+        """Probe /readyz until it answers 200."""
         probe_timeout = aiohttp.ClientTimeout(total=_READY_PROBE_TIMEOUT_S)
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s

@@ -15,6 +15,6 @@ VIRTUAL: Final = "drcio.clock=virtual"
 
 
 def clock_here(proc: Path = Path("/proc")) -> Clock:
-    """Return the clock of this machine; one that nothing is said of is real."""
+    """Return the clock of this machine; one without a note is real."""
     words = (proc / "cmdline").read_text(encoding="ascii", errors="replace").split()
     return "virtual" if VIRTUAL in words else "real"

@@ -59,7 +59,7 @@ class Warmup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDocument:
-    """What the load generator says of its run. Records made before 2026-11 lack the fields with a default."""
+    """A run of the load generator. Records made before 2026-11 lack the fields with a default."""
 
     schema: Literal["drcio.load/1"] = SCHEMA
     plan: Mapping[str, Json]

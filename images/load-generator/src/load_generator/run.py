@@ -1,4 +1,4 @@
-"""Drive the load: a pacing thread says when, an event loop sends.
+"""Drive the load: a pacing thread decides when, an event loop sends.
 
 The pacer is a thread because an event loop's timers are rounded up to whole milliseconds, and that
 would be added to every latency.
@@ -54,7 +54,7 @@ def generate(
 ) -> LoadRecord:
     """Run a plan to its end and return its record; blocks, and may be called in any thread.
 
-    Setting `stop` ends the load early: what is in flight is dropped, the record says `interrupted`.
+    Setting `stop` ends the load early: what is in flight is dropped, the record is marked `interrupted`.
     `on_progress` is called about once a second in the calling thread.
     """
     return asyncio.run(_generate(plan, on_progress or _ignore, stop or threading.Event()))

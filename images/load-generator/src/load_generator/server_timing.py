@@ -1,4 +1,4 @@
-"""The `Server-Timing` header: what a service says of its own parts (W3C Server Timing)."""
+"""The `Server-Timing` header: what a service reports of its own parts (W3C Server Timing)."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A scoring service that behaves as told, for tests of the generator and of what uses it."""
+"""A scoring service that behaves as a test sets it, for tests of the generator and of what uses it."""
 
 import asyncio
 import contextlib

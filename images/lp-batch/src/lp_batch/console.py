@@ -1,4 +1,4 @@
-"""What the job says on standard error: one key=value line per event."""
+"""What the job prints on standard error: one key=value line per event."""
 
 import contextlib
 import sys

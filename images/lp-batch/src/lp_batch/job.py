@@ -111,7 +111,7 @@ class Job:
         self._full_debt = 0.0
 
     def run(self, stop: StopRequest) -> str:
-        """Work until a limit or a stop request; return which it was. Raises what `LpBatchError` says."""
+        """Work until a limit or a stop request; return which it was. Raises an `LpBatchError`."""
         self._begin_ns = self._end_ns = self._clock_ns()
         while (reason := self._reached(stop)) is None:
             self._start_more()

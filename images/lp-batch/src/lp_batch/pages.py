@@ -1,4 +1,4 @@
-"""Self-describing data: every 4 KiB page says where it belongs and what it must contain.
+"""Self-describing data: every 4 KiB page names its place and what it must contain.
 
 A block of any size is a run of pages, so files written with one block size verify under another.
 

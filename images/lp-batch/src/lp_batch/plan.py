@@ -19,7 +19,7 @@ class Plan:
     file_bytes: int
     num_operations: int | None
     duration_s: float | None
-    """With neither limit the job runs until it is told to stop."""
+    """With neither limit the job runs until SIGTERM."""
     rate_mib_s: float | None
     seed: int
     verify_full_ratio: float

@@ -1,4 +1,4 @@
-"""Open the data file with the best engine that the machine offers, and say which it is."""
+"""Open the data file with the best engine that the machine offers, and name it."""
 
 import os
 from dataclasses import dataclass

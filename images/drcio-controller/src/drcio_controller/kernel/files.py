@@ -1,4 +1,4 @@
-"""Read and write kernel files, and say which kind of failure a failure is."""
+"""Read and write kernel files, and raise an error for each kind of failure."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class Knobs:
         *,
         verify: bool,
     ) -> bool:
-        """Let each device's writer do its part; say whether one has not come back."""
+        """Let each device's writer do its part; return whether one has not come back."""
         gone: dict[DeviceId, list[Knob]] = {}
         for knob in outside:
             if knob.device is not None:

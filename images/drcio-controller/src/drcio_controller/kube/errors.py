@@ -87,7 +87,7 @@ class Expired(ApiRefused):
 
 
 class Overloaded(ApiRefused):
-    """The server cannot serve this now; it may say for how long."""
+    """The server cannot serve this now; it may name a time to wait."""
 
 
 _BY_CODE: dict[int, type[ApiRefused]] = {

@@ -30,7 +30,7 @@ Histogram = Mapping[float, float]
 def parse_histogram(text: str, metric: str) -> Histogram:
     """Return one histogram, summed over its label sets; empty if the text has none of that name.
 
-    Lines that are not what the format says are skipped: the text is another program's.
+    Lines that are not of the format are skipped: the text is another program's.
 
     Raises:
         ValueError: more bounds than a histogram has.

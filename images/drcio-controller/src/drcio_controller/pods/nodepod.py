@@ -152,7 +152,7 @@ def _class_label(pod: Pod, config: Config, namespace_class: str | None) -> tuple
 
 
 def _latency_source(pod: Pod, target: LatencyTarget) -> LatencySource | str | None:
-    """Return whom to ask, None where the pod does not say, or why it may not be asked."""
+    """Return whom to ask, None where the pod names nobody, or why it may not be asked."""
     port = pod.annotations.get(PORT_ANNOTATION)
     if port is None or not pod.pod_ip:
         return None

@@ -21,7 +21,7 @@ class NodeCollector(Collector):
         self._tally = tally
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing, so that registering does not need a status yet."""
+        """Return no metric, so that registering does not need a status yet."""
         return ()
 
     def collect(self) -> Iterable[Metric]:

@@ -15,7 +15,7 @@ _TITLES: Final = (
 )  # fmt: skip
 
 _NO_FIGURE: Final = 1e18
-"""Nothing on a node is as much; neither is what is no number at all."""
+"""From here on a value is shown as unknown: none on a node is as large, infinity and NaN included."""
 
 
 def render(status: Document) -> str:
