@@ -18,13 +18,13 @@ from local_cluster.node.settings import NODE
 from lp_batch.manifest import PodOptions, pod_template
 from node_twin.layout import NAMESPACE
 from stacks.preview.manifests import manifests
-from stacks.preview.testing import render
 from tests.cluster.compare import compared
 from tests.cluster.nodes import Real
 from tests.cluster.observe import is_of
 from tests.cluster.pods import CLAIM
 from tests.cluster.waits import eventually
 from tests.kubectl import kubectl
+from tests.stacks.dryruns import render
 
 # Each test waits for an agent to start on an emulated node, one for the node itself.
 pytestmark = pytest.mark.timeout(3600)

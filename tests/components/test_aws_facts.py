@@ -8,7 +8,7 @@ import pytest
 
 from components import aws_facts
 from stacks.preview.dryrun import ROOT
-from stacks.preview.testing import render
+from tests.stacks.dryruns import render
 
 POLICIES = (*aws_facts.NODE_POLICIES, aws_facts.EBS_CSI_POLICY)
 

@@ -14,8 +14,8 @@ from components.build_context import STAGES, IgnoreRules, context_files, source_
 from components.errors import ArgumentError
 from stacks.images import FOLDERS, context_of
 from stacks.preview.dryrun import ROOT, DryRun
-from stacks.preview.testing import render
 from tests.repository.imports import reached_from
+from tests.stacks.dryruns import render
 
 FILES = {"Dockerfile": "FROM x", "src/a.py": "1"}
 

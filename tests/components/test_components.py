@@ -15,7 +15,7 @@ from components.kubernetes import on_stack_node, sharing_volume, with_image
 from components.network import NetworkArgs, subnet_cidrs
 from components.node_group import NodeGroupArgs
 from components.storage import StorageArgs
-from stacks.preview.testing import render
+from tests.stacks.dryruns import render
 
 POD = {
     "metadata": {"labels": {"app": "x"}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.volumes_gone import DRIVER, SETTLE_S, given_up, wait
-from stacks.preview.testing import GIVEN_IMAGES, render
+from tests.stacks.dryruns import GIVEN_IMAGES, render
 from tests.stacks.test_program import EXISTING, SHARED, one, waits_for
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from components.observability.dashboards import BOARDS
 from stacks.preview.dryrun import DryRun
-from stacks.preview.testing import render
+from tests.stacks.dryruns import render
 
 
 def rules(run: DryRun) -> dict[str, dict[str, Any]]:

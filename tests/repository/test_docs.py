@@ -18,10 +18,10 @@ from stacks.configuration.config import parse
 from stacks.configuration.keys import keys_of
 from stacks.configuration.settings import Settings
 from stacks.preview.dryrun import ROOT
-from stacks.preview.testing import render
 from stacks.render import main as render_stack
 from tests.pages import PAGES as ALL_PAGES
 from tests.pages import PROGRAMS, Command, commands
+from tests.stacks.dryruns import render
 
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pulumi_eks's own import

@@ -13,7 +13,7 @@ import pytest
 
 from stacks.preview.dryrun import ROOT
 from stacks.preview.manifests import manifests
-from stacks.preview.testing import render
+from tests.stacks.dryruns import render
 
 pytestmark = pytest.mark.scanners
 

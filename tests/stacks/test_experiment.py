@@ -13,7 +13,7 @@ from components.experiment_results import summary
 from drcio_controller import config as controller_config
 from experiments.job import cli
 from stacks.preview.dryrun import DryRun, Registration
-from stacks.preview.testing import GIVEN_IMAGES, render
+from tests.stacks.dryruns import GIVEN_IMAGES, render
 
 SCENARIOS = ("baseline", "contention", "drcio")
 ON = {"drcio:experiment.enabled": "true", **GIVEN_IMAGES}

@@ -13,11 +13,11 @@ from drcio_controller import config as controller_config
 from drcio_controller.kernel.devices import Device
 from drcio_controller.kernel.parse import DeviceId
 from stacks.errors import ConfigError
-from stacks.preview import testing
 from stacks.preview.dryrun import ROOT, DryRun, Registration, stack_config
 from stacks.preview.graph import reduce_edges
 from stacks.preview.manifests import is_object, manifests
-from stacks.preview.testing import GIVEN_IMAGES
+from tests.stacks import dryruns
+from tests.stacks.dryruns import GIVEN_IMAGES
 
 SCENARIOS = ("baseline", "contention", "drcio")
 EXISTING = {"drcio:platform": "existing", **GIVEN_IMAGES}
@@ -76,7 +76,7 @@ BY_SCENARIO = {"baseline": [], "contention": [BATCH_JOB], "drcio": [BATCH_JOB, C
 
 def render(stack: str, overrides: Mapping[str, str] | None = None) -> DryRun:
     """Run the program without the experiment, which tests/stacks/test_experiment.py looks at."""
-    return testing.render(stack, {"drcio:experiment.enabled": "false", **(overrides or {})})
+    return dryruns.render(stack, {"drcio:experiment.enabled": "false", **(overrides or {})})
 
 
 def kinds(run: DryRun) -> Counter[str]:
@@ -226,12 +226,12 @@ def test_workloads_wait_for_what_they_use() -> None:
 @pytest.mark.parametrize(("kind", "marker"), [("Job", "lp-batch"), ("DaemonSet", "io-controller")])
 def test_what_a_scenario_drops_is_made_from_a_marker_that_is_always_there(kind: str, marker: str) -> None:
     # What the engine makes of it is tested on the engine: tests/engine.
-    run = testing.render("drcio", GIVEN_IMAGES)
+    run = dryruns.render("drcio", GIVEN_IMAGES)
     made = one(run, "ConfigMap", f"{marker}-presence")
     part = next(item for item in run.registrations if item.type.endswith(f":{kind}") and item.name in marker)
     assert made.urn in part.from_outputs["metadata"]
     assert made.delete_before_replace
-    gone = testing.render("baseline", GIVEN_IMAGES)
+    gone = dryruns.render("baseline", GIVEN_IMAGES)
     left = one(gone, "ConfigMap", f"{marker}-presence")
     assert left.inputs["metadata"]["name"] != made.inputs["metadata"]["name"]
     assert waits_for(gone, one(gone, "Job", "experiment"), left)
@@ -484,7 +484,7 @@ def test_stack_file_overrides_project_values_and_the_command_line_overrides_both
 
 
 def test_owners_mark_is_made_last_and_so_destroyed_first() -> None:
-    run = testing.render("drcio", {})
+    run = dryruns.render("drcio", {})
     mark = one(run, "ConfigMap", "platform-mark")
     after = {item.urn for item in run.registrations} - {mark.urn, mark.parent}
     missing = {urn for urn in after if urn not in _reached(run, mark) and "StackReference" not in urn}
@@ -518,7 +518,7 @@ def test_a_stack_that_shares_forbids_to_destroy_the_platform() -> None:
 
 @pytest.mark.parametrize("overrides", [{}, SHARED])
 def test_all_objects_are_ours_whoever_wrote_to_them_meanwhile(overrides: dict[str, str]) -> None:
-    made = [item for item in testing.render("drcio", overrides).registrations if is_object(item)]
+    made = [item for item in dryruns.render("drcio", overrides).registrations if is_object(item)]
     core = [item for item in made if "monitoring.coreos.com" not in item.type]
     assert core
     for item in core:

@@ -8,10 +8,11 @@ import pytest
 
 from experiments.commands.run import run_side_by_side
 from experiments.errors import ExperimentError
-from experiments.judgement.testing import behaviour_of, build_run, build_spec
+from experiments.judgement.testing import behaviour_of
 from experiments.records.record import Cost, RunRecord, read_runs
 from experiments.records.spec import PlannedRun, plan_runs
 from experiments.targets import Progress
+from tests.experiments.build import build_run, build_spec
 
 SPEC = build_spec(repeats=2)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from experiments.commands.steady import Steadiness, busy_host, same_runs, steadiness
-from experiments.judgement.testing import behaviour_of, build_run, build_spec
+from experiments.judgement.testing import behaviour_of
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, scenario
+from tests.experiments.build import build_run, build_spec
 
 SPEC = build_spec(repeats=3)
 

@@ -10,12 +10,13 @@ from experiments.commands.sweep import DEFAULT_BATCHES, Batch, parse_batches, pr
 from experiments.errors import SpecError
 from experiments.judgement.results import results_json, write_results
 from experiments.judgement.study import study
-from experiments.judgement.testing import behaviour_of, build_run, build_spec
+from experiments.judgement.testing import behaviour_of
 from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord, read_runs
 from experiments.records.spec import PlannedRun, Spec
 from experiments.report import read_spec
 from experiments.targets import Progress
+from tests.experiments.build import build_run, build_spec
 
 BATCHES = (Batch("random-read", 4), Batch("sequential-write", 1024))
 

@@ -21,12 +21,12 @@ from drcio_controller.testing.server import serving as api_serving
 from drcio_controller.testing.store import PodStore, Resource
 from experiments.job import cli, measure
 from experiments.job.publish import unpack
-from experiments.job.testing import DEVICE, FakeNode, Served, serving
 from experiments.judgement.results import results_json
 from experiments.judgement.study import study
 from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord
 from experiments.records.spec import Spec, parse_volume, scenarios
+from tests.experiments.job.served import DEVICE, FakeNode, Served, serving
 
 NAMESPACE = "drcio"
 NAME = "drcio-experiment-0123456789ab"

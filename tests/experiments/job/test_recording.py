@@ -12,12 +12,13 @@ from experiments.job.errors import ScrapeError
 from experiments.job.observer import Observation, Observer, Sources
 from experiments.job.publish import pack, unpack
 from experiments.job.recording import Measured, Place, Restarts, run_record
-from experiments.job.testing import DEVICE, FakeNode
 from experiments.judgement.study import study
-from experiments.judgement.testing import BASELINE_BEHAVIOUR, build_load, build_spec
+from experiments.judgement.testing import BASELINE_BEHAVIOUR
 from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord
 from experiments.records.spec import plan_runs, scenario
+from tests.experiments.build import build_load, build_spec
+from tests.experiments.job.served import DEVICE, FakeNode
 
 SPEC = build_spec(repeats=1, arms=[scenario("drcio")])
 PLACE = Place(hp_app="hp-gnn-service", lp_app="lp-batch", claim="shared-data")

@@ -3,8 +3,9 @@ from hypothesis import strategies as st
 
 from drcio_controller.status.model import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
 from experiments.judgement.account import INERT, device_engine, device_state, is_inert
-from experiments.judgement.testing import DEVICE, HP_POD, OTHER_DEVICE
+from experiments.judgement.testing import DEVICE, HP_POD
 from experiments.records.jsonfields import JsonObject, JsonValue
+from tests.experiments.build import OTHER_DEVICE
 
 JSON: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.integers() | st.text(max_size=3),

@@ -5,15 +5,10 @@ import pytest
 from experiments.judgement.compare import PolicyComparison, compare_policies, comparison_json
 from experiments.judgement.results import results_json
 from experiments.judgement.study import study
-from experiments.judgement.testing import (
-    CONTENTION_BEHAVIOUR,
-    DRCIO_BEHAVIOUR,
-    Behaviour,
-    build_records,
-    build_spec,
-)
+from experiments.judgement.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour
 from experiments.judgement.verdict import judge
 from experiments.records.spec import policy_scenarios
+from tests.experiments.build import build_records, build_spec
 
 BFQ = replace(CONTENTION_BEHAVIOUR, p95_ms=320, fetch_p95_ms=300)
 TIGHT_CAP = replace(DRCIO_BEHAVIOUR, p95_ms=60, fetch_p95_ms=3, lp_mib_s=12)

@@ -18,15 +18,13 @@ from experiments.judgement.testing import (
     DRCIO_BEHAVIOUR,
     Behaviour,
     behaviour_of,
-    build_records,
-    build_run,
-    build_spec,
 )
 from experiments.judgement.verdict import Verdict, judge, unsettled_by
 from experiments.records.jsonfields import Field
 from experiments.records.record import RunRecord, dump_run, load_run, read_runs
 from experiments.records.spec import PlannedRun, plan_runs
 from experiments.targets import Progress
+from tests.experiments.build import build_records, build_run, build_spec
 
 SPEC = build_spec()
 SOUND = {"baseline": BASELINE_BEHAVIOUR, "contention": CONTENTION_BEHAVIOUR, "drcio": DRCIO_BEHAVIOUR}

@@ -15,12 +15,10 @@ from experiments.judgement.testing import (
     DEVICE,
     DRCIO_BEHAVIOUR,
     LP_POD,
-    build_load,
-    build_records,
-    build_spec,
 )
 from experiments.judgement.verdict import judge
 from experiments.records.record import IoCounters, PodSample, Sample
+from tests.experiments.build import build_load, build_records, build_spec
 
 SPEC = build_spec()
 RECORDS = build_records()

@@ -5,20 +5,12 @@ from dataclasses import replace
 import pytest
 
 from experiments.judgement.study import study
-from experiments.judgement.testing import (
-    BASELINE_BEHAVIOUR,
-    CONTENTION_BEHAVIOUR,
-    DRCIO_BEHAVIOUR,
-    OTHER_DEVICE,
-    Behaviour,
-    build_records,
-    build_spec,
-    with_environment,
-)
+from experiments.judgement.testing import BASELINE_BEHAVIOUR, CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour
 from experiments.judgement.thresholds import Thresholds
 from experiments.judgement.verdict import EXIT_CODES, Verdict, headline, judge
 from experiments.records.record import RunRecord
 from experiments.records.spec import Spec, scenario, scenarios
+from tests.experiments.build import OTHER_DEVICE, build_records, build_spec, with_environment
 
 SPEC = build_spec()
 

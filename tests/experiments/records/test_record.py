@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from experiments.errors import RecordError
 from experiments.judgement.study import study
-from experiments.judgement.testing import build_records, build_spec
 from experiments.judgement.verdict import judge
 from experiments.records.jsonfields import Field, JsonObject, JsonValue
 from experiments.records.record import dump_run, load_run, read_run, read_runs, write_run
+from tests.experiments.build import build_records, build_spec
 
 RECORDS = build_records()
 RECORD = next(record for record in RECORDS if record.scenario == "drcio")

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from drcio_controller.ebs import Volume
 from experiments.commands.cli import main
 from experiments.errors import SpecError
-from experiments.judgement.testing import build_spec
 from experiments.records.jsonfields import Field
 from experiments.records.spec import (
     Scenario,
@@ -20,6 +19,7 @@ from experiments.records.spec import (
     scenario,
     scenarios,
 )
+from tests.experiments.build import build_spec
 
 
 @pytest.mark.parametrize(

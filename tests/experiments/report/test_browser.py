@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from experiments.judgement.study import study
-from experiments.judgement.testing import DEVICE, DRCIO_BEHAVIOUR, Behaviour, build_records, build_spec
+from experiments.judgement.testing import DEVICE, DRCIO_BEHAVIOUR, Behaviour
 from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord
 from experiments.report.page import page
 from experiments.report.pictures import pictures
+from tests.experiments.build import build_records, build_spec
 
 pytestmark = pytest.mark.browser
 DESKTOP = (1280, 900)

@@ -11,11 +11,11 @@ import pytest
 
 from experiments.errors import RecordError
 from experiments.fuzz.drive import Asked, run_seeds, simulated, summarise
-from experiments.judgement.testing import build_records, build_spec
 from experiments.records.record import write_run
 from experiments.report import build_report, write_spec
 from experiments.report.fuzzed import find_fuzzed, fuzz_picture
 from experiments.report.palette import LIGHT
+from tests.experiments.build import build_records, build_spec
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,6 @@ from experiments.judgement.testing import (
     LP_POD,
     Behaviour,
     behaviour_of,
-    build_records,
-    build_spec,
 )
 from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord, write_run
@@ -33,6 +31,7 @@ from experiments.report.archive import packed
 from experiments.report.page import page
 from experiments.report.scales import TIMES
 from experiments.report.timeline import MAX_POINTS, requests_of
+from tests.experiments.build import build_records, build_spec
 
 SPEC = build_spec()
 DRCIO_RUN = next(record for record in build_records(SPEC) if record.scenario == "drcio")

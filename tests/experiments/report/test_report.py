@@ -14,13 +14,7 @@ from rich.console import Console
 from experiments.errors import RecordError
 from experiments.judgement.compare import compare_policies
 from experiments.judgement.study import study
-from experiments.judgement.testing import (
-    CONTENTION_BEHAVIOUR,
-    DRCIO_BEHAVIOUR,
-    Behaviour,
-    build_records,
-    build_spec,
-)
+from experiments.judgement.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour
 from experiments.judgement.verdict import Verdict, judge
 from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import Spec, command_line, policy_scenarios, scenarios
@@ -30,6 +24,7 @@ from experiments.report.palette import LIGHT
 from experiments.report.pareto import pareto
 from experiments.report.pictures import pictures
 from experiments.report.scales import milliseconds, nines, ratio, span
+from tests.experiments.build import build_records, build_spec
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 

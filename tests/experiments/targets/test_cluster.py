@@ -17,7 +17,7 @@ from experiments.commands import cli, experiment
 from experiments.commands.run import run_all
 from experiments.errors import RecordError
 from experiments.job.publish import pack
-from experiments.judgement.testing import behaviour_of, build_run, build_spec
+from experiments.judgement.testing import behaviour_of
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord
 from experiments.records.spec import Scenario, Spec, parse_volume, plan_runs
@@ -36,6 +36,7 @@ from experiments.targets.cluster import (
     volume_of,
     written_in,
 )
+from tests.experiments.build import build_run, build_spec
 
 PROGRAM = Path(__file__).resolve().parents[3]
 SPEC = replace(build_spec(repeats=2), target="cluster")
@@ -248,7 +249,7 @@ def test_record_is_found_in_the_stacks_state() -> None:
 
 
 def test_read_resource_has_the_name_that_is_looked_for() -> None:
-    from stacks.preview.testing import GIVEN_IMAGES, render
+    from tests.stacks.dryruns import GIVEN_IMAGES, render
 
     run = render("drcio", {"drcio:experiment.enabled": "true", **GIVEN_IMAGES})
     (read,) = [item for item in run.registrations if item.type == "kubernetes:core/v1:ConfigMapPatch"]

@@ -5,7 +5,6 @@ from typing import cast
 
 import pytest
 
-from experiments.judgement.testing import build_spec
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.record import RUNS_FOLDER
 from experiments.records.spec import plan_runs
@@ -15,6 +14,7 @@ from experiments.workloads import Workload
 from node_twin.errors import TwinError
 from node_twin.kubelet.config import results_of
 from node_twin.layout import PODS_FOLDER
+from tests.experiments.build import build_spec
 
 
 def test_what_a_pod_left_is_kept_by_run(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@ from pathlib import Path
 
 from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, RunnerOptions, pod_template
 from experiments.job import cli, publish
-from experiments.judgement.testing import build_spec
 from experiments.records.spec import scenario
 from load_generator.manifest import PodTemplate
+from tests.experiments.build import build_spec
 from tests.images.contract import args_of, loaded_with, validate
 
 SPEC = build_spec(repeats=1, arms=[scenario("drcio")])

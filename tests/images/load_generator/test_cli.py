@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from load_generator.cli import main
-from load_generator.testing import StubService, serving
+from tests.images.load_generator.stub import StubService, serving
 
 
 def run_args(stub: StubService, output: Path, *more: str) -> list[str]:

@@ -10,7 +10,7 @@ from load_generator.plan import Plan
 from load_generator.record import LoadRecord
 from load_generator.run import Progress, generate
 from load_generator.schedule import Arrivals, request_ids
-from load_generator.testing import StubService, serving
+from tests.images.load_generator.stub import StubService, serving
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from lp_batch.patterns import Pattern
 from lp_batch.plan import Plan
 from lp_batch.stats import JobStats
 from lp_batch.stop import StopRequest
-from lp_batch.testing import MemoryEngine
 from lp_batch.volume import OpenVolume
+from tests.images.lp_batch.memory import MemoryEngine
 
 BLOCKS = 64
 BLOCK_BYTES = 2 * PAGE_BYTES

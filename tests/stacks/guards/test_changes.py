@@ -16,7 +16,7 @@ from stacks.guards.changes import impossible, refuse_impossible
 from stacks.guards.deployed import Deployed, deployed_of
 from stacks.preview import dryrun
 from stacks.preview.dryrun import DryRun, Registration, dry_run, stack_config
-from stacks.preview.testing import GIVEN_IMAGES, render
+from tests.stacks.dryruns import GIVEN_IMAGES, render
 
 SHARED = {"drcio:platformStack": "acme/drcio-eks/dev"}
 EXISTING = {"drcio:platform": "existing", "drcio:kubeContext": "lab", **GIVEN_IMAGES}

@@ -13,8 +13,8 @@ import yaml
 from drcio_controller.manifest import APP_LABEL, RBAC_RULES
 from stacks.errors import StackError
 from stacks.preview.manifests import Manifest, manifests
-from stacks.preview.testing import render
 from stacks.render import main
+from tests.stacks.dryruns import render
 
 # The SDKs load lazily, and warn on loading of classes of theirs that are not used here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from stacks.preview.manifests import Manifest, manifests
-from stacks.preview.testing import GIVEN_IMAGES, render
+from tests.stacks.dryruns import GIVEN_IMAGES, render
 
 STACKS = ("dev", "baseline", "contention", "drcio")
 VERSIONS = ("1.35", "1.36")

@@ -9,7 +9,7 @@ import pytest
 
 from stacks.preview.graph import Card, Graph, fold, reduce_edges
 from stacks.preview.picture import PictureError, as_svg
-from stacks.preview.testing import render
+from tests.stacks.dryruns import render
 
 SVG = "{http://www.w3.org/2000/svg}"
 
