@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from experiments.judgement import account
 from experiments.judgement.figures import MIB
@@ -16,8 +15,7 @@ NOTHING: Final = "not set"
 _OFF: Final = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One thing that was turned."""
 
     what: str
@@ -25,8 +23,7 @@ class Change:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """Everything that changed between two looks, which are a second apart."""
 
     t_s: float

@@ -215,7 +215,7 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
         "requests": cast(
             JsonValue,
             [
-                {name: _or_none(value) for name, value in asdict(one).items()}
+                {name: _or_none(value) for name, value in one._asdict().items()}
                 for one in session.requests(0.0, math.inf)
             ],
         ),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 REQUEST_FACTOR: Final = 1.3
 FETCH_FACTOR: Final = 2.0
@@ -31,8 +30,7 @@ SETTLED_WINDOW_S: Final = 5.0
 FULL_WINDOW_S: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One answered request; a failed one has infinite latencies."""
 
     sent_s: float
@@ -41,8 +39,7 @@ class Request:
     """The part of it that was reading from disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(NamedTuple):
     """What high priority's p95 must not exceed."""
 
     request_ms: float
@@ -58,8 +55,7 @@ def targets(apart: Sequence[Request]) -> Targets | None:
     return Targets(REQUEST_FACTOR * request_ms, FETCH_FACTOR * fetch_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What pods had moved by a moment, in bytes, by the name of their cgroup."""
 
     t_s: float

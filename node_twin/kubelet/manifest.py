@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from drcio_controller.kube.jsontypes import JsonObject
 
@@ -40,24 +40,21 @@ class Resources:
     memory_limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralEnv:
+class LiteralEnv(NamedTuple):
     """`name: value`, in which `$(OTHER)` is expanded."""
 
     name: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class FieldEnv:
+class FieldEnv(NamedTuple):
     """A field of the pod (downward API)."""
 
     name: str
     field_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigMapEnv:
+class ConfigMapEnv(NamedTuple):
     """A key of a ConfigMap."""
 
     name: str
@@ -69,8 +66,7 @@ class ConfigMapEnv:
 EnvVar: TypeAlias = LiteralEnv | FieldEnv | ConfigMapEnv
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeMount:
+class VolumeMount(NamedTuple):
     """Where a volume appears in a container."""
 
     volume: str
@@ -79,23 +75,20 @@ class VolumeMount:
     read_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimVolume:
+class ClaimVolume(NamedTuple):
     """A PersistentVolumeClaim: one of the twin's volumes."""
 
     name: str
     claim: str
 
 
-@dataclass(frozen=True, slots=True)
-class EmptyDirVolume:
+class EmptyDirVolume(NamedTuple):
     """A directory that lives as long as the pod."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostPathVolume:
+class HostPathVolume(NamedTuple):
     """A path of the node."""
 
     name: str
@@ -103,8 +96,7 @@ class HostPathVolume:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigMapVolume:
+class ConfigMapVolume(NamedTuple):
     """A ConfigMap's keys as files, which follow its changes."""
 
     name: str
@@ -117,16 +109,14 @@ class ConfigMapVolume:
 Volume: TypeAlias = ClaimVolume | EmptyDirVolume | HostPathVolume | ConfigMapVolume
 
 
-@dataclass(frozen=True, slots=True)
-class HttpGet:
+class HttpGet(NamedTuple):
     """Succeeds on a status of 200 to 399."""
 
     port: int
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExecAction:
+class ExecAction(NamedTuple):
     """Succeeds when a command in the container ends with 0."""
 
     command: tuple[str, ...]
