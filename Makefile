@@ -17,7 +17,7 @@ APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables systemd procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look doctor test test-engine test-cluster test-cluster-short engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
+.PHONY: help demo look doctor test test-images test-engine test-cluster test-cluster-short engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -31,8 +31,11 @@ look: setup  ## the quarter of the demo: contention and drcio once, a look and n
 doctor:  ## say what this machine can do: KVM, emulation, engine, docker, disk, memory
 	@$(or $(wildcard $(BIN)/python),python3) -m experiments.commands.doctor
 
-test: setup-dev  ## run all tests: unit tests in parallel, then images, scanners and the twin
+test: setup-dev  ## run the tests: unit tests in parallel, then the twin's
 	tools/run-tests
+
+test-images: setup-dev  ## build and scan the images, and install what is installed by itself
+	$(BIN)/python -m pytest -m "docker or scanners or fresh" -q --durations=15 -n 2 --dist loadfile tests/stacks tests/repository
 
 test-engine: setup-dev  ## run the Pulumi program on the real engine and a real API server
 	$(BIN)/python -m pytest tests/engine -q --durations=15 -n 2 --dist loadscope
