@@ -34,6 +34,7 @@ class Rig:
         node: FakeNode,
         config: Config | None = None,
         latencies: Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]] = no_latencies,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.node = node
         self.now_s = 0.0
@@ -45,6 +46,7 @@ class Rig:
             knobs=Knobs(node.roots, Journal(None), write=node.write),
             config=config or Config(),
             latencies=latencies,
+            clock=clock,
         )
 
     def add(self, pod: Pod) -> str:
@@ -442,6 +444,21 @@ def test_instance_limit_and_what_other_volumes_use_reach_the_policy(node: FakeNo
     assert view.instance is not None
     assert view.instance.limit == limit_of("m6i.xlarge")
     assert (view.instance.volumes, view.instance.others_bytes_per_s) == (2, 50 << 20)
+
+
+def test_rate_is_taken_over_the_time_between_two_readings(node: FakeNode, make_pod: Make) -> None:
+    """What a tick does before it reads the counters takes long where the CPU is busy."""
+    views: list[View] = []
+    read_at_s = iter((0.5, 1.0, 1.53, 2.0))
+    rig = Rig(node, clock=lambda: next(read_at_s))
+    rig.add(make_pod("a", "high"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("drcio_controller.loop.make_policy", lambda config: Seen(views))
+        for _ in range(4):
+            rig.tick("a")
+
+    assert [view.window.span_s for view in views] == pytest.approx([0.53, 0.47])
+    assert views[-1].window.flows[0].bytes_per_s == pytest.approx((1 << 20) / 0.47)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ class Agent:
             latencies=self._latency.latencies,
             tally=self._tally,
             mountinfo=own_mounts(),
+            clock=time.monotonic,
         )
         self._client = KubeClient(options.endpoint, observe=self._count_request)
         self._informer = Informer(

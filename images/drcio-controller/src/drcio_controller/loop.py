@@ -86,6 +86,7 @@ class Controller:
         latencies: LatencySource = no_latencies,
         tally: Tally | None = None,
         mountinfo: str = "",
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._node_name = node_name
         self._roots = roots
@@ -94,7 +95,7 @@ class Controller:
         self._config_digest = digest(config)
         self._latencies = latencies
         self.tally = tally or Tally()
-        self._observer = Observer(roots)
+        self._observer = Observer(roots, clock)
         self._node_disks = node_disks(roots.sys, mountinfo)
         self._kube_pods: Mapping[str, Pod] = {}
         self._namespace_classes: Mapping[str, str] = {}
@@ -220,7 +221,7 @@ class Controller:
         return min([self._config.interval_s, *(seconds for seconds in asked if seconds is not None)])
 
     def tick(self, now_s: float) -> None:
-        """Observe, decide and apply once."""
+        """Observe, decide and apply once; a controller with a clock of its own stamps the look by that."""
         hierarchy = self._find_hierarchy()
         if hierarchy is not None:
             self._overhead = self._sandboxes.overhead(self._cgroups_of(hierarchy))
@@ -230,6 +231,7 @@ class Controller:
             self.set_pods(self._kube_pods)
         if hierarchy is not None:
             snapshot = self._observe(hierarchy, now_s)
+            now_s = snapshot.at_s
             self._find_devices(snapshot, now_s)
             if self._previous is not None:
                 self._ebs_elsewhere = use_of(self._unmanaged_ebs(snapshot), self._previous, snapshot)

@@ -21,9 +21,9 @@ def open_descriptors() -> int:
 
 @pytest.fixture
 def few_files() -> Iterator[None]:
-    """Let this process have sixty more files open than it has."""
+    """Let this process have so few files open that those of 300 pods are too many: half, for them, is free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_descriptors() + 60, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * open_descriptors() + 60, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
