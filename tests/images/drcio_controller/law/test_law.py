@@ -103,6 +103,17 @@ def test_queue_that_stays_lowers_the_capacity_to_what_is_delivered() -> None:
     assert outcome.state.capacity == pytest.approx(0.6 * LAW.rough)
 
 
+@pytest.mark.parametrize(
+    ("before", "capacity"), [(0.99, 1.0), (0.87, 0.87 * LAW.rough), (0.5, 0.85 * LAW.rough)]
+)
+def test_device_that_may_have_been_without_work_is_not_taken_for_less(before: float, capacity: float) -> None:
+    """What is left of the queue is one large request, which may have come when all others had gone."""
+    draining = step(holding(), replace(QUEUE, delivered=before), LAW).state
+    last_look = replace(QUEUE, now_s=100.5, latency_s=0.05, delivered=0.85, queued_s=0.01)
+
+    assert step(draining, last_look, LAW).state.capacity == pytest.approx(capacity)
+
+
 def test_told_volume_that_delivers_what_was_promised_through_a_queue_is_not_taken_for_less() -> None:
     outcome = looks(holding(), replace(QUEUE, delivered=0.98), 6)
 
@@ -455,6 +466,21 @@ def test_what_iocost_does_not_let_in_is_told_it_besides_while_somebody_waits() -
     assert 1.2 < waiting.state.gain <= LAW.gain_most
     assert waiting.budget_ratio == pytest.approx(satisfied.budget_ratio * waiting.state.gain, rel=0.05)
     assert satisfied.state.gain == 1.0
+
+
+def test_gain_goes_a_part_of_the_way_at_a_time() -> None:
+    state, gains = initial(LAW, known=True), [1.0]
+    for index in range(60):
+        # Of what is meant iocost lets in 0.8, and of what it is told besides all.
+        seen = replace(
+            APART, now_s=100 + index / 2, yielding_waits=True, delivered=0.8 * (state.aim or 0.8) * state.gain
+        )
+        state = step(state, seen, LAW).state
+        gains += [state.gain] if state.gain != gains[-1] else []
+
+    assert gains[1] == pytest.approx(1 + LAW.gain_way * 0.25, abs=0.01)
+    assert 1.25 - LAW.gain_step < gains[-1] <= 1.25
+    assert gains == sorted(gains)
 
 
 def test_as_much_as_was_meant_needs_no_gain_and_more_takes_it_back() -> None:

@@ -162,6 +162,9 @@ class Law:
     protected are apart from everybody else."""
     gain_s: float = 2.0
     """So long the yielding pods have to wait before what is let in is believed to be all that comes."""
+    gain_way: float = 2 / 3
+    """Of the way to a higher gain at a time: what was measured in so short a time is rough, and a queue of
+    too much costs more than a second with too little."""
     gain_step: float = 0.05
     """A gain that is nearer to the one in force is not worth a write."""
     filling_factor: float = 2.0
@@ -238,6 +241,8 @@ class State:
     small: Seen = ()
     large: Seen = ()
     """The mixes of the smallest and of the largest I/O of the yielding pods, and of all together."""
+    delivered: float = 0.0
+    """In the last look."""
     queue_looks: int = 0
     drain_looks: int = 0
     capacity_before: float | None = None
@@ -315,6 +320,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         confirmed = _filling(state, seen, law)
     state = _gain(state, seen, law, confirmed=confirmed)
     state, reason, level = _decide(state, seen, law, confirmed=confirmed)
+    state = replace(state, delivered=seen.delivered)
     return _outcome(state, seen, law, reason, level)
 
 
@@ -550,7 +556,7 @@ def _gain(state: State, seen: Signals, law: Law, *, confirmed: bool) -> State:
     gain = min(most, state.gain / filled)
     if filled_s < law.gain_s or gain < state.gain + law.gain_step:
         return state
-    return replace(state, gain=gain, filled_s=0.0, price=None)
+    return replace(state, gain=state.gain + law.gain_way * (gain - state.gain), filled_s=0.0, price=None)
 
 
 def _less_gain(state: State, gain: float, law: Law) -> State:
@@ -585,12 +591,17 @@ def _queueing(state: State, seen: Signals, law: Law) -> bool:
 
 
 def _drained(state: State, seen: Signals, law: Law) -> State:
-    """Take what came out of a queue that was there all the time for what the device can do."""
+    """Take what came out of a queue that was there all the time for what the device can do.
+
+    Whether it was nobody knows: it may have been gone before the last requests came. So what the device
+    did in the look before, when the queue was seen, counts as well.
+    """
     there = _slow(state, seen, law) and seen.queued_s > law.queue_slack_s
+    most = max(state.delivered, seen.delivered)
     # As much as was believed, within the measurement's roughness, lowers nothing.
-    if not there or state.capacity is None or seen.delivered >= law.rough * state.capacity:
+    if not there or state.capacity is None or most >= law.rough * state.capacity:
         return state
-    delivered = max(LEAST_CAPACITY, law.rough * seen.delivered)
+    delivered = max(LEAST_CAPACITY, law.rough * most)
     wait_s = min(law.probe_last_s, 2 * state.probe_wait_s)
     return replace(state, capacity=delivered, probed_at_s=seen.now_s, probe_wait_s=wait_s)
 
