@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from drcio_controller.config import Config, Engine, dump
 from drcio_controller.manifest import CONFIG_FILE
-from local_cluster.cluster import Cluster
+from local_cluster.cluster import VOLUME, Cluster
+from local_cluster.deploy import settings_in
 from local_cluster.images.prepare import Prepared
 from local_cluster.kube import Object
 from local_cluster.node.settings import NODE
+from local_cluster.programs import ROOT
 from lp_batch.manifest import PodOptions, pod_template
 from node_twin.layout import NAMESPACE
+from stacks.configuration.settings import Settings
 from stacks.preview.manifests import manifests
 from tests.cluster.compare import compared
 from tests.cluster.nodes import Real
@@ -34,6 +39,12 @@ AGENT = "drcio-controller"
 WEIGHTS = {"urgent": "default 1000", "backup": "default 10"}
 RESTING = {"", "default 100"}
 """What a pod weighs that nobody weighed: nothing where its level has no io controller yet."""
+
+
+def local_settings() -> Settings:
+    """Return what the local cluster's stack is configured with."""
+    document = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text(encoding="utf-8"))
+    return settings_in(document["config"], stack="local")
 
 
 class Scene:
@@ -143,6 +154,7 @@ class Scene:
             "drcio:images.build": "none",
             "drcio:images.controller": self.images.references["controller"],
             "drcio:monitoring.enabled": "false",
+            "drcio:controller.volumes": ",".join(local_settings().controller.volumes),
         }
         for manifest in manifests(render("drcio", settings)):
             (folder / manifest.file_name).write_text(manifest.as_yaml())
@@ -178,6 +190,15 @@ def acts(scene: Scene) -> None:
 @pytest.mark.short
 def test_pods_are_found_and_weighed(installed: Scene) -> None:
     acts(installed)
+
+
+def test_agent_takes_the_volume_for_what_the_stacks_file_says(installed: Scene) -> None:
+    acts(installed)
+    command = ("exec", f"daemonset/{AGENT}", "--", "drcio-controller", "status", "--json")
+    status = json.loads(installed.run("-n", SYSTEM, *command))
+    (volume,) = [it for it in status["devices"] if it["serial"].startswith("vol")]
+    assert (volume["profile_iops"], volume["profile_mib_s"]) == (VOLUME.iops, VOLUME.mib_s)
+    assert volume["profile_source"] == "configured"
 
 
 def test_doctor_finds_a_node_that_it_can_steer(installed: Scene) -> None:
