@@ -21,7 +21,7 @@ def open_descriptors() -> int:
 
 @pytest.fixture
 def few_files() -> Iterator[None]:
-    """Let this process have so few files open that those of 300 pods are too many: half, for them, is free."""
+    """Let this process have so few files open that those of 300 pods are too many, but half of them free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (2 * open_descriptors() + 60, hard))
     yield
