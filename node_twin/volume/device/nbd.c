@@ -20,15 +20,25 @@
 
 enum { SOCKET_BYTES = 8 << 20, MAX_QUEUES = 8 };
 
+/* The driver sends what is written page by page, and whoever waits for it, at real-time priority, would
+ * take the CPU from it for each page. So a request's bytes are taken when all are there: looked for so often. */
+enum { LOOK_FOR_BYTES_NS = 50000 };
+
 struct call { /* a request and where its answer goes */
 	struct request request;
 	int socket;
 	char handle[8];
 };
 
+struct connection {
+	int socket;
+	uint32_t volume;
+	struct call *awaiting; /* its bytes, which are on their way */
+};
+
+static struct connection connections[MAX_VOLUMES * MAX_QUEUES];
 static struct pollfd sockets[1 + MAX_VOLUMES * MAX_QUEUES]; /* the control socket is the first */
-static uint32_t volume_of[1 + MAX_VOLUMES * MAX_QUEUES];
-static nfds_t socket_count = 1;
+static nfds_t connection_count;
 
 /* Move all of it, or say why not. */
 static bool transfer(int file, struct iovec *parts, int count, bool out)
@@ -60,55 +70,100 @@ static void complete_nbd(struct server *server, struct request *request, int err
 	free(call);
 }
 
-static bool receive(struct server *server, int file, uint32_t volume)
+/* Take a request's head; null: it is not one that can be served. */
+static struct call *take_call(struct server *server, const struct connection *from)
 {
-	struct device *device = &server->devices[volume];
+	struct device *device = &server->devices[from->volume];
 	struct nbd_request asked;
 	struct iovec head = { &asked, sizeof asked };
-	if (!transfer(file, &head, 1, false))
-		return false;
-	struct call *call = calloc(1, sizeof *call);
-	if (call == NULL)
-		return complain("nbd: no memory for a request");
-	call->socket = file;
-	memcpy(call->handle, asked.handle, sizeof call->handle);
-	struct request *request = &call->request;
-	*request = (struct request){ .volume = volume, .offset = be64toh(asked.from), .bytes = be32toh(asked.len) };
+	if (!transfer(from->socket, &head, 1, false))
+		return NULL;
+	struct request request = {
+		.volume = from->volume, .offset = be64toh(asked.from), .bytes = be32toh(asked.len),
+	};
 	switch (be32toh(asked.type) & 0xffff) {
 	case NBD_CMD_READ:
-		request->op = OP_READ;
+		request.op = OP_READ;
 		break;
 	case NBD_CMD_WRITE:
-		request->op = OP_WRITE;
+		request.op = OP_WRITE;
 		break;
 	case NBD_CMD_FLUSH:
-		request->op = OP_FLUSH;
-		request->offset = request->bytes = 0;
+		request.op = OP_FLUSH;
+		request.offset = request.bytes = 0;
 		break;
 	default:
-		free(call);
-		return complain("nbd: a request of type %#x", be32toh(asked.type));
+		complain("nbd: a request of type %#x", be32toh(asked.type));
+		return NULL;
 	}
-	if (request->offset > device->size_bytes || request->bytes > device->size_bytes - request->offset)
-		return complain("%s: a request beyond its end", device->name);
-	struct iovec data = { device->data + request->offset, request->bytes };
-	if (request->op == OP_WRITE && !transfer(file, &data, 1, false))
+	if (request.offset > device->size_bytes || request.bytes > device->size_bytes - request.offset) {
+		complain("%s: a request beyond its end", device->name);
+		return NULL;
+	}
+	struct call *call = calloc(1, sizeof *call);
+	if (call == NULL) {
+		complain("nbd: no memory for a request");
+		return NULL;
+	}
+	call->request = request;
+	call->socket = from->socket;
+	memcpy(call->handle, asked.handle, sizeof call->handle);
+	return call;
+}
+
+/* Submit what is being waited for, if all of its bytes are there. */
+static bool take_bytes(struct server *server, struct connection *from)
+{
+	struct request *request = &from->awaiting->request;
+	int there = 0;
+	if (ioctl(from->socket, FIONREAD, &there) < 0)
+		return complain("nbd: what is there: %s", strerror(errno));
+	if ((uint64_t)there < request->bytes)
+		return true;
+	struct iovec data = { server->devices[from->volume].data + request->offset, request->bytes };
+	if (!transfer(from->socket, &data, 1, false))
 		return false;
+	from->awaiting = NULL;
 	server_submit(server, request);
+	return true;
+}
+
+static bool receive(struct server *server, struct connection *from)
+{
+	struct call *call = take_call(server, from);
+	if (call == NULL)
+		return false;
+	if (call->request.op == OP_WRITE) {
+		from->awaiting = call;
+		return take_bytes(server, from);
+	}
+	server_submit(server, &call->request);
 	return true;
 }
 
 static bool wait_nbd(struct server *server, uint64_t until)
 {
-	uint64_t now = now_ns(), left = until > now ? until - now : 0;
+	uint64_t now = now_ns();
+	for (nfds_t i = 0; i < connection_count; i++) {
+		bool awaiting = connections[i].awaiting != NULL;
+		sockets[1 + i].fd = awaiting ? -1 : connections[i].socket; /* poll passes over a negative one */
+		if (awaiting && until > now + LOOK_FOR_BYTES_NS)
+			until = now + LOOK_FOR_BYTES_NS;
+	}
+	uint64_t left = until > now ? until - now : 0;
 	struct timespec time = { (time_t)(left / NS_PER_S), (long)(left % NS_PER_S) };
-	if (ppoll(sockets, socket_count, until == NEVER ? NULL : &time, NULL) < 0 && errno != EINTR)
-		return complain("nbd: waiting: %s", strerror(errno));
+	if (ppoll(sockets, 1 + connection_count, until == NEVER ? NULL : &time, NULL) < 0) {
+		if (errno != EINTR)
+			return complain("nbd: waiting: %s", strerror(errno));
+		return true;
+	}
 	if (sockets[0].revents)
 		server_control(server);
-	for (nfds_t i = 1; i < socket_count; i++)
-		if (sockets[i].revents && !receive(server, sockets[i].fd, volume_of[i]))
+	for (nfds_t i = 0; i < connection_count; i++) {
+		struct connection *from = &connections[i];
+		if (from->awaiting != NULL ? !take_bytes(server, from) : sockets[1 + i].revents && !receive(server, from))
 			return false;
+	}
 	return true;
 }
 
@@ -135,8 +190,8 @@ static bool start_device(struct server *server, uint32_t volume)
 			&& setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) >= 0
 			&& setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) >= 0
 			&& ioctl(file, NBD_SET_SOCK, (unsigned long)pair[0]) >= 0;
-		volume_of[socket_count] = volume;
-		sockets[socket_count++] = (struct pollfd){ .fd = pair[1], .events = POLLIN };
+		connections[connection_count++] = (struct connection){ .socket = pair[1], .volume = volume };
+		sockets[connection_count].events = POLLIN; /* the first is the control socket's */
 	}
 	if (!good)
 		return complain("%s: setting it up: %s", path, strerror(errno));
