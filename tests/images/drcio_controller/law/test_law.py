@@ -463,7 +463,7 @@ def test_what_iocost_does_not_let_in_is_told_it_besides_while_somebody_waits() -
     waiting = looks(initial(LAW, known=True), replace(APART, yielding_waits=True), 30)
     satisfied = looks(initial(LAW, known=True), APART, 30)
 
-    assert 1.2 < waiting.state.gain <= LAW.gain_most
+    assert 1.2 - LAW.gain_rough < waiting.state.gain <= LAW.gain_most
     assert waiting.budget_ratio == pytest.approx(satisfied.budget_ratio * waiting.state.gain, rel=0.05)
     assert satisfied.state.gain == 1.0
 
@@ -479,8 +479,9 @@ def test_gain_goes_a_part_of_the_way_at_a_time() -> None:
         gains += [state.gain] if state.gain != gains[-1] else []
 
     assert gains[1] == pytest.approx(1 + LAW.gain_way * 0.25, abs=0.01)
-    assert 1.25 - LAW.gain_step < gains[-1] <= 1.25
-    assert gains == sorted(gains)
+    assert 1.25 - LAW.gain_rough < gains[-1] <= 1.25
+    # The rest is not worth it: by errors of the measurement it would go up and up.
+    assert len(gains) == 2
 
 
 def test_as_much_as_was_meant_needs_no_gain_and_more_takes_it_back() -> None:

@@ -165,8 +165,10 @@ class Law:
     gain_way: float = 2 / 3
     """Of the way to a higher gain at a time: what was measured in so short a time is rough, and a queue of
     too much costs more than a second with too little."""
+    gain_rough: float = 0.1
+    """As roughly is it measured: a gain that is higher by less may be none. Else it would go up by each error."""
     gain_step: float = 0.05
-    """A gain that is nearer to the one in force is not worth a write."""
+    """A gain that is lower by less than that is not worth a write."""
     filling_factor: float = 2.0
     """Where I/O takes so many times as long as it did, the buckets are empty at times: a gain was too much, a
     probe has met what it looked for, and none is begun."""
@@ -554,7 +556,7 @@ def _gain(state: State, seen: Signals, law: Law, *, confirmed: bool) -> State:
     if filled > 1 + law.gain_step and state.gain > 1:
         return _less_gain(state, state.gain / filled, law)
     gain = min(most, state.gain / filled)
-    if filled_s < law.gain_s or gain < state.gain + law.gain_step:
+    if filled_s < law.gain_s or gain < state.gain + law.gain_rough:
         return state
     return replace(state, gain=state.gain + law.gain_way * (gain - state.gain), filled_s=0.0, price=None)
 
