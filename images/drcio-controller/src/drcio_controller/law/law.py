@@ -166,7 +166,7 @@ class Law:
     """Of the way to a higher gain at a time: what was measured in so short a time is rough, and a queue of
     too much costs more than a second with too little."""
     gain_rough: float = 0.1
-    """As roughly is it measured: a gain that is higher by less may be none. Else it would go up by each error."""
+    """As roughly is it measured: a gain that is higher by less may be none, and each error would raise it."""
     gain_step: float = 0.05
     """A gain that is lower by less than that is not worth a write."""
     filling_factor: float = 2.0
