@@ -479,9 +479,10 @@ def test_gain_goes_a_part_of_the_way_at_a_time() -> None:
         gains += [state.gain] if state.gain != gains[-1] else []
 
     assert gains[1] == pytest.approx(1 + LAW.gain_way * 0.25, abs=0.01)
-    assert 1.25 - LAW.gain_rough < gains[-1] <= 1.25
+    assert 1.25 - LAW.gain_rough / 2 < gains[-1] <= 1.25
+    assert gains == sorted(gains)
     # The rest is not worth it: by errors of the measurement it would go up and up.
-    assert len(gains) == 2
+    assert len(gains) == 3
 
 
 def test_as_much_as_was_meant_needs_no_gain_and_more_takes_it_back() -> None:

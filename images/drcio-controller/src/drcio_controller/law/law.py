@@ -166,7 +166,8 @@ class Law:
     """Of the way to a higher gain at a time: what was measured in so short a time is rough, and a queue of
     too much costs more than a second with too little."""
     gain_rough: float = 0.1
-    """As roughly is it measured: a gain that is higher by less may be none, and each error would raise it."""
+    """In so long as `gain_s` that is the error of its measurement, and less the longer it is measured: a gain
+    that is higher by less may be none, and each error would raise it."""
     gain_step: float = 0.05
     """A gain that is lower by less than that is not worth a write."""
     filling_factor: float = 2.0
@@ -259,9 +260,12 @@ class State:
     """So many times the budget is told."""
     gain_limit: float = math.inf
     """No more than that, since a queue came of more."""
-    filled: float = 1.0
-    """Of the aim, what was used in the last `filled_s` seconds in which yielding pods waited."""
     filled_s: float = 0.0
+    """So long yielding pods waited with the gain in force."""
+    filled: float = 1.0
+    """Of the aim, what was used meanwhile."""
+    filled_lately: float = 1.0
+    """The same of the last seconds: what is too much is taken back sooner than more is given."""
     probed_at_s: float = 0.0
     """When the last probe began, or ended, or a queue was seen."""
     probe_wait_s: float = 0.0
@@ -550,13 +554,16 @@ def _gain(state: State, seen: Signals, law: Law, *, confirmed: bool) -> State:
     satisfied = filled < 1 and not seen.yielding_waits
     if satisfied or seen.delivered < LEAST_CAPACITY:
         return state
-    filled_s = min(law.gain_s, state.filled_s + seen.span_s)
-    filled = state.filled + (filled - state.filled) * min(1.0, seen.span_s / filled_s)
-    state = replace(state, filled=filled, filled_s=filled_s)
-    if filled > 1 + law.gain_step and state.gain > 1:
-        return _less_gain(state, state.gain / filled, law)
-    gain = min(most, state.gain / filled)
-    if filled_s < law.gain_s or gain < state.gain + law.gain_rough:
+    filled_s = min(2 * law.gain_s, state.filled_s + seen.span_s)
+    mean = state.filled + (filled - state.filled) * min(1.0, seen.span_s / filled_s)
+    lately_s = min(law.gain_s, filled_s)
+    lately = state.filled_lately + (filled - state.filled_lately) * min(1.0, seen.span_s / lately_s)
+    state = replace(state, filled=mean, filled_lately=lately, filled_s=filled_s)
+    if lately > 1 + law.gain_step and state.gain > 1:
+        return _less_gain(state, state.gain / lately, law)
+    gain = min(most, state.gain / mean)
+    # The longer it was measured the smaller is the error.
+    if filled_s < law.gain_s or gain < state.gain + law.gain_rough * law.gain_s / filled_s:
         return state
     return replace(state, gain=state.gain + law.gain_way * (gain - state.gain), filled_s=0.0, price=None)
 
