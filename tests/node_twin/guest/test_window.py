@@ -1,5 +1,6 @@
 """Idle time is executed by a process that has read its files before anything is measured."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def test_idle_time_is_executed_until_each_who_began_has_ended(idle: IdleTime, tm
 
 
 def _stopped_soon(process: Path) -> None:
-    for _ in range(1000):
-        if _state(process) == "T":
-            return
-    pytest.fail(f"still {_state(process)}")
+    """Wait for a signal to arrive: where the machine is busy that takes a turn on its CPU."""
+    deadline_s = time.monotonic() + 30
+    while _state(process) != "T":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
