@@ -5,6 +5,7 @@ Knobs only, no counters: two looks at a node on which nothing happened are equal
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -25,13 +26,14 @@ def knobs_of_pods(root: Path) -> dict[str, JsonValue]:
     A cgroup that goes away meanwhile is left out.
     """
     found: dict[str, JsonValue] = {}
-    for top in sorted(root.glob(PODS)):
-        for folder in (top, *sorted(path for path in top.rglob("*") if path.is_dir())):
-            try:
-                knobs = {
-                    name: (folder / name).read_text().strip() for name in KNOBS if (folder / name).exists()
-                }
-            except OSError:
-                continue
-            found[folder.relative_to(root).as_posix()] = dict(knobs)
+    # Not rglob(): that raises where a folder goes away between being listed and being read.
+    folders = sorted(Path(name) for top in root.glob(PODS) for name, _, _ in os.walk(top))
+    for folder in folders:
+        try:
+            knobs = {name: (folder / name).read_text().strip() for name in KNOBS if (folder / name).exists()}
+        except OSError:
+            continue
+        if not folder.exists():
+            continue
+        found[folder.relative_to(root).as_posix()] = dict(knobs)
     return found
