@@ -155,15 +155,24 @@ class Simulated:
             if flow.active:
                 self._active_at_s[flow.pod.uid] = snapshot.at_s
         decision = policy.decide(
-            View(window=seen[0], engine=self.engine, profile=self.mix.profile, profile_known=self.told)
+            View(
+                window=seen[0],
+                engine=self.engine,
+                profile=self.mix.profile,
+                profile_known=self.told,
+                lately=self._active(),
+            )
         )
         self.decisions.append((snapshot.at_s, decision))
         self._apply(decision)
         return decision
 
-    def _apply(self, decision: Decision) -> None:
+    def _active(self) -> set[str]:
         now_s = self.node.now_s
-        active = {uid for uid, at_s in self._active_at_s.items() if now_s - at_s <= ACTIVE_FOR_S}
+        return {uid for uid, at_s in self._active_at_s.items() if now_s - at_s <= ACTIVE_FOR_S}
+
+    def _apply(self, decision: Decision) -> None:
+        active = self._active()
         placed = [
             PlacedPod(
                 pod=pod,

@@ -400,6 +400,7 @@ class Controller:
                     engine=state.engine,
                     profile=profile,
                     profile_known=source == "configured",
+                    lately={uid for uid, device in self._active_at_s if device == window.device},
                     latencies=latencies,
                     instance=self._instance_load(state.device, seen),
                 )

@@ -414,6 +414,8 @@ def test_uneven_demand_lengthens_the_period_and_even_demand_does_not() -> None:
 def test_share_covers_what_the_protected_use() -> None:
     assert protected_share(State(demand=0.05), LAW) == LAW.protected_share
     assert protected_share(State(demand=0.5), LAW) > 0.85
+    # Of a volume that does a third of what it was taken for, the same is three times as much.
+    assert protected_share(State(demand=0.17, capacity=0.33), LAW) > 0.85
 
 
 def test_missed_target_takes_the_lower_margin() -> None:

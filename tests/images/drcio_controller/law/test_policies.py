@@ -81,7 +81,14 @@ def look(
         budget_used_ratio=0.95 if engine is Engine.IOCOST else None,
     )
     return policy.decide(
-        View(window=window, engine=engine, profile=PROFILE, profile_known=True, latencies=latencies or {})
+        View(
+            window=window,
+            engine=engine,
+            profile=PROFILE,
+            profile_known=True,
+            lately=[one.pod.uid for one in flows if one.active],
+            latencies=latencies or {},
+        )
     )
 
 
@@ -157,6 +164,25 @@ def test_protected_pods_weigh_what_gives_them_their_share_on_this_device_only() 
     assert decision.weights == {}
     bfq = look(DrcioPolicy(Config()), 1, flows, engine=Engine.BFQ)
     assert bfq.device_weights == {}  # its scheduler knows no credit that would be spent at once
+
+
+def test_protected_pod_that_long_did_nothing_takes_no_part_of_the_others_share() -> None:
+    flows = (flow("h", 1000), flow("l", 10))
+    (alone,) = look(DrcioPolicy(Config()), 1, flows).device_weights.values()
+
+    beside = look(DrcioPolicy(Config()), 1, (*flows, flow("idle", 1000, ios_per_s=0))).device_weights
+
+    assert beside == {"h": alone, "idle": alone}
+
+
+def test_protected_pods_that_do_io_divide_the_share() -> None:
+    flows = (flow("h", 1000), flow("l", 10))
+    (alone,) = look(DrcioPolicy(Config()), 1, flows).device_weights.values()
+
+    beside = look(DrcioPolicy(Config()), 1, (*flows, flow("other", 600))).device_weights
+
+    assert sum(beside.values()) == pytest.approx(alone, abs=1)
+    assert beside["h"] == pytest.approx(beside["other"] * 5 / 3, abs=2)
 
 
 def test_protected_pod_of_which_nothing_is_known_is_listened_to_between_decisions() -> None:

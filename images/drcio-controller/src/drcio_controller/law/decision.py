@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -53,6 +53,9 @@ class View:
     profile_known: bool
     """False: nobody told us what the device can do, an EBS volume least of all; the profile is a place to
     start from."""
+    lately: Collection[str] = ()
+    """The uids of the pods that did I/O here within the last looks: they count in what others' weights are
+    reckoned against."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By pod uid; only pods that name a target and could be asked."""
     instance: InstanceLoad | None = None

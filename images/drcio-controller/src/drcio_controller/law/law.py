@@ -337,7 +337,8 @@ def limit_s(state: State, law: Law) -> float:
 
 def protected_share(state: State, law: Law) -> float:
     """Return which share of the budget the protected may take."""
-    return min(MOST_SHARE, max(law.protected_share, law.demand_headroom * state.demand / law.margin))
+    budget = law.margin * (state.capacity or 1.0)
+    return min(MOST_SHARE, max(law.protected_share, law.demand_headroom * state.demand / budget))
 
 
 def wanted_period_s(state: State, law: Law) -> float:
