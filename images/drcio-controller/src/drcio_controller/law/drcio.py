@@ -19,7 +19,6 @@ from drcio_controller.kernel.parse import Limits
 from drcio_controller.law import law as laws
 from drcio_controller.law.decision import Decision, View
 from drcio_controller.law.roles import split
-from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.window import Flow, Window
 
 QUICK_LOOK_S: Final = 0.25
@@ -231,12 +230,7 @@ def _decision(
         ),
         period_us=TICK_US * max(1, round(outcome.period_s * 1e6 / TICK_US)),
         device_weights=(
-            _device_weights(
-                [flow.pod for flow in protected],
-                [flow.pod for flow in yielding],
-                view.lately,
-                outcome.protected_share,
-            )
+            _device_weights(protected, yielding, view.lately, outcome.protected_share)
             if view.engine is Engine.IOCOST
             else {}
         ),
@@ -261,25 +255,29 @@ def _heavy(flows: Sequence[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
 
 
 def _device_weights(
-    protected: Sequence[NodePod], yielding: Sequence[NodePod], lately: Collection[str], share: float
+    protected: Sequence[Flow], yielding: Sequence[Flow], lately: Collection[str], share: float
 ) -> Mapping[str, int]:
     """Return what the protected weigh on this device, so that they have their share and no more of it.
 
     Those who did I/O lately divide it among them; whoever pauses longer finds a weight by the same measure.
     """
-    own = sum(pod.weight or 0 for pod in _present(protected, lately))
+    own = sum(flow.pod.weight or 0 for flow in _present(protected, lately))
     others = sum(
-        KERNEL_DEFAULT_WEIGHT if pod.weight is None else pod.weight for pod in _present(yielding, lately)
+        KERNEL_DEFAULT_WEIGHT if flow.pod.weight is None else flow.pod.weight
+        for flow in _present(yielding, lately)
     )
     if not own or not others:
         return {}
     factor = others * share / (1 - share) / own
-    return {pod.uid: max(WEIGHT_MIN, min(WEIGHT_MAX, round((pod.weight or 0) * factor))) for pod in protected}
+    return {
+        flow.pod.uid: max(WEIGHT_MIN, min(WEIGHT_MAX, round((flow.pod.weight or 0) * factor)))
+        for flow in protected
+    }
 
 
-def _present(pods: Sequence[NodePod], lately: Collection[str]) -> Sequence[NodePod]:
+def _present(flows: Sequence[Flow], lately: Collection[str]) -> Sequence[Flow]:
     """Return those who did I/O lately; if none did, all of them, or what they miss would come at once."""
-    return [pod for pod in pods if pod.uid in lately] or pods
+    return [flow for flow in flows if flow.pod.uid in lately] or flows
 
 
 def _caps(profile: VolumeProfile, yielding: Sequence[Flow], outcome: laws.Outcome) -> Mapping[str, Limits]:
