@@ -17,6 +17,7 @@ from components.observability.dashboards import BOARDS
 from experiments.metrics.prometheus import Server
 from experiments.metrics.queries import QUERIES
 from tests.observability.rig import AGENT, HP, LP, NAMESPACE, NODE, SYSTEM, Stack
+from tests.waits import eventually
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted([*(DOCS / "runbooks").glob("*.md"), DOCS / "reference" / "metrics.md"])
@@ -60,6 +61,18 @@ def labels_and_values(server: Server, promql: str) -> list[tuple[dict[str, str],
     ]
 
 
+def known(server: Server, promql: str) -> list[tuple[dict[str, str], float]]:
+    """Ask until a value is known: a scrape that was late leaves none until the next one."""
+    found: list[tuple[dict[str, str], float]] = []
+
+    def is_known() -> bool:
+        found[:] = labels_and_values(server, promql)
+        return any(not math.isnan(value) for _, value in found)
+
+    eventually(is_known, promql, every_s=0.5)
+    return found
+
+
 @pytest.mark.parametrize("choice", ["all", "chosen"])
 @pytest.mark.parametrize(("uid", "expr", "legend"), TARGETS)
 def test_every_panel_shows_data_under_its_legend(
@@ -68,9 +81,8 @@ def test_every_panel_shows_data_under_its_legend(
     chosen = CHOSEN.get(uid, CHOSEN_BY_DEFAULT)
     values = chosen if choice == "chosen" else dict.fromkeys(chosen, ".*")
 
-    series = labels_and_values(prometheus[0], filled_in(expr, values))
+    series = known(prometheus[0], filled_in(expr, values))
 
-    assert any(not math.isnan(value) for _, value in series), series
     for labels, _ in series:
         assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= labels.keys()
         for name in labels.keys() & chosen.keys():
@@ -101,13 +113,13 @@ def test_every_variable_offers_what_runs(prometheus: Live, board: object) -> Non
 
 @pytest.mark.parametrize("query", DOCUMENTED)
 def test_every_documented_query_returns_data(prometheus: Live, query: str) -> None:
-    assert labels_and_values(prometheus[0], query)
+    eventually(lambda: bool(labels_and_values(prometheus[0], query)), query, every_s=0.5)
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.title)
 def test_every_query_of_explore_returns_data(prometheus: Live, query: object) -> None:
     promql = next(entry.promql for entry in QUERIES if entry is query)
-    assert any(not math.isnan(value) for _, value in labels_and_values(prometheus[0], promql))
+    assert known(prometheus[0], promql)
 
 
 def test_every_recording_rule_has_data_and_every_rule_is_well(prometheus: Live) -> None:

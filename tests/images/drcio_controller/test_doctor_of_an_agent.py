@@ -91,6 +91,7 @@ def plant_second_agent(rig: Rig) -> None:
     assert other.acquire()
     rig.on_stop.append(other.release)
     rig.start()
+    eventually(lambda: bool(json.loads(rig.get("/status")[1])["standby"]), "standing by")
 
 
 def plant_inert_weight(rig: Rig) -> None:
