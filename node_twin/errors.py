@@ -4,11 +4,19 @@ TwinError
 ├── MissingTool      a program or package that the twin needs is not on this machine
 ├── KernelError      no guest kernel could be had
 ├── VolumeError      the volume's image could not be made
+├── OutputError      a file of the results could not be written
 ├── BootError        the guest did not come up; carries the console's tail
 └── GuestDied        the guest panicked, hung or was killed while in use; carries the console's tail
 """
 
 from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Final
+
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
+"""Of these the system does not say which file it was that had no room."""
 
 
 class TwinError(Exception):
@@ -33,6 +41,32 @@ class KernelError(TwinError):
 
 class VolumeError(TwinError):
     """The volume's image could not be made or filled."""
+
+
+class OutputError(TwinError):
+    """The folder for the results cannot be made, or takes no more."""
+
+
+def output_error(error: OSError, output: Path) -> OutputError | None:
+    """Return what an error says of the folder for the results; None where it is of something else."""
+    # Of a rename the second is the file that was to be written.
+    named = error.filename2 or error.filename
+    if error.errno in _NO_ROOM:
+        where = named or output
+        return OutputError(
+            f"{where}: cannot be written: {error.strerror}",
+            hint=f"make room for {output}, and for the temporary folder and .cache",
+        )
+    if named is None:
+        return None
+    # A folder above it is in the way, or cannot be written to, as well as a file below it.
+    file, folder = Path(named).absolute(), output.absolute()
+    if not (file.is_relative_to(folder) or folder.is_relative_to(file)):
+        return None
+    return OutputError(
+        f"{named}: cannot be written: {error.strerror}",
+        hint=f"expected --output ({output}) to be a folder that you may write to, or that can be made",
+    )
 
 
 class _GuestError(TwinError):

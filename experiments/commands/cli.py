@@ -23,7 +23,7 @@ from experiments.commands.sweep import add_sweep
 from experiments.errors import ExperimentError
 from experiments.help import Parser
 from experiments.records.record import RUNS_FOLDER
-from node_twin.errors import TwinError
+from node_twin.errors import TwinError, output_error
 from node_twin.host.ending import ended_by_signals
 
 ERROR_STATUS: Final = 2
@@ -44,13 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nothing is left running{_kept(getattr(options, 'output', None))}", file=sys.stderr)
         return INTERRUPTED_STATUS
     except (ExperimentError, TwinError) as error:
-        print(f"error: {error.args[0]}", file=sys.stderr)
-        if isinstance(error, TwinError) and (tail := getattr(error, "console_tail", "")):
-            print(f"--- the guest's console ends with ---\n{tail}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return ERROR_STATUS
+        return _refused(error)
+    except OSError as error:
+        output: Path | None = getattr(options, "output", None)
+        if output is None or (of_output := output_error(error, output)) is None:
+            raise
+        return _refused(of_output)
     return status
+
+
+def _refused(error: ExperimentError | TwinError) -> int:
+    """Print an error and its remedy, and return the exit status."""
+    print(f"error: {error.args[0]}", file=sys.stderr)
+    if isinstance(error, TwinError) and (tail := getattr(error, "console_tail", "")):
+        print(f"--- the guest's console ends with ---\n{tail}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    return ERROR_STATUS
 
 
 def _kept(output: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -11,9 +12,18 @@ from experiments.records.jsonfields import JsonObject
 
 def write_text(path: Path, text: str) -> Path:
     """Replace a file by one rename."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Replace a file by one rename; where that fails, the old one is there and nothing beside it."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105 - the one rename that overwrites on every system
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)  # noqa: PTH105 - the one rename that overwrites on every system
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return path
 
 

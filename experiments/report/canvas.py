@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
+from experiments.records.wholefile import write_bytes, write_text
 from experiments.report.palette import LIGHT, PLACEHOLDER, Palette, in_colours, with_css_variables
 
 PNG_DPI: Final = 160
@@ -93,8 +94,8 @@ class Drawn:
         svg, png = directory / f"{picture.name}.svg", directory / f"{picture.name}.png"
         headed = picture.headline is not None
         text = picture.svg(LIGHT, with_headline=True) if headed else in_colours(self.template, LIGHT)
-        svg.write_text(text, encoding="utf-8")
-        png.write_bytes(picture.png(LIGHT))
+        write_text(svg, text)
+        write_bytes(png, picture.png(LIGHT))
         return svg, png
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, parse_volume
-from node_twin.errors import BootError, TwinError
+from node_twin.errors import BootError, TwinError, output_error
 from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel
 from node_twin.host.vm import Guest, GuestConfig, booted
 from node_twin.jsontypes import JsonObject
@@ -43,8 +43,8 @@ class Row:
 
 def measure(*, cache: Path, output: Path, kernel: str = DEFAULT_KERNEL) -> JsonObject:
     """Boot a guest with two gp3 volumes, have everything measured, and return the figures."""
-    require_tools("fio")
     output.mkdir(parents=True, exist_ok=True)
+    require_tools("fio")
     server = build_server(cache)
     requests = [
         VolumeRequest(claim=claim, limits=parse_volume("gp3"), size_bytes=_VOLUME_BYTES)
@@ -225,6 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = measure(cache=options.cache, output=options.output, kernel=options.kernel)
     except TwinError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (of_output := output_error(error, options.output)) is None:
+            raise
+        print(f"error: {of_output}", file=sys.stderr)
         return 2
     checked = rows(figures)
     with contextlib.suppress(BrokenPipeError):

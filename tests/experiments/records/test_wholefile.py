@@ -19,3 +19,11 @@ def test_number_that_json_cannot_say_is_refused_and_the_old_file_kept(
         write_json(path, {"p95_ms": math.inf}, compact=compact)
     assert json.loads(path.read_text()) == {"p95_ms": 1.5}
     assert [entry.name for entry in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_failed_write_leaves_what_was_there_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_json(path, {"p95_ms": 1.5})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["figures.json"]
