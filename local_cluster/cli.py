@@ -12,6 +12,7 @@ from typing import Final
 
 from rich.console import Console
 
+from experiments.commands.guest_options import memory_mib
 from experiments.help import Parser, add_command
 from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
@@ -19,6 +20,7 @@ from local_cluster.errors import ClusterError
 from local_cluster.images.prepare import Prepared, prepared
 from local_cluster.node.settings import DRIVERS
 from local_cluster.told import Told
+from node_twin.errors import TwinError
 
 ERROR_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ended; nothing is left running")
         return INTERRUPTED_STATUS
-    except ClusterError as error:
+    except (ClusterError, TwinError) as error:
         print(f"error: {error}", file=sys.stderr)
         return ERROR_STATUS
     return result
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     images.set_defaults(command=_images)
     for command in (up, walk):
         command.add_argument(
-            "--memory-mib", type=int, default=cluster.ClusterOptions.memory_mib, help="of the node"
+            "--memory-mib", type=memory_mib, default=cluster.ClusterOptions.memory_mib, help="of the node"
         )
         command.add_argument(
             "--cgroup-driver", choices=DRIVERS, default=DRIVERS[0], help="the kubelet's; EKS has the first"

@@ -20,7 +20,7 @@ from drcio_controller.kernel.parse import DeviceId
 from experiments.commands.doctor import ENGINE_VARIABLE
 from experiments.records.spec import plan_runs
 from experiments.targets.cluster import laid_over, overrides_of
-from local_cluster import cluster
+from local_cluster import cli, cluster
 from local_cluster.deploy import settings_in
 from local_cluster.errors import ClusterError, ToolMissing
 from local_cluster.images import build
@@ -31,6 +31,7 @@ from local_cluster.node.boot import CLAIM
 from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
 from local_cluster.programs import ROOT, find
 from local_cluster.tour import spec_of
+from node_twin.errors import MissingTool
 from node_twin.host.vm import disk_serial
 from node_twin.volume.blockdevice import EBS_MODEL
 from node_twin.volume.image import VolumeImage, VolumeRequest
@@ -40,7 +41,7 @@ from stacks.render import main as render
 HOLDER = """
 import sys, time
 from pathlib import Path
-from local_cluster import cluster
+from local_cluster import cli, cluster
 cluster.LOCK = Path(sys.argv[1])
 with cluster.alone():
     print("held", flush=True)
@@ -192,3 +193,23 @@ def test_tour_measures_the_scenarios_as_the_stack_file_measures_a_changed_weight
         settings = settings_in(told, stack="local")
         assert settings.scenario == planned.scenario.name
         assert replace(spec_of(settings, cluster.VOLUME), seed=spec.seed) == spec
+
+
+@pytest.mark.parametrize("memory", ["0", "-1", "999999999", "much"])
+def test_memory_that_no_node_boots_in_is_refused_before_anything_is_built(
+    memory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["up", "--memory-mib", memory])
+    assert "out of range; expected 1024 to" in capsys.readouterr().err
+
+
+def test_error_of_the_twin_is_shown_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(_options: object) -> int:
+        raise MissingTool("qemu is not there", hint="install it")
+
+    monkeypatch.setattr(cli, "_up", lacks)
+    assert cli.main(["up"]) == cli.ERROR_STATUS
+    assert capsys.readouterr().err == "error: qemu is not there\nhint: install it\n"
