@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from experiments.commands.display import Display
-from experiments.commands.guest_options import MOST_GUESTS, add_guest_options
+from experiments.commands.guest_options import MOST_GUESTS, add_guest_options, seeds_at_a_time
 from experiments.commands.options import CACHE, add_output_options
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
@@ -66,7 +66,7 @@ def add_fuzz(commands: Commands) -> None:
     )
     fuzz.add_argument(
         "--jobs",
-        type=int,
+        type=seeds_at_a_time,
         metavar="N",
         help="seeds at a time; by default one for each CPU, on twins two at most (with KVM one)",
     )

@@ -14,6 +14,7 @@ MOST_GUESTS: Final = 2
 """A third would boot for as long as it saves of three runs."""
 _LEAST_MEMORY_MIB: Final = 1024
 """Twice what our tests boot a guest without pods in."""
+_MOST_JOBS: Final = 256
 _KVM_DEVICE: Final = Path("/dev/kvm")
 
 
@@ -62,6 +63,11 @@ def memory_mib(text: str) -> int:
 def guests(text: str) -> int:
     """Take a number of guests side by side."""
     return _within(text, 1, MOST_GUESTS, "guests")
+
+
+def seeds_at_a_time(text: str) -> int:
+    """Take a number of processes, or of guests, that work through seeds."""
+    return _within(text, 1, _MOST_JOBS, "seeds at a time")
 
 
 def _within(text: str, least: int, most: int, of_what: str) -> int:

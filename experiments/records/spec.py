@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ LP_PATTERNS: Final = tuple(pattern.value for pattern in Pattern)
 ARRIVALS: Final = ("poisson", "constant")
 LOAD_LEVELS: Final = ("low", "medium", "high")
 
+_LONGEST_S: Final = 86400.0
+"""Of a run: a schedule of more than a day is a slip of the hand."""
 _VOLUME_HINT = "for example --volume gp3, --volume gp3:6000:250, --volume io2:10000"
 
 
@@ -140,8 +143,10 @@ class Spec:
         _check_choice("arrivals", self.arrivals, ARRIVALS)
         if self.more_repeats < 0:
             raise SpecError(f"more repeats is {self.more_repeats}; expected 0 or more")
-        if self.warmup_s < 0:
-            raise SpecError(f"warm-up is {self.warmup_s:g} s; expected 0 or more")
+        if not 0 <= self.warmup_s <= _LONGEST_S:
+            raise SpecError(f"warm-up is {self.warmup_s:g} s; expected 0 to {_LONGEST_S:g}")
+        if self.duration_s > _LONGEST_S:
+            raise SpecError(f"duration is {self.duration_s:g} s; expected at most {_LONGEST_S:g}")
 
     def to_json(self) -> JsonObject:
         return dump(self)
@@ -231,5 +236,5 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise SpecError(f"{name} is {value:g}; expected more than 0")
+    if not 0 < value < math.inf:
+        raise SpecError(f"{name} is {value:g}; expected more than 0, and finite")

@@ -38,6 +38,8 @@ def test_guest_that_cannot_be_is_refused(
 
 def test_other_commands_refuse_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no kernel '5.4'" in refusal(capsys, "fuzz", "--kernel", "5.4")
+    for jobs in ("0", "-3", "100000", "many"):
+        assert "expected 1 to 256 seeds at a time" in refusal(capsys, "fuzz", "--jobs", jobs)
 
 
 @pytest.mark.parametrize("command", ["run", "fuzz", "respond"])

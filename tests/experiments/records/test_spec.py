@@ -122,7 +122,9 @@ def test_unknown_policy_is_refused(policy: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("rate_rps", 0.0), ("duration_s", -1.0), ("repeats", 0), ("warmup_s", -1.0), ("lp_pattern", "x"),
-     ("load_level", "x"), ("scenarios", ())],
+     ("load_level", "x"), ("scenarios", ()),
+     ("warmup_s", float("nan")), ("warmup_s", float("inf")), ("duration_s", 1e300),
+     ("rate_rps", float("inf"))],
 )  # fmt: skip
 def test_spec_that_cannot_be_run_is_refused(field: str, value: object) -> None:
     with pytest.raises(SpecError, match="expected"):
