@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from drcio_controller.config import Config, Engine, VolumeProfile
@@ -16,6 +18,7 @@ from drcio_controller.law.drcio import (
     DrcioPolicy,
     work,
 )
+from drcio_controller.law.roles import Role, roles
 from drcio_controller.law.stepwise import weights_for
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.window import Flow, Window
@@ -117,6 +120,29 @@ def test_queue_that_high_priority_causes_alone_lowers_nothing() -> None:
     assert decision.state == "idle"
     assert decision.budget_ratio >= 0.85
     assert decision.caps == {}
+
+
+@pytest.mark.parametrize("engine", [Engine.IOCOST, Engine.IOMAX])
+@pytest.mark.parametrize(
+    ("weights", "standings"),
+    [((500, 10), (10, 10)), ((150, 100), (150, None)), ((None, 100), (None, 100)), ((4000, 700), (700, 700))],
+)
+def test_nobody_is_held_back_for_a_peer_whatever_a_pod_asks_for_itself(
+    weights: tuple[int | None, int | None], standings: tuple[int | None, int | None], engine: Engine
+) -> None:
+    flows = tuple(
+        replace(one, pod=replace(one.pod, standing=standing))
+        for one, standing in zip(
+            (flow("a", weights[0]), flow("b", weights[1], ios_per_s=800.0)), standings, strict=True
+        )
+    )
+    assert set(roles(flows).values()) == {Role.PEER}
+    policy = DrcioPolicy(Config())
+    for number in range(40):
+        decision = look(policy, 1 + 0.5 * number, flows, engine=engine)
+        assert decision.state in ("idle", "open")
+        assert not decision.caps
+        assert not decision.device_weights
 
 
 def test_io_outside_of_pods_yields_like_a_lower_class() -> None:

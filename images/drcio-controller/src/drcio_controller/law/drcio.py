@@ -100,9 +100,9 @@ class DrcioPolicy:
         if self._state is None:
             self._state = laws.initial(self._law, known=view.profile_known)
         protected, yielding = split(window.flows)
-        if not protected:
+        if not protected and all(flow.pod.ranked_weight > KERNEL_DEFAULT_WEIGHT for flow in window.flows):
             # Nobody lighter among the pods, by now: who asked for more than they have is known before.
-            protected, yielding = _heavy(window.flows)
+            protected, yielding = window.flows, ()
         if self._decision is not None and self._to_listen > 0 and window.span_s <= LISTEN_MOST_S:
             return self._listen(view, self._decision, protected, yielding)
         outside = self._sees_outside(window, profile)
@@ -246,12 +246,6 @@ def _work_of(profile: VolumeProfile, flows: Sequence[Flow]) -> float:
 
 def _use(profile: VolumeProfile, flows: Sequence[Flow]) -> laws.Use:
     return used(profile, sum(flow.ios_per_s for flow in flows), sum(flow.bytes_per_s for flow in flows))
-
-
-def _heavy(flows: Sequence[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
-    """Return the pods whose class weighs more than what nobody touched, and the others."""
-    heavy = tuple(flow for flow in flows if (flow.pod.weight or 0) > KERNEL_DEFAULT_WEIGHT)
-    return heavy, tuple(flow for flow in flows if flow not in heavy)
 
 
 def _device_weights(
