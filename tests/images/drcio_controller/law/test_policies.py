@@ -201,6 +201,25 @@ def test_protected_pod_that_long_did_nothing_takes_no_part_of_the_others_share()
     assert beside == {"h": alone, "idle": alone}
 
 
+@pytest.mark.parametrize("unmanaged", [0, 20])
+@pytest.mark.parametrize("high", [1000, 10000])
+@pytest.mark.parametrize(("low", "yielding"), [(10, 1), (10, 400), (100, 40), (100, 110), (499, 250)])
+def test_protected_pods_have_their_share_however_many_yield(
+    yielding: int, low: int, high: int, unmanaged: int
+) -> None:
+    flows = (
+        flow("h", high, ios_per_s=10.0),
+        *(flow(f"l{number}", low) for number in range(yielding)),
+        *(flow(f"u{number}", None) for number in range(unmanaged)),
+    )
+    decision = look(DrcioPolicy(Config()), 1, flows)
+    weights = {one.pod.uid: decision.device_weights.get(one.pod.uid, one.pod.ranked_weight) for one in flows}
+    share = weights["h"] / sum(weights.values())
+    # The unmanaged cannot be made lighter.
+    assert share == pytest.approx(0.75, abs=0.1 if unmanaged else 0.04)
+    assert all(1 <= weight <= 10000 for weight in weights.values())
+
+
 def test_protected_pods_that_do_io_divide_the_share() -> None:
     flows = (flow("h", 1000), flow("l", 10))
     (alone,) = look(DrcioPolicy(Config()), 1, flows).device_weights.values()

@@ -97,7 +97,7 @@ class Decision:
     withdrawn: str = ""
     """Why nobody is held back although somebody should be: it did not help. Empty while control stands."""
     device_weights: Mapping[str, int] = field(default_factory=dict)
-    """By pod uid: on this device alone, where a pod is to weigh something else than everywhere."""
+    """By uid of managed pods: on this device alone, where one is to weigh something else than everywhere."""
     look_again_s: float | None = None
     """Look again earlier than at the configured interval."""
     terms: Mapping[str, float] = field(default_factory=dict)

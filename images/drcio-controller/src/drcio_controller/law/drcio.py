@@ -9,7 +9,6 @@ from typing import Final
 from drcio_controller.config import (
     KERNEL_DEFAULT_WEIGHT,
     WEIGHT_MAX,
-    WEIGHT_MIN,
     Config,
     Engine,
     VolumeProfile,
@@ -19,6 +18,7 @@ from drcio_controller.kernel.parse import Limits
 from drcio_controller.law import law as laws
 from drcio_controller.law.decision import Decision, View
 from drcio_controller.law.roles import split
+from drcio_controller.pods.weights import clamp
 from drcio_controller.window import Flow, Window
 
 QUICK_LOOK_S: Final = 0.25
@@ -251,7 +251,7 @@ def _use(profile: VolumeProfile, flows: Sequence[Flow]) -> laws.Use:
 def _device_weights(
     protected: Sequence[Flow], yielding: Sequence[Flow], lately: Collection[str], share: float
 ) -> Mapping[str, int]:
-    """Return what the protected weigh on this device, so that they have their share and no more of it.
+    """Return what pods weigh on this device, so that the protected have their share and no more of it.
 
     Those who did I/O lately divide it among them; whoever pauses longer finds a weight by the same measure.
     """
@@ -263,10 +263,14 @@ def _device_weights(
     if not own or not others:
         return {}
     factor = others * share / (1 - share) / own
-    return {
-        flow.pod.uid: max(WEIGHT_MIN, min(WEIGHT_MAX, round((flow.pod.weight or 0) * factor)))
-        for flow in protected
-    }
+    scale = min(1.0, WEIGHT_MAX / (factor * max(flow.pod.weight or 0 for flow in protected)))
+    weights = {flow.pod.uid: clamp((flow.pod.weight or 0) * factor * scale) for flow in protected}
+    if scale == 1.0:
+        return weights
+    # So many yield that the heaviest weight is not enough: they weigh less, by the same factor. What nobody
+    # manages keeps its weight, and what is managed is not made up for it.
+    lighter = {flow.pod.uid: clamp((flow.pod.weight or 0) * scale) for flow in yielding if flow.pod.managed}
+    return weights | lighter
 
 
 def _present(flows: Sequence[Flow], lately: Collection[str]) -> Sequence[Flow]:
