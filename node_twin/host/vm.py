@@ -93,8 +93,10 @@ class Guest:
 
     def check(self) -> None:
         """Raise `GuestDied` if QEMU has ended; KeyboardInterrupt where all guests are ended."""
+        exited = self.exited()
+        # Asked after it: a guest that was ended in between has not died.
         ending.raise_if_asked()
-        if self.exited():
+        if exited:
             raise GuestDied(
                 f"the guest stopped (QEMU exit status {self._process.returncode})",
                 console_tail=self.console_tail(),
@@ -105,8 +107,9 @@ class Guest:
         """Poll `ready` four times a second. Raises `BootError` on time-out or when the guest ends."""
         deadline = time.monotonic() + timeout_s
         while not ready():
+            exited = self.exited()
             ending.raise_if_asked()
-            if self.exited():
+            if exited:
                 raise BootError(
                     f"the guest stopped before {what} (QEMU exit status {self._process.returncode})",
                     console_tail=self.console_tail(),

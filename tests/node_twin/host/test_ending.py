@@ -75,6 +75,24 @@ def test_who_waits_in_another_thread_is_interrupted_too(guest: Guest) -> None:
     assert [type(error) for error in seen] == [KeyboardInterrupt]
 
 
+@pytest.mark.parametrize(
+    "look",
+    [Guest.check, lambda guest: guest.wait_until(lambda: False, timeout_s=10, what="answer")],
+    ids=["check", "wait_until"],
+)
+def test_guest_that_is_ended_while_it_is_looked_at_has_not_died(
+    guest: Guest, look: Callable[[Guest], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_now() -> bool:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        return guest._process.wait(10) is not None
+
+    monkeypatch.setattr(guest, "exited", ended_now)
+    with ending.ended_by_signals(), pytest.raises(KeyboardInterrupt):
+        look(guest)
+
+
 def test_guest_that_starts_meanwhile_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
     def boot() -> None:
         with subprocess.Popen(["sleep", "600"]) as late:
