@@ -387,7 +387,8 @@ def test_labels_that_change_all_the_time_take_no_core(rig: Rig) -> None:
         if time.monotonic() >= ends_s:
             break
 
-    assert 10 <= len(passes) <= 35
+    # 30 without any other work on the machine; what is too much is the upper bound's to say.
+    assert 3 <= len(passes) <= 35
     rig.relabel("a", "medium")
     rig.expect_weight(pod, 100)
 
