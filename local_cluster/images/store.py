@@ -76,6 +76,9 @@ def containerd(folder: Path) -> Iterator[Sequence[str]]:
         finally:
             process.terminate()
             process.wait(timeout=30)
+            # What it was unpacking stays mounted, and the folder could never be removed.
+            for left in (folder / "containerd" / "tmpmounts").glob("*"):
+                subprocess.run(["umount", left], check=False, stderr=subprocess.DEVNULL)
 
 
 def fill(folder: Path, archives: Sequence[Path]) -> list[StoredImage]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,7 +27,7 @@ from local_cluster.deploy import settings_in
 from local_cluster.errors import ClusterError, ToolMissing
 from local_cluster.images import build
 from local_cluster.images.prepare import ALL, disk_key, prepared
-from local_cluster.images.store import StoredImage
+from local_cluster.images.store import StoredImage, containerd
 from local_cluster.node import files
 from local_cluster.node.boot import CLAIM
 from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
@@ -114,6 +116,15 @@ def test_disk_with_all_images_does_for_some(tmp_path: Path) -> None:
 def test_pods_name_an_image_by_digest() -> None:
     image = StoredImage(tag="docker.io/drcio/lp-batch:local", digest="sha256:abc")
     assert image.reference == "drcio/lp-batch@sha256:abc"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_store_that_is_left_while_it_unpacks_leaves_nothing_mounted(tmp_path: Path) -> None:
+    mounted = tmp_path / "containerd" / "tmpmounts" / "containerd-mount1"
+    with containerd(tmp_path):
+        mounted.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mounted], check=True)
+    shutil.rmtree(tmp_path)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
