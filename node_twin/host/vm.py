@@ -93,23 +93,25 @@ class Guest:
 
     def check(self) -> None:
         """Raise `GuestDied` if QEMU has ended; KeyboardInterrupt where all guests are ended."""
-        exited = self.exited()
-        # Asked after it: a guest that was ended in between has not died.
-        ending.raise_if_asked()
-        if exited:
+        if self._died():
             raise GuestDied(
                 f"the guest stopped (QEMU exit status {self._process.returncode})",
                 console_tail=self.console_tail(),
                 hint="the whole console is in " + str(self._console),
             )
 
+    def _died(self) -> bool:
+        """Return whether QEMU has ended of itself; raises KeyboardInterrupt where all guests are ended."""
+        exited = self.exited()
+        # Asked after it: a guest that was ended in between has not died.
+        ending.raise_if_asked()
+        return exited
+
     def wait_until(self, ready: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         """Poll `ready` four times a second. Raises `BootError` on time-out or when the guest ends."""
         deadline = time.monotonic() + timeout_s
         while not ready():
-            exited = self.exited()
-            ending.raise_if_asked()
-            if exited:
+            if self._died():
                 raise BootError(
                     f"the guest stopped before {what} (QEMU exit status {self._process.returncode})",
                     console_tail=self.console_tail(),
