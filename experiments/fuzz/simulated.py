@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -154,25 +154,21 @@ class Simulated:
         for flow in seen[0].flows:
             if flow.active:
                 self._active_at_s[flow.pod.uid] = snapshot.at_s
+        lately = {uid for uid, at_s in self._active_at_s.items() if snapshot.at_s - at_s <= ACTIVE_FOR_S}
         decision = policy.decide(
             View(
                 window=seen[0],
                 engine=self.engine,
                 profile=self.mix.profile,
                 profile_known=self.told,
-                lately=self._active(),
+                lately=lately,
             )
         )
         self.decisions.append((snapshot.at_s, decision))
-        self._apply(decision)
+        self._apply(decision, lately)
         return decision
 
-    def _active(self) -> set[str]:
-        now_s = self.node.now_s
-        return {uid for uid, at_s in self._active_at_s.items() if now_s - at_s <= ACTIVE_FOR_S}
-
-    def _apply(self, decision: Decision) -> None:
-        active = self._active()
+    def _apply(self, decision: Decision, active: Collection[str]) -> None:
         placed = [
             PlacedPod(
                 pod=pod,

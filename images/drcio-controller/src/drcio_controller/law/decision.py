@@ -54,7 +54,7 @@ class View:
     """False: nobody told us what the device can do, an EBS volume least of all; the profile is a place to
     start from."""
     lately: Collection[str] = ()
-    """The uids of the pods that did I/O here within the last looks: they count in what others' weights are
+    """The uids of the pods that did I/O here in the last ten seconds: they count in what others' weights are
     reckoned against."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By pod uid; only pods that name a target and could be asked."""
