@@ -43,7 +43,7 @@ from stacks.render import main as render
 HOLDER = """
 import sys, time
 from pathlib import Path
-from local_cluster import cli, cluster
+from local_cluster import cluster
 cluster.LOCK = Path(sys.argv[1])
 with cluster.alone():
     print("held", flush=True)

@@ -381,14 +381,15 @@ def test_labels_that_change_all_the_time_take_no_core(rig: Rig) -> None:
             passes.append(time.monotonic())
 
     rig.agent._pass = slow  # type: ignore[method-assign]
-    ends_s = time.monotonic() + 3.0
+    begun_s = time.monotonic()
     for priority in itertools.cycle(("high", "low")):
         rig.relabel("a", priority)
-        if time.monotonic() >= ends_s:
+        took_s = time.monotonic() - begun_s
+        # A busy machine is given longer for the least.
+        if took_s >= 3.0 and (len(passes) >= 10 or took_s >= 15.0):
             break
 
-    # 30 without any other work on the machine; what is too much is the upper bound's to say.
-    assert 3 <= len(passes) <= 35
+    assert 10 <= len(passes) <= 35 * took_s / 3.0
     rig.relabel("a", "medium")
     rig.expect_weight(pod, 100)
 
