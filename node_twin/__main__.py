@@ -4,13 +4,10 @@ import sys
 
 from node_twin.check import rows
 
-USAGE = "usage: python -m node_twin check [--kernel 6.12|6.1|PATH] [--output FOLDER]"
-
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["-h"], ["--help"]):
-        print(USAGE)
-        sys.exit(0)
-    if sys.argv[1:2] != ["check"]:
-        print(USAGE, file=sys.stderr)
-        sys.exit(2)
-    sys.exit(rows.main(sys.argv[2:]))
+    command, *arguments = sys.argv[1:] or [""]
+    if command in ("-h", "--help"):
+        rows.parser().parse_args([command])
+    if command != "check":
+        rows.parser().error(f"found {command!r}; expected check, the only command")
+    sys.exit(rows.main(arguments))

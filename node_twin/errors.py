@@ -11,7 +11,9 @@ TwinError
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +69,17 @@ def output_error(error: OSError, output: Path) -> OutputError | None:
         f"{named}: cannot be written: {error.strerror}",
         hint=f"expected --output ({output}) to be a folder that you may write to, or that can be made",
     )
+
+
+@contextlib.contextmanager
+def naming_output(output: Path | None) -> Iterator[None]:
+    """Raise `OutputError` for a system's error that is of the folder for the results, where there is one."""
+    try:
+        yield
+    except OSError as error:
+        if output is None or (of_output := output_error(error, output)) is None:
+            raise
+        raise of_output from error
 
 
 class _GuestError(TwinError):

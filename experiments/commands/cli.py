@@ -23,7 +23,7 @@ from experiments.commands.sweep import add_sweep
 from experiments.errors import ExperimentError
 from experiments.help import Parser
 from experiments.records.record import RUNS_FOLDER
-from node_twin.errors import TwinError, output_error
+from node_twin.errors import TwinError, naming_output
 from node_twin.host.ending import ended_by_signals
 
 ERROR_STATUS: Final = 2
@@ -37,30 +37,21 @@ _COMMANDS: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     console = Console(stderr=getattr(options, "json", False), highlight=False, soft_wrap=True)
+    output: Path | None = getattr(options, "output", None)
     try:
-        with ended_by_signals():
+        with ended_by_signals(), naming_output(output):
             status: int = options.command(options, console)
     except KeyboardInterrupt:
-        print(f"nothing is left running{_kept(getattr(options, 'output', None))}", file=sys.stderr)
+        print(f"nothing is left running{_kept(output)}", file=sys.stderr)
         return INTERRUPTED_STATUS
     except (ExperimentError, TwinError) as error:
-        return _refused(error)
-    except OSError as error:
-        output: Path | None = getattr(options, "output", None)
-        if output is None or (of_output := output_error(error, output)) is None:
-            raise
-        return _refused(of_output)
+        print(f"error: {error.args[0]}", file=sys.stderr)
+        if isinstance(error, TwinError) and (tail := getattr(error, "console_tail", "")):
+            print(f"--- the guest's console ends with ---\n{tail}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return ERROR_STATUS
     return status
-
-
-def _refused(error: ExperimentError | TwinError) -> int:
-    """Print an error and its remedy, and return the exit status."""
-    print(f"error: {error.args[0]}", file=sys.stderr)
-    if isinstance(error, TwinError) and (tail := getattr(error, "console_tail", "")):
-        print(f"--- the guest's console ends with ---\n{tail}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
-    return ERROR_STATUS
 
 
 def _kept(output: Path | None) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from drcio_controller.ebs import GP3_BASE_IOPS, GP3_BASE_MIB_S, parse_volume
-from node_twin.errors import BootError, TwinError, output_error
+from node_twin.errors import BootError, TwinError, naming_output
 from node_twin.host.kernel import DEFAULT_KERNEL, ensure_kernel
 from node_twin.host.vm import Guest, GuestConfig, booted
 from node_twin.jsontypes import JsonObject
@@ -213,23 +213,23 @@ def table(checked: Sequence[Row]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, and return 1 when something does not hold."""
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m node_twin check", description=__doc__)
     parser.add_argument("--kernel", default=DEFAULT_KERNEL, help="a line of Debian's kernels, or a path")
     parser.add_argument("--output", type=Path, default=Path("results/check"), help="figures and console")
     parser.add_argument("--cache", type=Path, default=Path(".cache/twin"), help="kernel and the like")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and return 1 when something does not hold."""
+    options = parser().parse_args(arguments)
     begun_s = time.monotonic()
     try:
-        figures = measure(cache=options.cache, output=options.output, kernel=options.kernel)
+        with naming_output(options.output):
+            figures = measure(cache=options.cache, output=options.output, kernel=options.kernel)
     except TwinError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if (of_output := output_error(error, options.output)) is None:
-            raise
-        print(f"error: {of_output}", file=sys.stderr)
         return 2
     checked = rows(figures)
     with contextlib.suppress(BrokenPipeError):
