@@ -165,6 +165,10 @@ def protection_rows(figures: JsonObject) -> list[Row]:
     resctl-bench's "protection" tables: iocost takes latency impact from 39 to 8 percent and costs throughput
     (work conservation 100 to 43 percent), and a lower vrate protects better. isol-bench (Ren et al.): io.max
     isolates at the price of work conservation, io.cost isolates best while it shares.
+
+    BFQ is held to iocost alone, and not to no control: whether it idles the device for bursts that pause longer
+    than its `slice_idle` is decided anew in each run. Sixteen runs in one guest gave a p95 of 0.025 to 1.2 times
+    the uncontrolled one (5.3 to 249 ms).
     """
     arms = cast(JsonObject, figures["protection"])
 
@@ -193,7 +197,6 @@ def protection_rows(figures: JsonObject) -> list[Row]:
         _between(
             "iocost at vrate 60: bulk over vrate 100's", low("iocost_60") / low("iocost_100"), 0.4, 0.9, ""
         ),
-        _between("BFQ 1000:10: p95 over uncontrolled", high("bfq") / high("none"), 0, 0.99, ""),
         _between("BFQ: p95 over iocost's", high("bfq") / high("iocost_100"), 1, 1000, ""),
         _near("io.max of 15 and 15 MiB/s: the bulk job", low("io_max_30"), 30, 0.05, "MiB/s"),
         _between("io.max: p95 over uncontrolled", high("io_max_30") / high("none"), 0, 0.1, ""),
