@@ -39,6 +39,7 @@ def add_respond(commands: Commands) -> None:
 
 def _respond(options: argparse.Namespace, console: Console) -> int:
     spec = response_spec(parse_volume(options.volume))
+    options.output.mkdir(parents=True, exist_ok=True)  # rather refused now than after the preparation
     twin_options = TwinOptions(output=options.output, cache=CACHE, kvm=options.kvm, lp_elsewhere=True)
     with Display(console, runs=1) as display:
         lane = display.lane()

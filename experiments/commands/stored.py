@@ -118,7 +118,11 @@ def print_own(directory: Path, runs: Sequence[JsonObject], console: Console, *, 
 
 
 def clear(output: Path) -> None:
-    """Remove an earlier experiment's records, so that none of them is judged with this one's."""
+    """Remove an earlier experiment's records, so that none of them is judged with this one's.
+
+    The folder is made where there is none: that it cannot be, is said before anything else is done.
+    """
+    (output / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
     for path in (output / RUNS_FOLDER).glob("*.json"):
         path.unlink()
         shutil.rmtree(path.with_suffix(""), ignore_errors=True)

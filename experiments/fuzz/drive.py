@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
+
 from experiments.errors import SpecError
 from experiments.fuzz.arms import ALONE, ARMS, LAW, NONE
 from experiments.fuzz.judge import (
@@ -30,6 +32,7 @@ from experiments.fuzz.mix import draw
 from experiments.fuzz.outcome import SUMMARY_FILE, ArmFigures, CheckOutcome, Cost, Missed, Outcome
 from experiments.fuzz.todo import Todo
 from experiments.records.jsonfields import JsonObject, dump
+from experiments.records.values import Count, Number, Positive
 from experiments.records.wholefile import write_json
 
 SEEDS_FOLDER: Final = "seeds"
@@ -286,4 +289,27 @@ def _stored(folder: Path, seed: int, asked: Asked) -> JsonObject | None:
     same = isinstance(record, dict) and all(
         record.get(key) == value for key, value in wanted.items() if key != "arms"
     )
-    return record if same and isinstance(record.get("arms"), dict) else None
+    if not same or not isinstance(record.get("arms"), dict):
+        return None
+    return {**record, "arms": {name: arm for name, arm in record["arms"].items() if _is_measured(arm)}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MeasuredArm:
+    """What a stored arm must hold to be judged."""
+
+    ios: Count
+    p50_ms: Positive
+    p95_ms: Positive
+    p99_ms: Positive
+    low_ios_per_s: Number
+    low_bytes_per_s: Number
+    p95_each_s: tuple[Number | None, ...]
+
+
+def _is_measured(arm: object) -> bool:
+    try:
+        msgspec.convert(arm, _MeasuredArm)
+    except msgspec.ValidationError:
+        return False
+    return True

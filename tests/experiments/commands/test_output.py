@@ -13,7 +13,9 @@ FUZZ = ("fuzz", "--simulated", "--seeds", "1", "--arms", "none", "--duration", "
 
 
 @pytest.mark.parametrize("below", ["", "below", "below/that"])
-@pytest.mark.parametrize("command", [FUZZ, ("run",), ("look",), ("compare",)])
+@pytest.mark.parametrize(
+    "command", [FUZZ, ("run",), ("look",), ("compare",), ("steady",), ("sweep",), ("respond",)]
+)
 def test_output_that_is_no_folder_is_refused(
     command: tuple[str, ...], below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

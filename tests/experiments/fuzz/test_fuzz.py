@@ -131,6 +131,18 @@ def test_only_the_arms_that_are_missing_are_run(tmp_path: Path) -> None:
     assert cast(JsonObject, record["arms"]).keys() == set(more.arms)
 
 
+@pytest.mark.parametrize("arm", [{}, None, {"p95_ms": "?"}])
+def test_stored_arm_that_cannot_be_judged_is_run_again(tmp_path: Path, arm: JsonValue) -> None:
+    (first,) = run(asked(tmp_path, 11))
+    stored = tmp_path / "seeds" / "11.json"
+    arms = cast(JsonObject, first["arms"])
+    stored.write_text(json.dumps({**first, "arms": {**arms, "none": arm}}))
+
+    (record,) = run(asked(tmp_path, 11, resume=True))
+
+    assert json.dumps(cast(JsonObject, record["arms"])["none"]) == json.dumps(arms["none"])
+
+
 @pytest.mark.parametrize("changes", [{"measured_s": 7.0}, {"where": "twin"}])
 def test_what_was_measured_otherwise_is_not_kept(tmp_path: Path, changes: dict[str, object]) -> None:
     run(asked(tmp_path, 11))
