@@ -166,9 +166,9 @@ def protection_rows(figures: JsonObject) -> list[Row]:
     (work conservation 100 to 43 percent), and a lower vrate protects better. isol-bench (Ren et al.): io.max
     isolates at the price of work conservation, io.cost isolates best while it shares.
 
-    BFQ is held to iocost alone, and not to no control: whether it idles the device for bursts that pause longer
-    than its `slice_idle` is decided anew in each run. Sixteen runs in one guest gave a p95 of 0.025 to 1.2 times
-    the uncontrolled one (5.3 to 249 ms).
+    BFQ is held to iocost alone, and not to no control: whether it idles the device for bursts that pause
+    longer than its `slice_idle` is decided anew in each run. Sixteen runs in one guest gave a p95 of 0.025
+    to 1.2 times the uncontrolled one (5.3 to 249 ms).
     """
     arms = cast(JsonObject, figures["protection"])
 
