@@ -153,7 +153,11 @@ class Window:
         samples += self._sampler.since(first)
 
     def warm_up(self) -> None:
-        """Read all programs and libraries that run here, so that no page of them is fetched later."""
+        """Read all programs and libraries that run here, so that no page of them is fetched later.
+
+        And take a sample: what it needs for the first time, an encoding say, Python imports then.
+        """
+        self._sampler.sample()
         folders = (CGROUP_ROOT / "kubepods.slice").glob("**/cgroup.procs")
         for pid in {os.getpid(), self._load.pid, *_members(folders)}:
             for file in _mapped_files(pid):
