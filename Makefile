@@ -17,7 +17,7 @@ APT_RUN := qemu-system-x86 busybox-static gcc libc6-dev make kmod udev e2fsprogs
 APT_DEV := fio prometheus docker.io docker-cli? mmdebstrap containerd runc containernetworking-plugins iptables systemd procps openssl curl chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look doctor test test-images test-engine test-cluster test-cluster-short engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
+.PHONY: help demo look doctor test test-guests test-images test-engine test-cluster test-cluster-short engine cluster tour images check setup setup-program setup-dev format clean render manifests bench-service bench-batch bench-controller
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ doctor:  ## say what this machine can do: KVM, emulation, engine, docker, disk, 
 
 test: setup-dev  ## run the tests: unit tests in parallel, then the twin's
 	tools/run-tests
+
+test-guests: setup-dev  ## of the tests on the real kernel those that boot a guest of their own
+	$(BIN)/python -m pytest -m twin -q --durations=15 -n 3 --dist loadfile tests/twin/own_guest
 
 test-images: setup-dev  ## build and scan the images, and install what is installed by itself
 	$(BIN)/python -m pytest -m "docker or scanners or fresh" -q --durations=15 -n 2 --dist loadfile tests/stacks tests/repository

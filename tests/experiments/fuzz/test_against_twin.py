@@ -2,7 +2,7 @@
 
 `recorded/` holds seeds as `fuzz --seeds N` stored them (Linux 6.12, virtual time). Of the arms those are
 compared that do not depend on the law: `drcio` was recorded under the law of that day.
-tests/twin/test_fuzz.py compares it too, with one law on both.
+tests/twin/own_guest/test_fuzz.py compares it too, with one law on both.
 
 To record anew: `python -m experiments fuzz --seeds N`, and copy `seeds/N.json`.
 """
