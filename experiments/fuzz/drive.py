@@ -6,9 +6,11 @@ import contextlib
 import json
 import multiprocessing
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Final, cast
 
@@ -252,8 +254,21 @@ def simulated(todo: Sequence[Todo], *, measured_s: float, jobs: int) -> Generato
         yield from map(one, todo)
         return
     # Fork would copy whatever threads the caller has; a fresh interpreter costs a second once.
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with _uninterrupted():
+        pool = multiprocessing.get_context("spawn").Pool(jobs)
+    with pool:
         yield from pool.imap_unordered(one, todo)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C from what is started here, for good; it reaches whoever started it, once that is done."""
+    resource_tracker.ensure_running()  # it would let the signal through as it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _simulated(todo: Todo, measured_s: float) -> JsonObject:

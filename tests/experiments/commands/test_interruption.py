@@ -3,6 +3,8 @@
 import argparse
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -33,3 +35,28 @@ def test_folder_of_finished_runs_is_named(
         2: f"2 finished runs are in {tmp_path}",
     }
     assert last == f"nothing is left running; {kept[runs]}"
+
+
+def test_workers_of_a_simulated_fuzz_end_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments", "fuzz", "--simulated", "--seeds", "1-400", "--jobs", "2"]
+    with subprocess.Popen(
+        [*command, "--arms", "none", "--duration", "1", "--output", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            while not list(tmp_path.glob("seeds/*.json")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all of them
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == cli.INTERRUPTED_STATUS
+    assert errors.strip().splitlines() == [
+        "interrupted: clearing up...",
+        f"nothing is left running; see {tmp_path}",
+    ]
