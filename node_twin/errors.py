@@ -67,7 +67,7 @@ def output_error(error: OSError, output: Path) -> OutputError | None:
         return None
     return OutputError(
         f"{named}: cannot be written: {error.strerror}",
-        hint=f"expected --output ({output}) to be a folder that you may write to, or that can be made",
+        hint=f"expected {output} to be a folder for results that you may write to, or that can be made",
     )
 
 

@@ -37,7 +37,8 @@ _COMMANDS: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     console = Console(stderr=getattr(options, "json", False), highlight=False, soft_wrap=True)
-    output: Path | None = getattr(options, "output", None)
+    # What `report` writes lies beside what it reads.
+    output: Path | None = getattr(options, "output", getattr(options, "directory", None))
     try:
         with ended_by_signals(), naming_output(output):
             status: int = options.command(options, console)

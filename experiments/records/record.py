@@ -246,7 +246,13 @@ def read_runs(directory: Path) -> tuple[RunRecord, ...]:
             "expected runs of ours",
             hint=f"`python -m experiments report {directory}` shows them",
         )
-    return tuple(sorted((read_run(path) for path in paths), key=lambda record: record.order))
+    records = {path: read_run(path) for path in paths}
+    for path, record in records.items():
+        if record.file_name != path.name:
+            raise RecordError(
+                f"{path}: holds the run of {record.file_name}; expected its own name", hint=_HINT
+            )
+    return tuple(sorted(records.values(), key=lambda record: record.order))
 
 
 def schema_of(path: Path) -> str | None:

@@ -19,7 +19,7 @@ from experiments.records.spec import BASELINE, CONTENTION, SCENARIOS
 from experiments.report.canvas import Picture, bare
 from experiments.report.labels import label_of
 from experiments.report.palette import Palette, marker_of
-from experiments.report.scales import label_percentiles, log_latency, milliseconds, nines, ratio
+from experiments.report.scales import label_percentiles, milliseconds, nines, ratio, scale_latency
 from experiments.report.timeline import timeline
 from load_generator.document import LatencySummary
 
@@ -112,10 +112,8 @@ def _draw_panel(axes: Axes, panel: _Panel, results: Sequence[ScenarioResult], pa
     axes.set_xlim(-0.6, len(results) - 0.4)
     for tick, result in zip(axes.get_xticklabels(), results, strict=True):
         tick.set_color(palette.of(result.name))
-    if panel.is_latency and everything:
-        axes.set_yscale("log")
-        axes.set_ylim(min(everything) / 1.6, max(everything) * 2.6)
-        log_latency(axes.yaxis, axes.get_ylim())
+    if panel.is_latency:
+        scale_latency(axes, everything, room=(1.6, 2.6))
     else:
         axes.set_ylim(0, max(everything, default=1.0) * 1.3 or 1.0)
         axes.set_ylabel("MiB/s")
@@ -153,7 +151,8 @@ def _distributions(study: Study, records: Sequence[RunRecord]) -> Picture:
             axes.set_title(title, color=palette.ink)
             axes.grid(axis="x", color=palette.grid, linewidth=0.8)
             _draw_distribution(axes, names, records, read, palette)
-        axes_row[0].legend(loc="upper left", labelcolor=palette.ink)
+        if axes_row[0].lines:
+            axes_row[0].legend(loc="upper left", labelcolor=palette.ink)
         return figure
 
     return Picture(
@@ -197,9 +196,7 @@ def _draw_distribution(
         axes.plot(xs, latencies_ms, color=colour, linewidth=2.4, label=label_of(name))
         drawn_ms += latencies_ms
         highest_share = max(highest_share, 1 - 1 / merged.total)
-    if drawn_ms:
-        axes.set_yscale("log")
-        log_latency(axes.yaxis, drawn_ms)
+    scale_latency(axes, drawn_ms)
     axes.set_xlim(0, nines(highest_share))
     label_percentiles(axes.xaxis, highest_share)
 
@@ -214,7 +211,9 @@ def _percentile_line(one: histogram.Histogram) -> tuple[list[float], list[float]
 
 
 def _all_runs(study: Study) -> Picture:
-    panels = [panel for panel in _PANELS if any(panel.read(run) is not None for run in study.runs)]
+    panels = [
+        panel for panel in _PANELS if any(panel.read(run) is not None for run in study.runs)
+    ] or _PANELS[:1]
 
     def draw(palette: Palette) -> Figure:
         figure = Figure(figsize=(10.5, 3.4), layout="constrained")
@@ -222,18 +221,19 @@ def _all_runs(study: Study) -> Picture:
         for axes, panel in zip(axes_row, panels, strict=True):
             bare(axes, palette)
             axes.set_title(panel.title, color=palette.ink)
+            drawn: list[float] = []
             for name, result in study.scenarios.items():
                 known = [(run.order, value) for run in result.runs if (value := panel.read(run)) is not None]
                 if not known or (name == BASELINE and not panel.is_latency):
                     continue
                 orders, values = zip(*known, strict=True)
+                drawn += values
                 axes.plot(
                     orders, values, color=palette.of(name), marker=marker_of(name),
                     markersize=5, linewidth=0.9, alpha=0.9, label=label_of(name),
                 )  # fmt: skip
             if panel.is_latency:
-                axes.set_yscale("log")
-                log_latency(axes.yaxis, axes.get_ylim())
+                scale_latency(axes, drawn, room=(1.15, 1.15))
             else:
                 axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
                 axes.set_ylabel("MiB/s")

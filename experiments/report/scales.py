@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
@@ -37,10 +38,25 @@ def ratio(value: float | None) -> str:
     return f"{value:.2f}{TIMES}" if value < 10 else f"{value:.0f}{TIMES}"
 
 
-def log_latency(axis: Axis, values_ms: Iterable[float]) -> None:
-    """Label a logarithmic latency axis at 1, 2, 5 or, over many decades, at 1 only."""
+def scale_latency(axes: Axes, values_ms: Iterable[float], *, room: tuple[float, float] | None = None) -> None:
+    """Make the upright axis logarithmic, with so many times more `room` below and above the values, if given.
+
+    Without a value there is no scale: where no request was answered the axis stays bare.
+    """
     known = [value for value in values_ms if value > 0]
-    decades = math.log10(max(known) / min(known)) if known else 1.0
+    if not known:
+        axes.set_yticks([])
+        return
+    axes.set_yscale("log")
+    if room is not None:
+        below, above = room
+        axes.set_ylim(min(known) / below, max(known) * above)
+        known = list(axes.get_ylim())
+    _label_latency(axes.yaxis, math.log10(max(known) / min(known)))
+
+
+def _label_latency(axis: Axis, decades: float) -> None:
+    """Label a logarithmic latency axis at 1, 2, 5 or, over many decades, at 1 only."""
     subs = (1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=subs))
     axis.set_minor_locator(NullLocator())

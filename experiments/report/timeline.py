@@ -20,7 +20,7 @@ from experiments.report.actions import Action, actions_of
 from experiments.report.canvas import Picture, bare
 from experiments.report.labels import label_of
 from experiments.report.palette import Palette
-from experiments.report.scales import log_latency
+from experiments.report.scales import scale_latency
 
 MAX_POINTS: Final = 1200
 """More make a page heavy and a cloud of points no clearer."""
@@ -183,10 +183,7 @@ def _mark_actions(column: Sequence[Axes], actions: Sequence[Action], palette: Pa
 
 def _scale_latency(axes: Axes, records: Sequence[RunRecord]) -> None:
     known_ms = [point.latency_ms for record in records for point in requests_of(record)]
-    axes.set_yscale("log")
-    if known_ms:
-        axes.set_ylim(min(known_ms) / 1.3, max(known_ms) * 1.5)
-        log_latency(axes.yaxis, axes.get_ylim())
+    scale_latency(axes, known_ms, room=(1.3, 1.5))
 
 
 def _draw_lp(axes: Axes, record: RunRecord, palette: Palette) -> None:

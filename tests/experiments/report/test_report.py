@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from experiments.commands import cli
 from experiments.errors import RecordError
 from experiments.judgement.compare import compare_policies
 from experiments.judgement.study import study
@@ -224,6 +225,33 @@ def test_policy_better_than_alone_lies_inside_its_picture() -> None:
     for axes, drawn in zip(figure.axes, (ours.p95_ratio, ours.fetch_p95_ratio), strict=True):
         assert drawn is not None
         assert axes.get_ylim()[0] < drawn < 0.75
+
+
+def test_page_of_runs_without_a_single_answer_says_so(tmp_path: Path) -> None:
+    spec = build_spec(arms=scenarios("contention"))
+    nobody = replace(CONTENTION_BEHAVIOUR, failed=round(spec.rate_rps * spec.duration_s))
+    report = build_report(experiment(tmp_path, spec, {"contention": nobody}))
+    assert report.verdict.outcome == "invalid"
+    assert "requests failed" in report.html.read_text()
+
+
+def test_record_under_another_ones_name_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    first, *_ = sorted((tmp_path / "runs").iterdir())
+    renamed = first.rename(first.with_name("77-drcio-r1.json"))
+    with pytest.raises(RecordError, match=f"{renamed}: .*{first.name}"):
+        build_report(tmp_path)
+
+
+def test_results_that_cannot_be_written_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    results = tmp_path / "results.json"
+    results.unlink(missing_ok=True)
+    results.mkdir()
+    assert cli.main(["report", str(tmp_path)]) == cli.ERROR_STATUS
+    assert f"error: {results}: cannot be written" in capsys.readouterr().err
 
 
 def test_folder_of_something_else_is_refused_with_a_hint(tmp_path: Path) -> None:
