@@ -73,8 +73,9 @@ def timeline(study: Study, records: Sequence[RunRecord]) -> Picture:
             "Throughput: what the batch job's cgroup moved. Weights: io.weight of the service (solid) and "
             "of the batch job (dashed); they act only where an engine is on. vrate: how fast iocost lets "
             "I/O through, relative to its model. iocost MiB/s: model and vrate multiplied, for sequential "
-            "reads, that is, what the volume is taken for. Queue: requests inside the device, on average; "
-            "what waits there waits in one line, whatever its weight."
+            "reads: what iocost is told that the volume can do. Under DRC-IO that may be more than it can: "
+            "iocost lets in less than it is told, and the controller makes up for the difference. Queue: "
+            "requests inside the device, on average; what waits there waits in one line, whatever its weight."
         ),
         draw=draw,
     )
