@@ -175,3 +175,16 @@ def test_every_link_leads_somewhere() -> None:
     for page in ALL_PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_program_file_that_a_page_names_by_its_path_exists() -> None:
+    """A decision is a record of its day: the files that it was about may have gone since."""
+    pages = [page for page in ALL_PAGES if (ROOT / "docs" / "decisions") not in page.parents]
+    named = [(page, path) for page in pages for path in re.findall(r"`([\w./-]+/\w+\.py)`", page.read_text())]
+    assert named
+    missing = [
+        f"{page.name}: {path}"
+        for page, path in named
+        if not (ROOT / path).exists() and not (page.parent / path).exists()
+    ]
+    assert missing == []
