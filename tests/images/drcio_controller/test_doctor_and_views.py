@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from drcio_controller import bench, doctor
 from drcio_controller.cli import main
-from drcio_controller.config import Config
+from drcio_controller.config import Config, PolicyName
 from drcio_controller.doctor import Grade
 from drcio_controller.errors import NodeError
 from drcio_controller.kernel.knob import Roots
@@ -81,6 +81,28 @@ def test_doctor_of_cgroup_v1_names_it(tmp_path: Path) -> None:
     assert check.grade is Grade.BAD
     assert "cgroup v1" in check.finding
     assert "unified_cgroup_hierarchy" in check.hint
+
+
+def test_doctor_of_a_folder_that_is_no_cgroup_tree_says_so_and_not_that_it_is_read_only(
+    node: FakeNode,
+) -> None:
+    (node.roots.cgroup / "cgroup.subtree_control").unlink()
+
+    bad = findings(node, Grade.BAD)
+
+    assert "is no cgroup tree: it has no cgroup.subtree_control" in bad
+    assert "read-only" not in bad
+
+
+@pytest.mark.parametrize("policy", [PolicyName.DRCIO, PolicyName.BFQ])
+def test_doctor_of_a_folder_that_is_no_sysfs_says_so_and_not_that_it_is_read_only(
+    node: FakeNode, tmp_path: Path, policy: PolicyName
+) -> None:
+    checks = doctor.examine(Roots(node.roots.cgroup, tmp_path), Config(policy=policy))
+
+    (bad,) = [check for check in checks if check.grade is Grade.BAD]
+    assert "is no sysfs" in bad.finding
+    assert "--sys-root" in bad.hint
 
 
 STATUS: dict[str, object] = {

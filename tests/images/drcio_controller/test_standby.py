@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from drcio_controller.cli import main
 from drcio_controller.errors import NodeError
 from drcio_controller.standby import NodeLock, Standby, cgroup_standby
 from drcio_controller.testing.fakenode import FakeNode
@@ -34,7 +35,8 @@ def tree(root: Path, *files: str) -> Path:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        (["cgroup.controllers"], None),
+        (["cgroup.controllers", "cgroup.subtree_control"], None),
+        (["cgroup.controllers", "blkio/cgroup.procs"], Standby.CGROUP_V1),
         (["blkio/cgroup.procs", "memory/cgroup.procs"], Standby.CGROUP_V1),
         (["systemd/cgroup.procs"], Standby.CGROUP_V1),
         (["blkio/cgroup.procs", "unified/cgroup.controllers"], Standby.HYBRID),
@@ -46,10 +48,52 @@ def test_version_of_a_cgroup_tree_is_known_by_its_files(
     assert cgroup_standby(tree(tmp_path, *files)) is expected
 
 
-def test_folder_that_is_no_cgroup_tree_is_refused_with_a_hint(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [
+        ([], "no cgroup.controllers and no cgroup.subtree_control,"),
+        (["cgroup.controllers"], "no cgroup.subtree_control,"),
+        (["cgroup.subtree_control"], "no cgroup.controllers,"),
+    ],
+)
+def test_folder_that_is_no_cgroup_tree_is_refused_with_what_it_lacks_and_a_hint(
+    tmp_path: Path, files: list[str], missing: str
+) -> None:
     with pytest.raises(NodeError, match="no cgroup tree") as refusal:
-        cgroup_standby(tmp_path)
+        cgroup_standby(tree(tmp_path, *files))
 
+    assert missing in str(refusal.value)
+    assert refusal.value.hint
+
+
+def test_root_that_cannot_be_looked_into_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match="File name too long") as refusal:
+        cgroup_standby(tmp_path / ("x" * 300))
+
+    assert refusal.value.hint
+
+
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]])
+@pytest.mark.parametrize("files", [[], ["cgroup.controllers"]])
+def test_agent_on_a_folder_that_is_no_cgroup_tree_ends_with_one_error(
+    tmp_path: Path, files: list[str], extra: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree(tmp_path, *files)
+    place = ["--cgroup-root", str(tmp_path), "--state-dir", str(tmp_path / "state")]
+
+    assert main([*place, "--once", "--node-name", "n", "--api-server", "http://127.0.0.1:9", *extra]) == 1
+
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"drcio-controller: {tmp_path} is no cgroup tree")
+    assert "--cgroup-root" in hint
+
+
+def test_lock_on_a_file_that_is_not_there_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    lock = NodeLock(tmp_path)
+
+    assert not lock.held_by_somebody()
+    with pytest.raises(NodeError, match=r"cgroup\.subtree_control cannot be opened: No such file") as refusal:
+        lock.acquire()
     assert refusal.value.hint
 
 

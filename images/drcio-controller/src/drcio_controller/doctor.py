@@ -152,12 +152,15 @@ def _state_dir(folder: Path | None, *, expected: bool) -> list[Check]:
 
 
 def _writable(roots: Roots, config: Config) -> list[Check]:
-    """Check that what the agent would write is writable at all."""
+    """Check that what the agent would write is there, and writable at all."""
     checks = []
     if _read_only(roots.cgroup / "cgroup.subtree_control"):
         hint = "mount the host's /sys/fs/cgroup read-write; no capability is needed for it"
         checks.append(_bad("cgroup v2", f"{roots.cgroup} is read-only: no weight can be written", hint))
-    if engine_of(config) is Engine.BFQ and _read_only(roots.sys / "block"):
+    if not (roots.sys / "block").is_dir():
+        hint = "mount the host's /sys there, or name where it is by --sys-root"
+        checks.append(_bad("sysfs", f"{roots.sys} is no sysfs: it has no folder block", hint))
+    elif engine_of(config) is Engine.BFQ and _read_only(roots.sys / "block"):
         hint = "mount the host's /sys read-write, as the pod template does for the policy bfq"
         checks.append(_bad("sysfs", f"{roots.sys} is read-only: no scheduler can be switched", hint))
     return checks

@@ -47,7 +47,11 @@ REMEDIES: Final = {
 }
 """What is so, and what to do about it."""
 
+_V2_FILES: Final = ("cgroup.controllers", "cgroup.subtree_control")
+"""In every cgroup of version 2, the root's own folder included (cgroup-v2.rst, "Core Interface Files")."""
+
 _LOCKED_FILE: Final = "cgroup.subtree_control"
+_ROOT_HINT: Final = "mount the host's /sys/fs/cgroup there, or name where it is by --cgroup-root"
 _V1_CONTROLLERS: Final = ("blkio", "memory", "cpu", "cpu,cpuacct", "systemd")
 
 
@@ -57,15 +61,20 @@ def cgroup_standby(root: Path) -> Standby | None:
     Raises:
         NodeError: it is no cgroup tree of any version.
     """
-    if (root / "cgroup.controllers").exists():
-        return None
-    if (root / "unified" / "cgroup.controllers").exists():
-        return Standby.HYBRID
-    if any((root / name / "cgroup.procs").exists() for name in _V1_CONTROLLERS):
-        return Standby.CGROUP_V1
+    try:
+        missing = [name for name in _V2_FILES if not (root / name).exists()]
+        if not missing:
+            return None
+        if (root / "unified" / "cgroup.controllers").exists():
+            return Standby.HYBRID
+        if any((root / name / "cgroup.procs").exists() for name in _V1_CONTROLLERS):
+            return Standby.CGROUP_V1
+    except OSError as error:
+        raise NodeError(f"{root} cannot be looked into: {error.strerror}", hint=_ROOT_HINT) from error
     raise NodeError(
-        f"{root} is no cgroup tree: it has neither cgroup.controllers nor a v1 controller's folder",
-        hint="mount the host's /sys/fs/cgroup there, or name where it is by --cgroup-root",
+        f"{root} is no cgroup tree: it has no {' and no '.join(missing)}, which cgroup v2 has, nor a v1"
+        " controller's folder",
+        hint=_ROOT_HINT,
     )
 
 
@@ -98,10 +107,17 @@ class NodeLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; return False where another agent has it."""
+        """Take the lock; return False where another agent has it.
+
+        Raises:
+            NodeError: the file to take it on is not there or cannot be opened.
+        """
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise NodeError(f"{self._path} cannot be opened: {error.strerror}", hint=_ROOT_HINT) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -122,7 +138,7 @@ class NodeLock:
             return True
         try:
             free = self.acquire()
-        except OSError:
+        except NodeError:
             return False
         self.release()
         return not free
