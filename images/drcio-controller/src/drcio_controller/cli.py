@@ -13,10 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from drcio_controller.errors import ControllerError, NodeError
 from drcio_controller.kube.errors import EndpointError
+
+if TYPE_CHECKING:
+    from drcio_controller.kube.endpoint import Endpoint
 
 DEFAULT_PORT: Final = 9400
 DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -26,11 +29,16 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EPILOG = """\
 examples:
-  drcio-controller                          run on this node until SIGTERM, then put everything back
-  drcio-controller --dry-run --once         show what would be written, and write nothing
+  drcio-controller --node-name NAME --api-server URL
+      run on this node until SIGTERM, then put everything back
+  drcio-controller --node-name NAME --api-server URL --dry-run --once
+      show what would be written, and write nothing
   drcio-controller doctor                   check this node: cgroup v2, controllers, engines, devices
   drcio-controller status                   what the running agent does, and why
   drcio-controller top                      the same, again every second
+
+NAME is this node's in `kubectl get nodes`, URL for example http://127.0.0.1:8001, the one of `kubectl proxy`.
+In its own pod the agent needs neither option: NODE_NAME and the service account stand for them.
 """
 
 
@@ -182,14 +190,8 @@ def _run_agent(arguments: argparse.Namespace) -> int:
     from drcio_controller.agent import Agent, Options
     from drcio_controller.kernel.files import raise_files_limit
     from drcio_controller.kernel.knob import Roots
-    from drcio_controller.kube.endpoint import at_url, in_cluster
 
-    if not arguments.node_name:
-        raise NodeError(
-            "the node's name is not known",
-            hint="give --node-name, or set NODE_NAME from the field spec.nodeName",
-        )
-    endpoint = at_url(arguments.api_server) if arguments.api_server else in_cluster(os.environ)
+    endpoint = _known_endpoint(arguments)
     if not arguments.dry_run:
         try:
             arguments.state_dir.mkdir(parents=True, exist_ok=True)
@@ -213,6 +215,25 @@ def _run_agent(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop())
     return agent.run()
+
+
+def _known_endpoint(arguments: argparse.Namespace) -> Endpoint:
+    """Return where the API server is, once everything is known that must be; report all that is not."""
+    from drcio_controller.kube.endpoint import at_url, in_cluster
+
+    unknown: list[tuple[str, str]] = []
+    if not arguments.node_name:
+        remedy = "give --node-name, or set NODE_NAME from the field spec.nodeName"
+        unknown.append(("the node's name is not known", remedy))
+    endpoint = None
+    try:
+        endpoint = at_url(arguments.api_server) if arguments.api_server else in_cluster(os.environ)
+    except EndpointError as error:
+        unknown.append((str(error), error.hint))
+    if endpoint is None or unknown:
+        errors, remedies = zip(*unknown, strict=True)
+        raise NodeError("; ".join(errors), hint="; ".join(remedies))
+    return endpoint
 
 
 def _run_doctor(arguments: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def in_cluster(environ: Mapping[str, str], root: Path = Path("/")) -> Endpoint:
     if not host:
         raise EndpointError(
             "KUBERNETES_SERVICE_HOST is not set: this does not run inside a cluster",
-            hint="outside of one give --api-server URL, for example that of `kubectl proxy`",
+            hint="outside of a cluster give --api-server URL, for example that of `kubectl proxy`",
         )
     account = root / _SERVICE_ACCOUNT
     bracketed = f"[{host}]" if ":" in host else host  # an IPv6 cluster

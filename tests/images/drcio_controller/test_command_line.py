@@ -1,0 +1,89 @@
+"""What the agent's command line asks for, and what it answers when that is missing or mistyped."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from drcio_controller.cli import main
+from drcio_controller.testing.fakenode import FakeNode
+from drcio_controller.testing.server import PodApiServer, serving
+from drcio_controller.testing.store import PodStore
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def api() -> Iterator[PodApiServer]:
+    with serving(PodStore()) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def outside_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NODE_NAME", "KUBERNETES_SERVICE_HOST", "DRCIO_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def place(node: FakeNode, folder: Path) -> list[str]:
+    """Return the options that put the agent onto a fake node."""
+    return [
+        "--cgroup-root", str(node.roots.cgroup), "--sys-root", str(node.roots.sys),
+        "--state-dir", str(folder / "state"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "errors", "remedies"),
+    [
+        ([], ["node's name", "KUBERNETES_SERVICE_HOST"], ["--node-name", "--api-server"]),
+        (["--node-name", "n"], ["KUBERNETES_SERVICE_HOST"], ["--api-server"]),
+        (["--api-server", NOWHERE], ["node's name"], ["--node-name"]),
+        (["--api-server", "127.0.0.1:9"], ["node's name", "'127.0.0.1:9'"], ["--node-name", "http://"]),
+    ],
+)
+def test_all_that_is_missing_is_one_error_with_every_remedy(
+    given: list[str], errors: list[str], remedies: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*given, "--dry-run", "--once"]) == 1
+
+    error, hint = capsys.readouterr().err.splitlines()
+    for words, line, every in (
+        (errors, error, ("node's name", "KUBERNETES_SERVICE_HOST")),
+        (remedies, hint, ("--node-name",)),
+    ):
+        assert [word for word in words if word not in line] == []
+        assert [word for word in every if word in line and word not in words] == []
+
+
+def examples(capsys: pytest.CaptureFixture[str]) -> Sequence[list[str]]:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--help"])
+    text = capsys.readouterr().out.partition("examples:")[2]
+    return [shlex.split(line) for line in re.findall(r"^  drcio-controller(.*?)(?:   .*)?$", text, re.M)]
+
+
+def test_example_of_the_help_works_with_its_names_filled_in(
+    node: FakeNode, api: PodApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = [words for words in examples(capsys) if "--once" in words]
+    names = {"NAME": "node-1", "URL": api.url}
+
+    assert main([*place(node, tmp_path), *(names.get(word, word) for word in example)]) == 0
+
+    assert "no managed pods on this node" in capsys.readouterr().out
+    assert node.writes == []
+
+
+def test_examples_of_the_help_give_all_that_running_an_agent_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = examples(capsys)
+
+    running = [words for words in shown if not words or words[0].startswith("-")]
+    assert len(shown) > len(running) > 1
+    assert [words for words in running if not {"--node-name", "--api-server"} <= set(words)] == []
