@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from drcio_controller.cli import main
+from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer, serving
-from drcio_controller.testing.store import PodStore
+from drcio_controller.testing.store import PodStore, Resource
+from tests.images.drcio_controller.rig import pod_document
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -87,3 +89,59 @@ def test_examples_of_the_help_give_all_that_running_an_agent_needs(
     running = [words for words in shown if not words or words[0].startswith("-")]
     assert len(shown) > len(running) > 1
     assert [words for words in running if not {"--node-name", "--api-server"} <= set(words)] == []
+
+
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("polcy: drcio\n", "polcy"),
+        ("classes: {high: ", "config.yaml"),
+        ("", "is empty"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_refused_configuration_ends_once_before_anything_is_written(
+    node: FakeNode,
+    tmp_path: Path,
+    content: str | None,
+    error: str,
+    extra: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.yaml"
+    if content is not None:
+        config.write_text(content)
+    before = node.read("cgroup.subtree_control"), node.read("io.cost.qos")
+    command = [*place(node, tmp_path), "--once", "--node-name", "node-1", "--api-server", NOWHERE]
+
+    assert main([*command, "--config", str(config), *extra]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"drcio-controller: {config}: ")
+    assert error in printed.err
+    assert printed.out == ""
+    assert (node.read("cgroup.subtree_control"), node.read("io.cost.qos")) == before
+    assert "api_failure" not in printed.err
+
+
+def test_good_configuration_is_in_force_with_once(
+    node: FakeNode, api: PodApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.add_pod("a", QosClass.BURSTABLE)
+    api.store.create(Resource.PODS, "shop", pod_document("a", "high"))
+    config = tmp_path / "config.yaml"
+    config.write_text("classes: {high: 7000}\n")
+    command = [
+        *place(node, tmp_path),
+        "--once",
+        "--dry-run",
+        "--node-name",
+        "node-1",
+        "--api-server",
+        api.url,
+    ]
+
+    assert main([*command, "--config", str(config)]) == 0
+
+    assert "shop/pod-a: class high, would get weight 7000" in capsys.readouterr().out

@@ -113,7 +113,10 @@ class Agent:
         self._tally = Tally()
         self._file = ConfigFile(options.config_path)
         self._config_refusal = ""
-        self._take_config(in_force="defaults")
+        if options.once:
+            self._file.load()
+        else:
+            self._take_config(in_force="defaults")
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._journal = Journal(None if options.dry_run else options.state_dir, boot_id=_boot_id())
         self._latency = LatencyWatch(

@@ -82,7 +82,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, metavar="FILE",
         default=Path(environ["DRCIO_CONFIG"]) if environ.get("DRCIO_CONFIG") else None,
-        help="configuration, reloaded when it changes (default: $DRCIO_CONFIG, or built-in defaults)",
+        help="configuration, reloaded when it changes; one that is refused ends --once, and leaves a running"
+        " agent with the last good one (default: $DRCIO_CONFIG, or built-in defaults)",
     )  # fmt: skip
     parser.add_argument(
         "--node-name", default=environ.get("NODE_NAME", ""), metavar="NAME",

@@ -27,6 +27,17 @@ class ConfigFile:
         self.config = Config()
         self.error = ""
         """Why the file on disk is not the one in force; empty if it is."""
+        self._hint: str | None = None
+
+    def load(self) -> None:
+        """Look at the file for somebody who has no good one from before to go on with.
+
+        Raises:
+            ConfigError: it is refused, or cannot be read.
+        """
+        self.poll()
+        if self.error:
+            raise ConfigError(self.error, hint=self._hint)
 
     def poll(self) -> bool:
         """Look at the file; return True if another configuration is in force now.
@@ -45,10 +56,10 @@ class ConfigFile:
             config = parse(_read(self._path))
         except OSError as error:
             self._identity = None
-            self.error = f"{self._path}: {error.strerror}"
+            self.error, self._hint = f"{self._path}: {error.strerror}", "name a readable file by --config"
             return False
         except ConfigError as error:
-            self.error = f"{self._path}: {error}"
+            self.error, self._hint = f"{self._path}: {error}", error.hint
             return False
         self.error = ""
         changed = config != self.config
