@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from drcio_controller.cli import main
+from drcio_controller.kube.errors import AnswerTooLarge, ApiUnavailable, KubeError, kind_of, refused
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.testing.fakenode import FakeNode
 from drcio_controller.testing.server import PodApiServer, serving
@@ -145,3 +148,44 @@ def test_good_configuration_is_in_force_with_once(
     assert main([*command, "--config", str(config)]) == 0
 
     assert "shop/pod-a: class high, would get weight 7000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_once_without_an_answer_logs_a_kind_of_failure_once_and_how_long_it_tries(
+    node: FakeNode,
+    api: PodApiServer,
+    tmp_path: Path,
+    reached: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("drcio_controller.agent.FIRST_LIST_TIMEOUT_S", 2.5)
+    caplog.set_level(logging.INFO)
+    api.faults.fail_next(100, HTTPStatus.SERVICE_UNAVAILABLE)
+    url = api.url if reached else NOWHERE
+
+    assert main([*place(node, tmp_path), "--once", "--node-name", "node-1", "--api-server", url]) == 1
+
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("drcio_controller")]
+    assert lines[0] == f"listing_pods api_server={url} at_most_s=2.5"
+    (failure,) = [line for line in lines if "api_failure" in line]
+    assert ("503" if reached else "Connection refused") in failure
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("drcio-controller: no pods could be listed within 2.5 s: ")
+    assert "--api-server" in hint
+
+
+def test_failures_of_one_kind_are_one_and_what_may_not_be_done_is_told_of_each() -> None:
+    same: list[list[KubeError]] = [
+        [ApiUnavailable("API server: refused at 1", "connect"), ApiUnavailable("refused at 2", "connect")],
+        [refused(503, "Unavailable", "pods: later"), refused(503, "Unavailable", "namespaces: later")],
+        [AnswerTooLarge("GET /pods: too long"), AnswerTooLarge("GET /namespaces: too long")],
+    ]
+    forbidden: list[KubeError] = [
+        refused(403, "Forbidden", f"{kind} is forbidden") for kind in ("pods", "namespaces")
+    ]
+
+    assert [len({kind_of(error) for error in errors}) for errors in same] == [1, 1, 1]
+    assert len({kind_of(errors[0]) for errors in [*same, forbidden]}) == 4
+    assert len({kind_of(error) for error in forbidden}) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -133,10 +134,15 @@ class Agent:
             clock=time.monotonic,
         )
         self._client = KubeClient(options.endpoint, observe=self._count_request)
+        # Somebody waits for --once: each kind of failure is one line to them, and no retry another one.
+        failure_lines = LogLimit(burst=1, refill_s=math.inf) if options.once else None
         self._informer = Informer(
-            self._client.pods, parse_pod, self._wake, field_selector=f"spec.nodeName={options.node_name}"
+            self._client.pods, parse_pod, self._wake,
+            field_selector=f"spec.nodeName={options.node_name}", failure_lines=failure_lines,
+        )  # fmt: skip
+        self._namespaces = Informer(
+            self._client.namespaces, parse_namespace, self._wake, failure_lines=failure_lines
         )
-        self._namespaces = Informer(self._client.namespaces, parse_namespace, self._wake)
         self._recorder = EventRecorder(
             self._client, component="drcio-controller", node_name=options.node_name
         )
@@ -157,6 +163,9 @@ class Agent:
 
     def run(self) -> int:
         """Run until `stop`, or once; return the exit status."""
+        if self._options.once:
+            url = self._options.endpoint.url
+            log.info("listing_pods api_server=%s at_most_s=%g", url, FIRST_LIST_TIMEOUT_S)
         self._informer.start()
         self._namespaces.start()
         if not self._options.once:
@@ -233,7 +242,7 @@ class Agent:
         while not self._synced():
             if time.monotonic() > deadline_s:
                 raise NodeError(
-                    f"no pods could be listed within {FIRST_LIST_TIMEOUT_S:.0f} s:"
+                    f"no pods could be listed within {FIRST_LIST_TIMEOUT_S:g} s:"
                     f" {self._informer.health().last_error or 'no answer'}",
                     hint="check --api-server, --node-name and the service account's rights",
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,7 +12,7 @@ _REMEMBERED: Final = 1024
 
 
 class LogLimit:
-    """A token bucket for each key, and one for all of them together."""
+    """A token bucket for each key, and one for all of them together. May be used by several threads."""
 
     def __init__(
         self,
@@ -25,12 +26,17 @@ class LogLimit:
         together `overall` times as many."""
         self._burst, self._refill_s, self._overall = float(burst), refill_s, overall
         self._clock = clock
+        self._lock = threading.Lock()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._all = (self._burst * overall, clock())
         self.withheld = 0
 
     def admits(self, key: str) -> bool:
         """Return whether a line about `key` may be written now; count it if not."""
+        with self._lock:
+            return self._admits(key)
+
+    def _admits(self, key: str) -> bool:
         now_s = self._clock()
         tokens, at_s = self._buckets.pop(key, (self._burst, now_s))
         tokens = min(self._burst, tokens + (now_s - at_s) / self._refill_s)

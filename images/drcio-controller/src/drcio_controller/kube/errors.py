@@ -100,6 +100,22 @@ _BY_CODE: dict[int, type[ApiRefused]] = {
 }
 
 
+def kind_of(error: KubeError | OSError) -> str:
+    """Return what two failures have in common that one line can stand for, whatever was asked for.
+
+    What an account may not do differs from one kind of object to another: that is one kind each.
+    """
+    match error:
+        case Unauthorized():
+            return str(error)
+        case ApiRefused():
+            return f"{error.code} {error.reason}"
+        case ApiUnavailable():
+            return error.kind
+        case _:
+            return type(error).__name__
+
+
 def refused(code: int, reason: str, message: str, retry_after_s: float | None = None) -> ApiRefused:
     """Return the error that an answer with status `code` stands for."""
     default = Overloaded if code >= HTTPStatus.INTERNAL_SERVER_ERROR else ApiRefused

@@ -27,6 +27,7 @@ from .errors import (
     KubeError,
     ObjectMalformed,
     WatchBroken,
+    kind_of,
 )
 from .jsontypes import JsonObject, text_at
 
@@ -128,7 +129,8 @@ class Informer(Generic[T]):
     """A thread that lists and watches objects of one kind and delivers what happens.
 
     `deliver` is called in that thread, at once and in order; it must not block. A reader that wants
-    the whole picture instead takes `items()`.
+    the whole picture instead takes `items()`. Every failure is logged, or those that `failure_lines`
+    admits by their kind; informers that share one log a kind together.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Informer(Generic[T]):
         *,
         field_selector: str = "",
         backoff: Backoff | None = None,
+        failure_lines: LogLimit | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -147,6 +150,7 @@ class Informer(Generic[T]):
         self._field_selector = field_selector
         self._deliver = deliver
         self._backoff = backoff or Backoff()
+        self._failure_lines = failure_lines
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._clock = clock
         self._lock = threading.Lock()  # guards _items; the rest is replaced whole, by the thread alone
@@ -304,10 +308,11 @@ class Informer(Generic[T]):
         delay_s = self._backoff.delay_s(failures, self._rng.random(), retry_after_s)
         if isinstance(error, AnswerTooLarge) or (isinstance(error, Expired) and failures == 1):
             delay_s = 0.0  # how a reflector is told to list again; nothing is overloaded
-        hint = f" hint={error.hint!r}" if isinstance(error, EndpointError) else ""
-        log.warning(
-            "event=api_failure failures=%d retry_s=%.1f error=%r%s", failures, delay_s, str(error), hint
-        )
+        if self._failure_lines is None or self._failure_lines.admits(kind_of(error)):
+            hint = f" hint={error.hint!r}" if isinstance(error, EndpointError) else ""
+            log.warning(
+                "event=api_failure failures=%d retry_s=%.1f error=%r%s", failures, delay_s, str(error), hint
+            )
         self._stop.wait(delay_s)
 
     def _choose_restart(self, error: KubeError | OSError, failures: int) -> None:
