@@ -1,26 +1,13 @@
-"""What a command line prints of itself: a sentence about each command, defaults that say something, and what
-was meant by a mistyped word.
+"""What a command line prints of itself: a sentence about each command, defaults that say something, and, by
+the controller's `help`, what was meant by a mistyped word.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 from typing import Any, TypeAlias
 
-
-class Parser(argparse.ArgumentParser):
-    """Suggests the command or the choice that is most like one that there is not."""
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        try:
-            super()._check_value(action, value)
-        except argparse.ArgumentError as error:
-            known = [str(choice) for choice in action.choices or ()]
-            for meant in difflib.get_close_matches(str(value), known, n=1):
-                error.message += f"; did you mean {meant}?"
-            raise
-
+from drcio_controller.help import Parser
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 

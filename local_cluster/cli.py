@@ -12,8 +12,9 @@ from typing import Final
 
 from rich.console import Console
 
+from drcio_controller.help import Parser
 from experiments.commands.guest_options import memory_mib
-from experiments.help import Parser, add_command
+from experiments.help import add_command
 from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
 from local_cluster.errors import ClusterError

@@ -14,6 +14,7 @@ from typing import Final
 
 from rich.console import Console
 
+from drcio_controller.help import Parser
 from experiments.commands.experiment import add_compare, add_look, add_run
 from experiments.commands.fuzz import add_fuzz
 from experiments.commands.respond import add_respond
@@ -21,7 +22,6 @@ from experiments.commands.steady import add_steady
 from experiments.commands.stored import add_explore, add_export, add_report
 from experiments.commands.sweep import add_sweep
 from experiments.errors import ExperimentError
-from experiments.help import Parser
 from experiments.records.record import RUNS_FOLDER
 from node_twin.errors import TwinError, naming_output
 from node_twin.host.ending import ended_by_signals

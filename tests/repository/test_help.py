@@ -61,6 +61,18 @@ def test_each_page_begins_with_a_sentence_and_shows_no_default_that_is_none(
         ("experiments", ["fuz"], "did you mean fuzz?"),
         ("experiments", ["run", "--scenario", "contenton"], "did you mean contention?"),
         ("local_cluster", ["tuor"], "did you mean tour?"),
+        ("experiments", ["run", "--scenaro", "drcio"], "did you mean --scenario?"),
+        ("drcio-controller", ["statsu"], "did you mean status?"),
+        ("drcio-controller", ["--listne", "x"], "unrecognized arguments: --listne; did you mean --listen?"),
+        ("drcio-controller", ["--listne=x"], "did you mean --listen?"),
+        ("drcio-controller", ["-v", "--listen", ":1", "--node-nmae", "n"], "did you mean --node-name?"),
+        ("drcio-controller", ["--dry-rnu", "--once"], "did you mean --dry-run?"),
+        ("drcio-controller", ["-listen", "x"], "did you mean --listen?"),
+        ("drcio-controller", ["listen", "x"], "did you mean --listen?"),
+        ("drcio-controller", ["--dry-rnu", "status"], "did you mean --dry-run?"),
+        ("drcio-controller", ["statsu", "--url", "x"], "did you mean status?"),
+        ("drcio-controller", ["status", "--ulr", "x"], "did you mean --url?"),
+        ("drcio-controller", ["--cgroup-root", "/tmp", "top", "--cuont=1"], "did you mean --count?"),
     ],
 )
 def test_mistyped_word_is_told_what_it_may_have_been_meant_to_be(
@@ -69,3 +81,24 @@ def test_mistyped_word_is_told_what_it_may_have_been_meant_to_be(
     with pytest.raises(SystemExit, match=r"^2$"):
         PROGRAMS[program](words)
     assert meant in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["xyzzy"], "invalid choice: 'xyzzy'"),
+        (["--xyzzy", "x"], "unrecognized arguments: --xyzzy"),
+        (["--list", ":1", "xyzzy"], "invalid choice: 'xyzzy'"),
+        (["--state-dir=/x", "xyzzy"], "invalid choice: 'xyzzy'"),
+        (["status", "--xyzzy"], "unrecognized arguments: --xyzzy"),
+        (["doctor", "xyzzy"], "unrecognized arguments: xyzzy"),
+    ],
+)
+def test_word_that_is_like_no_other_is_refused_without_a_guess(
+    words: list[str], refused: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        PROGRAMS["drcio-controller"](words)
+    error = capsys.readouterr().err
+    assert refused in error
+    assert "did you mean" not in error

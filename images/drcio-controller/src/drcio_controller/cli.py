@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from drcio_controller.errors import ControllerError, NodeError
+from drcio_controller.help import Parser
 from drcio_controller.kube.errors import EndpointError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ DEFAULT_PORT: Final = 9400
 DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
 STATUS_URL_VARIABLE: Final = "DRCIO_STATUS_URL"
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 _EPILOG = """\
 examples:
@@ -61,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(environ: Mapping[str, str]) -> Parser:
+    parser = Parser(
         prog="drcio-controller",
         description="Give the pods of this node their share of I/O, and keep latency-critical ones fast.",
         epilog=_EPILOG,
