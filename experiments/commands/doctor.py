@@ -24,8 +24,10 @@ from node_twin.host.vm import GuestConfig, kvm_boots
 
 GIB: Final = 1 << 30
 GUEST_MEMORY_GIB: Final = GuestConfig.memory_mib // 1024
-DISK_GIB: Final = 5
-"""Packages 1.7 GiB, the guest's kernel 0.5, the volume's image and the records of a run."""
+DISK_ONCE_GIB: Final = {".venv/.run-stamp": 1.8, ".cache/twin/kernel": 0.5, ".cache/volume": 1.0}
+"""What set-up and the first run leave, by what is there afterwards: packages, the guest's kernel, data."""
+DISK_RUN_GIB: Final = 1.0
+"""For the records of runs, and what they write meanwhile."""
 ENGINE_VARIABLE: Final = "DRCIO_ENGINE"
 ENGINE_PROGRAMS: Final = (
     "pulumi",
@@ -109,10 +111,12 @@ def memory(machine: Machine) -> Finding:
 
 def disk(machine: Machine) -> Finding:
     free = shutil.disk_usage(machine.repository).free / GIB
-    short = free < DISK_GIB
-    need = f"; {DISK_GIB} are needed" if short else ""
+    missing = [gib for path, gib in DISK_ONCE_GIB.items() if not (machine.repository / path).exists()]
+    needed = DISK_RUN_GIB + sum(missing)
+    short = free < needed
+    need = f"; {needed:.1f} are needed" if short else ""
     return Finding(
-        subject="disk", text=f"{free:.0f} GiB free in {machine.repository}{need}", stops_demo=short
+        subject="disk", text=f"{free:.1f} GiB free in {machine.repository}{need}", stops_demo=short
     )
 
 
@@ -181,7 +185,9 @@ def engine(machine: Machine) -> Finding:
     where = f"{ENGINE_VARIABLE}={given}" if given else "PATH and .cache/engine"
     if missing:
         return Finding(
-            subject="engine", text=f"no {', '.join(missing)} in {where}; only its own tests need them"
+            subject="engine",
+            text=f"no {', '.join(missing)} in {where}; make cluster, tour and test-engine need them:"
+            " make engine",
         )
     return Finding(subject="engine", text=f"Pulumi's engine and a Kubernetes control plane are in {where}")
 

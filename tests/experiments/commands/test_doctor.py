@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_memory_is_enough_only_with_room_for_the_guest(machine: Machine) -> None
     assert "16.0 GiB, 8.0 available" in doctor.memory(machine).text
     machine.meminfo.write_text(MEMINFO.format(total=16 << 20, available=3 << 20))
     assert doctor.memory(machine).stops_demo
+
+
+def test_disk_needs_room_only_for_what_is_still_to_come(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(machine.repository)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(2.96 * doctor.GIB)))
+    assert doctor.disk(machine).stops_demo
+    assert "3.0 GiB free" in doctor.disk(machine).text
+    assert "4.3 are needed" in doctor.disk(machine).text
+    for there in doctor.DISK_ONCE_GIB:
+        (machine.repository / there).mkdir(parents=True)
+    assert not doctor.disk(machine).stops_demo
+    assert "needed" not in doctor.disk(machine).text
 
 
 def test_emulator_is_asked_for_its_version(machine: Machine) -> None:
