@@ -183,7 +183,7 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
 def headline(study: Study, verdict: Verdict) -> str:
     """Return the outcome in one sentence."""
     found = study.comparison
-    if verdict.outcome == "inconclusive" and is_look(study):
+    if is_look(study, verdict):
         return _looked(study)
     if verdict.outcome in ("invalid", "inconclusive"):
         word = "not valid" if verdict.outcome == "invalid" else "not conclusive"
@@ -200,9 +200,9 @@ def headline(study: Study, verdict: Verdict) -> str:
     return f"DRC-IO missed its promise: {kept}; {verdict.reasons[0].statement}."
 
 
-def is_look(study: Study) -> bool:
-    """Return whether only contention and drcio were run: that shows what control does, and proves nothing."""
-    return set(study.scenarios) == {CONTENTION, DRCIO}
+def is_look(study: Study, verdict: Verdict) -> bool:
+    """Return whether only contention and drcio were run, soundly: that shows what control does, no more."""
+    return verdict.outcome == "inconclusive" and set(study.scenarios) == {CONTENTION, DRCIO}
 
 
 def _looked(study: Study) -> str:

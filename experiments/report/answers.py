@@ -29,7 +29,7 @@ class Answer:
 
 def answers(study: Study, verdict: Verdict, records: Sequence[RunRecord]) -> tuple[Answer, ...]:
     """Answer whether there was contention, whether it was controlled, at what cost, how sure, and on what."""
-    if verdict.outcome == "inconclusive" and is_look(study):
+    if is_look(study, verdict):
         return (*_looked(study), _place(study, records))
     criteria = {item.name: item for item in verdict.criteria}
     open_whole = verdict.outcome in ("invalid", "inconclusive")

@@ -162,8 +162,8 @@ def _distributions(study: Study, records: Sequence[RunRecord]) -> Picture:
         caption=(
             "Read it from left to right: half of the requests are faster than the line at p50, 95 in a "
             "hundred faster than at p95. Every step to the right asks about ever rarer, ever slower "
-            "requests. The thick line is all runs of a scenario together, the thin ones are the single "
-            "runs. A line ends where there are too few requests to tell."
+            "requests. The thick line is all runs of a scenario together, thin ones are the single runs, "
+            "where there are several. A line ends where there are too few requests to tell."
         ),
         draw=draw,
     )
@@ -250,8 +250,8 @@ def _all_runs(study: Study) -> Picture:
         title="Every run",
         alt="Each run's p95 latencies and batch throughput in the order of the runs.",
         caption=(
-            "Scenarios take turns, so that a machine that warms up or gets busy touches all of them alike. "
-            "Lines that wander together show such a drift; lines that keep their distance show the effect."
+            "Of several runs, scenarios take turns, so that what changes with time touches all of them: "
+            "lines that wander together show such a drift, lines that keep their distance the effect."
         ),
         draw=draw,
     )

@@ -13,7 +13,7 @@ from rich.text import Text
 from experiments.judgement.compare import PolicyComparison
 from experiments.judgement.figures import Study, fetch_p95_ms, p95_ms
 from experiments.judgement.study import ratio_of
-from experiments.judgement.verdict import Verdict, headline
+from experiments.judgement.verdict import Verdict, headline, is_look
 from experiments.records.spec import BASELINE
 from experiments.report.scales import DASH, milliseconds, ratio
 from experiments.tables import plain_table
@@ -36,9 +36,13 @@ def print_summary(
 ) -> None:
     """Print figures, verdict, reasons, and where the report lies."""
     console.print(_scenario_table(study) if policies is None else _policy_table(policies))
-    console.print(Text.assemble(("verdict: ", "bold"), (verdict.outcome, _STYLES[verdict.outcome])))
+    look = is_look(study, verdict)
+    if look:
+        console.print(Text("not judged", "bold"))
+    else:
+        console.print(Text.assemble(("verdict: ", "bold"), (verdict.outcome, _STYLES[verdict.outcome])))
     console.print(Text(headline(study, verdict)))
-    if verdict.outcome != "pass":
+    if verdict.outcome != "pass" and not look:
         for reason in verdict.reasons:
             console.print(Text(f"  - {reason.text}"))
         for remedy in verdict.remedies:

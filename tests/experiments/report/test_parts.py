@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from experiments.judgement.study import study
 from experiments.judgement.testing import (
@@ -24,7 +25,7 @@ from experiments.judgement.verdict import judge
 from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import scenarios
 from experiments.report import archive as archives
-from experiments.report import build_report, read_spec, write_spec
+from experiments.report import build_report, print_summary, read_spec, write_spec
 from experiments.report.actions import Action, Change, actions_of
 from experiments.report.answers import Answer, answers
 from experiments.report.archive import packed
@@ -66,9 +67,15 @@ def test_look_answers_what_it_saw_and_claims_no_judgement() -> None:
     assert under.details[0] == f"Request p95, 9.50{TIMES} as long without control"
     assert (cost.short, sure.short) == ("8% of its throughput", "a look, not judged")
     assert {answer.state for answer in (hurt, under, cost, sure)} == {"plain"}
-    first_screen = page(result, verdict, made, [], None).partition("</header>")[0]
+    whole = page(result, verdict, made, [], None)
+    assert "The judgement" not in whole
+    first_screen = whole.partition("</header>")[0]
     assert "<title>DRC-IO experiment: a look</title>" in first_screen
     assert 'class="verdict look"' in first_screen
+    printed = Console(record=True, width=100, file=io.StringIO())
+    print_summary(printed, result, verdict)
+    assert "not judged" in (text := printed.export_text())
+    assert "inconclusive" not in text
 
 
 @pytest.mark.parametrize(
