@@ -15,6 +15,7 @@ from experiments.fuzz.judge import P95_USUAL, Check, Figures, frontier, regrette
 from experiments.tables import plain_table
 
 _SHOWN: Final = 12
+_NAMED: Final = 4
 _EACH_MOST: Final = 40
 """Seeds that are shown one by one; of more, those that miss a bound."""
 
@@ -40,30 +41,39 @@ def print_fuzz(console: Console, summary: Summary) -> None:
         (summary.checks_short, f"apart, the CPU is short: {len(summary.short)} seeds"),
     ):
         if checks:
-            wanted = _table(what, "found", "bound", "")
+            wanted = _table(what, "found", "bound", "", "seeds")
             for check in checks:
-                wanted.add_row(
-                    check.name, f"{check.found:.3f}", check.wanted, "met" if check.met else "missed"
-                )
+                met = "met" if check.met else "missed"
+                bound = check.wanted.removesuffix(" of the seeds")
+                wanted.add_row(check.name, f"{check.found:.3f}", bound, met, _few(check.seeds))
             console.print(wanted)
     if len(summary.figures) > _EACH_MOST:
         _print_missed(console, summary.figures, summary.checks)
 
 
+def _few(seeds: Sequence[int]) -> str:
+    named = [str(seed) for seed in seeds[:_NAMED]]
+    return ", ".join([*named, f"{len(seeds) - _NAMED} more"] if len(seeds) > _NAMED else named)
+
+
 def _print_arms(console: Console, seeds: Sequence[Mapping[str, Figures]]) -> None:
-    table = _table("arm", "seeds", "p50", "p95", "of 90%", "worst", "p99 of 90%", "share", "of 90%")
+    table = _table("arm", "seeds", "p50", "p95", "90%", "worst", "p99 90%", "share", "90%")
     for arm in (NONE, LAW, *FIXED):
         each = [figures[arm] for figures in seeds if arm in figures]
         if each:
             table.add_row(arm, str(len(each)), *_over(each))
     console.print(
-        f"{len(seeds)} seeds; high priority in multiples of alone; medians, and what 90% keep within"
+        f"{len(seeds)} seeds; high priority in multiples of alone, low priority's share of what it has "
+        "uncontrolled; medians, and under 90% what nine seeds in ten keep"
     )
     console.print(table)
     settled = [figures[LAW].settled_s for figures in seeds]
     never = sum(value is None for value in settled)
     median = statistics.median([value for value in settled if value is not None] or [0.0])
-    console.print(f"settled after {median:g} s in the median; not within {P95_USUAL:g} times alone: {never}")
+    console.print(
+        f"settled (two seconds within {P95_USUAL:g} times alone) after {median:g} s in the median; "
+        f"never: {never} seeds"
+    )
 
 
 def _print_each(console: Console, summary: Summary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 from experiments.commands.cli import main
 from experiments.errors import SpecError
@@ -22,6 +24,7 @@ from experiments.fuzz.judge import (
     volume_used_ratio,
     worse_than_none,
 )
+from experiments.fuzz.table import print_fuzz
 from experiments.fuzz.todo import Todo
 from experiments.records.jsonfields import JsonObject, JsonValue
 
@@ -174,37 +177,49 @@ def test_error_of_one_seed_loses_no_other_and_leaves_the_outcome_open(tmp_path: 
     assert summarise(again, tmp_path).errors == {}
 
 
+def measured_arm(p95_ms: float, low: float) -> JsonValue:
+    return {
+        "ios": 120,
+        "p50_ms": p95_ms,
+        "p95_ms": p95_ms,
+        "p99_ms": p95_ms,
+        "low_ios_per_s": low,
+        "low_bytes_per_s": low,
+        "p95_each_s": [p95_ms, p95_ms],
+        "cost": {"guest_s": 10.0, "host_s": 50.0},
+    }
+
+
+def measured_seed(number: int, law_ms: float, tenth_ms: float) -> JsonObject:
+    arms = {
+        "alone": measured_arm(1, 0),
+        "none": measured_arm(9, 100),
+        LAW: measured_arm(law_ms, 80),
+        "iomax-10": measured_arm(tenth_ms, 10),
+    }
+    mix: JsonObject = {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}}
+    return {"where": "twin", "seed": number, "measured_s": 12.0, "mix": mix, "arms": arms}
+
+
 def test_seeds_short_of_cpu_are_judged_apart(tmp_path: Path) -> None:
-    def arm(p95_ms: float, low: float) -> JsonValue:
-        return {
-            "ios": 120,
-            "p50_ms": p95_ms,
-            "p95_ms": p95_ms,
-            "p99_ms": p95_ms,
-            "low_ios_per_s": low,
-            "low_bytes_per_s": low,
-            "p95_each_s": [p95_ms, p95_ms],
-            "cost": {"guest_s": 10.0, "host_s": 50.0},
-        }
-
-    def record(number: int, law_ms: float, tenth_ms: float) -> JsonObject:
-        arms = {
-            "alone": arm(1, 0),
-            "none": arm(9, 100),
-            LAW: arm(law_ms, 80),
-            "iomax-10": arm(tenth_ms, 10),
-        }
-        mix: JsonObject = {"iops": 100, "mib_s": 1, "high": {"block_bytes": 4096}}
-        return {"where": "twin", "seed": number, "measured_s": 12.0, "mix": mix, "arms": arms}
-
-    summary = summarise([record(1, 1.1, 1.0), record(2, 4.0, 3.0)], tmp_path)
+    summary = summarise([measured_seed(1, 1.1, 1.0), measured_seed(2, 4.0, 3.0)], tmp_path)
 
     assert summary.short == (2,)
     assert all(check.met for check in summary.checks)
     assert not all(check.met for check in summary.checks_short)
     assert summary.exit_code == 0
     assert (summary.guest_s, summary.host_s) == (80.0, 400.0)
-    assert summarise([record(2, 4.0, 3.0)], tmp_path).exit_code == 3
+    assert summarise([measured_seed(2, 4.0, 3.0)], tmp_path).exit_code == 3
+
+
+def test_seeds_beyond_a_bound_are_named_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    seeds = [measured_seed(number, 4.0 if number > 3 else 1.0, 1.0) for number in range(1, 10)]
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_fuzz(console, summarise(seeds, tmp_path))
+    printed = console.export_text()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    (missed,) = [line for line in printed.splitlines() if line.startswith("p95 within 2.5 times alone")]
+    assert missed.endswith("missed  4, 5, 6, 7, 2 more")
 
 
 def test_command_prints_stores_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
