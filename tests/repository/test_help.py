@@ -84,6 +84,28 @@ def test_mistyped_word_is_told_what_it_may_have_been_meant_to_be(
 
 
 @pytest.mark.parametrize(
+    ("program", "words", "prog"),
+    [
+        ("experiments", [], "python -m experiments"),
+        ("experiments", ["fuz"], "python -m experiments"),
+        ("experiments", ["run", "--scenaro", "all"], "python -m experiments run"),
+        ("experiments", ["run", "--kernel", "6.99"], "python -m experiments run"),
+        ("experiments", ["sweep", "--repeats", "many"], "python -m experiments sweep"),
+        ("local_cluster", ["tour", "--memory-mb", "1"], "python -m local_cluster tour"),
+        ("drcio-controller", ["top", "--count", "-1"], "drcio-controller top"),
+    ],
+)
+def test_error_is_one_line_and_the_command_that_shows_all_options(
+    program: str, words: list[str], prog: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        PROGRAMS[program](words)
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"{prog}: error: ")
+    assert hint == f"hint: {prog} --help"
+
+
+@pytest.mark.parametrize(
     ("words", "refused"),
     [
         (["xyzzy"], "invalid choice: 'xyzzy'"),

@@ -17,6 +17,10 @@ class Parser(argparse.ArgumentParser):
 
     _words: tuple[str, ...] = ()
 
+    def error(self, message: str) -> NoReturn:
+        """End with the error and the command that shows all options: printed here, they would hide it."""
+        self.exit(2, f"{self.prog}: error: {message}\nhint: {self.prog} --help\n")
+
     def parse_known_args(  # type: ignore[override]  # the typeshed's overloads are of any namespace's type
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
