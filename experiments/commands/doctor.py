@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from node_twin.errors import TwinError
-from node_twin.host.kernel import Kernel, ensure_kernel
+from node_twin.host.kernel import DEFAULT_KERNEL, Kernel, ensure_kernel
 from node_twin.host.vm import GuestConfig, kvm_boots
 
 GIB: Final = 1 << 30
@@ -36,7 +36,12 @@ ENGINE_PROGRAMS: Final = (
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "coredns",
 )
+"""What `make engine` fetches."""
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ANSWER_S: Final = 20.0
 
@@ -65,6 +70,11 @@ class Machine:
     @property
     def cache(self) -> Path:
         return self.repository / ".cache"
+
+    @property
+    def kernels(self) -> Path:
+        """Where a run keeps the kernels that it fetched, each in a folder of its line's name."""
+        return self.cache / "twin" / "kernel"
 
 
 def main() -> int:
@@ -123,7 +133,7 @@ def disk(machine: Machine) -> Finding:
 def packages(machine: Machine) -> Finding:
     if _find(machine, "apt-get"):
         return Finding(subject="apt", text=f"{_distribution()}; make installs what is missing")
-    if Kernel.in_tree(machine.cache / "kernel"):
+    if Kernel.in_tree(machine.kernels / DEFAULT_KERNEL):
         return Finding(subject="apt", text=f"none ({_distribution()}); the guest's kernel is here already")
     return Finding(
         subject="apt",
@@ -155,9 +165,7 @@ def kvm(machine: Machine) -> Finding:
     if importlib.util.find_spec("virtme") is None:
         return Finding(subject="kvm", text=f"not tried: {device} is there, but make setup did not run yet")
     try:
-        trial = GuestConfig(
-            kernel=ensure_kernel(machine.cache / "kernel"), command=["true"], cwd=machine.repository
-        )
+        trial = GuestConfig(kernel=ensure_kernel(machine.kernels), command=["true"], cwd=machine.repository)
         with tempfile.TemporaryDirectory() as folder:
             boots = kvm_boots(trial, console=Path(folder) / "console.log")
     except TwinError as error:

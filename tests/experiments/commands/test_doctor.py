@@ -13,6 +13,9 @@ import pytest
 
 from experiments.commands import doctor
 from experiments.commands.doctor import Machine
+from experiments.targets.twin import TwinOptions, bare_twin
+from local_cluster import cluster, deploy
+from tests.experiments.build import build_spec
 
 MEMINFO = "MemTotal:       {total} kB\nMemFree:          1 kB\nMemAvailable:   {available} kB\n"
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -79,11 +82,13 @@ def test_emulator_is_asked_for_its_version(machine: Machine) -> None:
 
 def test_without_apt_only_a_kernel_that_is_there_lets_the_demo_run(machine: Machine) -> None:
     assert doctor.packages(machine).stops_demo
-    modules = machine.cache / "kernel" / "lib" / "modules" / "6.1"
+    options = TwinOptions(output=machine.repository / "results", cache=machine.cache)
+    kernel = bare_twin(build_spec(), options).cache / "kernel" / options.kernel
+    modules = kernel / "lib" / "modules" / "6.1"
     modules.mkdir(parents=True)
     (modules / "modules.dep").touch()
-    (machine.cache / "kernel" / "boot").mkdir()
-    (machine.cache / "kernel" / "boot" / "vmlinuz-6.1").touch()
+    (kernel / "boot").mkdir()
+    (kernel / "boot" / "vmlinuz-6.1").touch()
     assert not doctor.packages(machine).stops_demo
 
 
@@ -114,6 +119,10 @@ def test_engines_programs_are_looked_for_where_the_variable_points(machine: Mach
     )
     assert "DRCIO_ENGINE=/nowhere" in doctor.engine(elsewhere).text
     assert doctor.engine(elsewhere).text.startswith("no pulumi")
+
+
+def test_engine_is_there_only_with_all_that_cluster_and_program_start() -> None:
+    assert set(doctor.ENGINE_PROGRAMS) >= {*cluster.PROGRAMS, *deploy.PROGRAMS}
 
 
 def test_runs_before_anything_is_installed(tmp_path: Path) -> None:
