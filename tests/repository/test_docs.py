@@ -45,6 +45,7 @@ TOPICS = {
     "save-money.md": ("Spot", "t3.xlarge"),
     "tune.md": ("Weights and classes", "exist already", "Service", "Batch job", "Controller"),
     "troubleshoot.md": (
+        "`make demo` or `make look` fails",
         "cluster is not created",
         "Cannot connect",
         "Pods do not start",
@@ -169,6 +170,15 @@ def test_every_output_that_a_page_reads_exists() -> None:
         words[3] for words in (command.words for command in of("pulumi", "stack", "output")) if words[3:]
     }
     assert named <= outputs
+
+
+def test_list_of_the_pages_names_each_of_them() -> None:
+    """Runbooks have a list of their own, and decisions are read by title: of these it has the folder."""
+    folder = ROOT / "docs"
+    listed = set(re.findall(r"\]\(([^)#]+)\)", (folder / "README.md").read_text()))
+    pages = {str(page.relative_to(folder)) for page in folder.rglob("*.md")} - {"README.md"}
+    alone = {page for page in pages if not page.startswith(("decisions/", "runbooks/"))}
+    assert {*alone, "runbooks/README.md", "decisions"} - listed == set()
 
 
 def test_every_link_leads_somewhere() -> None:
