@@ -325,7 +325,7 @@ def test_wrong_usage_is_told_in_one_line(
 def test_pod_without_an_api_server_is_told_how_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
     common = [f"--spec={json.dumps(spec_of('baseline').to_json())}", "--service-url=http://hp:8080"]
     assert cli.main([*common, "--config-map=results", "--namespace=drcio"], {}) == 2
-    assert "hint: outside of one give --api-server URL" in capsys.readouterr().err
+    assert "hint: outside of a cluster give --api-server URL" in capsys.readouterr().err
 
 
 def test_runner_needs_nothing_that_its_image_has_not() -> None:
