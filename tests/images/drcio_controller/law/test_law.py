@@ -578,3 +578,82 @@ def test_no_probe_begins_while_io_takes_longer_than_it_did() -> None:
         seen = replace(CALM, delivered=state.let_in, latency_s=2.2 * (state.base_s or 0.0))
         state = step(state, replace(seen, now_s=400.0 + index / 2), LAW).state
         assert state.mode is not Mode.PROBE
+
+
+EMPTY = replace(CALM, latency_s=0.003, queued_s=0.0)
+"""A look at buckets that were empty at times: I/O took three times as long, and nothing waits at its end."""
+
+
+def every(count: int, looks_in_all: int, state: State) -> Outcome:
+    """Look so many times, and find the buckets empty in every `count`-th look."""
+    for index in range(1, looks_in_all + 1):
+        seen = EMPTY if index % count == 0 else CALM
+        outcome = step(state, replace(seen, now_s=200 + index * seen.span_s), LAW)
+        state = outcome.state
+    return outcome
+
+
+def test_less_is_let_in_where_the_buckets_are_empty_again_and_again() -> None:
+    before = margin(holding(), LAW)
+
+    often, hardly_ever = every(8, 64, holding()), every(64, 64, holding())
+
+    assert often.terms["level"] < before - 0.2
+    assert hardly_ever.terms["level"] > before - 1.01 * LAW.withhold_step
+
+
+def test_what_is_withheld_comes_back_once_the_buckets_stay_full() -> None:
+    state = every(8, 64, holding()).state
+    outcome = looks(state, replace(CALM, now_s=300.0), 600)
+
+    assert outcome.state.withheld == 0.0
+    assert outcome.terms["level"] == pytest.approx(margin(holding(), LAW), abs=0.01)
+
+
+def test_a_device_that_became_slow_by_itself_costs_nobody_anything() -> None:
+    """Three times as slow in each look is no bucket that is empty at times, and too little for a queue."""
+    state, slow = holding(), replace(EMPTY, now_s=200.0)
+
+    outcome = looks(state, slow, 3 * LAW.drain_looks)
+
+    assert outcome.state.withheld == 0.0
+    assert outcome.terms["level"] == pytest.approx(margin(state, LAW), abs=0.01)
+
+
+@pytest.mark.parametrize("demand", [0.01, 0.1, 0.2])
+def test_what_the_protected_need_is_not_withheld(demand: float) -> None:
+    state = replace(holding(), demand=demand, withheld=LAW.margin)
+
+    assert margin(state, LAW) >= min(LAW.margin_min, max(LAW.drain_floor, LAW.withhold_demand * demand))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protected": Use()},
+        {"protected_active": False},
+        {"yielding_active": False},
+        {"latency_s": None},
+        {"span_s": 110.0},
+    ],
+    ids=["they pause", "they are idle", "nobody yields", "no I/O", "begun under the budget before"],
+)
+def test_look_that_says_nothing_of_the_budget_withholds_nothing(changes: dict[str, object]) -> None:
+    state = replace(holding(), demand=0.05)
+
+    assert step(state, replace(EMPTY, **changes), LAW).state.withheld == 0.0  # type: ignore[arg-type]
+
+
+def test_burst_in_the_rhythm_of_the_ordinary_looks_is_no_load_that_has_grown() -> None:
+    """Each ordinary look has one in it, the short ones between them none: the mean of both is what they do."""
+    burst_s, state = 60 * READ_S, initial(LAW, known=True)
+    for index in range(40):
+        at_s = 100 + index / 2
+        for short in range(5):
+            seen = replace(CALM, now_s=at_s + 0.05 * (short + 1), span_s=0.05, protected=Use())
+            state = listen(state, seen, LAW)
+        own = SMALL.times(burst_s / 0.25)
+        state = step(state, replace(CALM, now_s=at_s + 0.5, span_s=0.25, protected=own), LAW).state
+
+    assert state.demand == pytest.approx(burst_s / 0.5, rel=0.2)
+    assert state.burst_s > 0.4 * burst_s

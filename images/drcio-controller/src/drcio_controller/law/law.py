@@ -101,12 +101,18 @@ class Mode(StrEnum):
 class Law:
     """The law's constants; each one's measurement is in docs/law.md."""
 
-    margin: float = 0.8
+    margin: float = 0.83
     """Of the capacity, what is let in while the protected do I/O."""
     margin_min: float = 0.65
     """The same where the protected come in bursts that need the volume's own bucket."""
     margin_apart: float = 0.9
     """What that nears where the protected use less and less of the bucket that everybody else fills."""
+    withhold_step: float = 0.05
+    withhold_often: float = 0.02
+    """In so few of the looks the buckets may be found empty. Each such look lowers what is let in by a step,
+    and the others raise it again by as much in all."""
+    withhold_demand: float = 3.5
+    """So many times what the protected use themselves is not withheld: their own bursts need it."""
     unseen: float = 0.75
     """Of what it costs, what I/O is charged at least of a size that nobody has done of late."""
     burst_tail: float = 1.5
@@ -221,10 +227,13 @@ class State:
     """Mean work per second of the protected, while they are active."""
     active_s: float = 0.0
     """How long they were looked at while they were active."""
-    rise: tuple[float, ...] = ()
-    """The same in the last ordinary looks, as long as each has well over the mean before them."""
+    rise_looks: int = 0
+    """Ordinary looks one after the other that each had well over the mean before them."""
     rise_from: float = 0.0
     """That mean."""
+    rise_s: float = 0.0
+    rise_work_s: float = 0.0
+    """How long those looks and the short ones between them were, and what the protected did in all."""
     unevenness: float = 0.0
     """Mean square of the work's deviation in an ordinary look, per second."""
     largest_s: float = 0.0
@@ -277,6 +286,10 @@ class State:
     """What a second of the device costs the protected, in seconds of iocost's budget."""
     shared: float | None = None
     """Of what the protected use, what is of the bucket that the yielding pods fill."""
+    withheld: float = 0.0
+    """Of the capacity, what less is let in than by reckoning, since the buckets were found empty."""
+    filling_looks: int = 0
+    """So many looks one after the other have found them empty."""
     period_s: float = 0.0
 
 
@@ -325,6 +338,7 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         # It expects to meet a queue, and one that came and went was one; elsewhere one look may be noise.
         confirmed = _filling(state, seen, law)
     state = _gain(state, seen, law, confirmed=confirmed)
+    state = _withhold(state, seen, law)
     state, reason, level = _decide(state, seen, law, confirmed=confirmed)
     state = replace(state, delivered=seen.delivered)
     return _outcome(state, seen, law, reason, level)
@@ -344,7 +358,8 @@ def protected_share(state: State, law: Law) -> float:
 def wanted_period_s(state: State, law: Law) -> float:
     """Return iocost's period in which the protected's credit, half of it, holds their bursts."""
     # Beyond this a low margin would lengthen the period, and the longer period lower the margin.
-    charged = min(state.charged, 1 / law.margin)
+    least = max(law.drain_floor, law.margin - state.withheld)
+    charged = min(state.charged, 1 / least)
     wanted_s = law.burst_factor * state.burst_s * charged / protected_share(state, law)
     return min(law.period_max_s, max(law.period_min_s, wanted_s))
 
@@ -354,7 +369,8 @@ def margin(state: State, law: Law) -> float:
 
     What the protected leave of their share, iocost gives back in the next period, at up to the budget
     times 1 + share. What that is over the capacity has to fit into the volume's bucket, beside a burst.
-    And what a burst takes out of the bucket has to be there again before the next one.
+    And what a burst takes out of the bucket has to be there again before the next one. What that reckoning
+    leaves out shows in the bucket, and is withheld.
     """
     room_s = max(0.0, law.bucket_s - state.burst_s)
     fits = (1 + room_s / max(state.period_s, law.period_min_s)) / (1 + protected_share(state, law))
@@ -364,7 +380,9 @@ def margin(state: State, law: Law) -> float:
         law.bucket_s - burst_s, BUCKET_LEAST * law.bucket_s
     )
     most = law.margin + (law.margin_apart - law.margin) * _apart(state)
-    return max(law.margin_min, min(most, fits, refilled))
+    level = max(law.margin_min, min(most, fits, refilled))
+    least = max(law.drain_floor, law.withhold_demand * state.demand / (state.capacity or 1.0))
+    return max(min(level, least), level - state.withheld)
 
 
 def _apart(state: State) -> float:
@@ -407,6 +425,8 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
             largest_s=max(beyond_s, largest_s),
             short_looks=state.short_looks + 1,
             heard=state.heard + (seen.protected.cost > 0),
+            rise_s=state.rise_s + seen.span_s,
+            rise_work_s=state.rise_work_s + seen.protected.cost * seen.span_s,
         )
     else:
         weight = 1 / (min(state.ordinary_looks, LOOKS_REMEMBERED) + 1 + LOOKS_EXPECTED)
@@ -436,15 +456,26 @@ def _risen(state: State, seen: Signals, before: float) -> State:
 
     The mean is late, and beside it all that a load does that has begun or grown looks like a burst.
     """
-    rise_from = state.rise_from if state.rise else before
-    rise = (*state.rise, seen.protected.cost) if seen.protected.cost > RISEN * rise_from else ()
-    if len(rise) < RISEN_LOOKS:
-        return replace(state, rise=rise, rise_from=rise_from)
+    if state.rise_looks:
+        before = state.rise_from
+    if seen.protected.cost <= RISEN * before:
+        return replace(state, rise_looks=0, rise_s=0.0, rise_work_s=0.0)
+    since = state if state.rise_looks else replace(state, rise_s=0.0, rise_work_s=0.0)
+    state = replace(
+        state,
+        rise_looks=state.rise_looks + 1,
+        rise_from=before,
+        rise_s=since.rise_s + seen.span_s,
+        rise_work_s=since.rise_work_s + seen.protected.cost * seen.span_s,
+    )
+    # A burst that comes in the rhythm of the ordinary looks is in each of them, and in no short one.
+    if state.rise_looks < RISEN_LOOKS or state.rise_work_s <= RISEN * before * state.rise_s:
+        return state
     return replace(
         state,
-        demand=sum(rise) / len(rise),
-        active_s=len(rise) * seen.span_s,
-        rise=(),
+        demand=state.rise_work_s / state.rise_s,
+        active_s=state.rise_s,
+        rise_looks=0,
         unevenness=0.0,
         largest_s=0.0,
         empty=0.0,
@@ -573,6 +604,29 @@ def _less_gain(state: State, gain: float, law: Law) -> State:
     if gain < 1 + law.gain_step:
         gain = 1.0
     return replace(state, gain=gain, gain_limit=gain, filled_s=0.0, price=None)
+
+
+def _withhold(state: State, seen: Signals, law: Law) -> State:
+    """Hold back more of the capacity the more often the buckets are empty, until they hardly ever are.
+
+    What iocost gives back late, and then lets through at once, no reckoning knows for all mixes. A device
+    that is slow by itself is so in each look, and nothing that is withheld changes that.
+    """
+    pausing = not seen.protected_active or seen.protected.cost < QUIET * state.demand
+    if state.mode is not Mode.HOLD or pausing or not seen.yielding_active or seen.latency_s is None:
+        return state
+    if seen.now_s - seen.span_s <= state.priced_at_s:
+        # What the budget before left in the device is not this one's.
+        return state
+    if not _filling(state, seen, law):
+        back = law.withhold_step * law.withhold_often / (1 - law.withhold_often)
+        return replace(state, withheld=max(0.0, state.withheld - back), filling_looks=0)
+    looks = state.filling_looks + 1
+    if looks >= law.drain_looks:
+        withheld = max(0.0, state.withheld - (looks - 1) * law.withhold_step)
+        return replace(state, withheld=withheld, filling_looks=0, base_s=seen.latency_s)
+    withheld = min(law.margin - law.drain_floor, state.withheld + law.withhold_step)
+    return replace(state, withheld=withheld, filling_looks=looks)
 
 
 def _filling(state: State, seen: Signals, law: Law) -> bool:
@@ -718,7 +772,7 @@ def _hold(state: State, seen: Signals, law: Law) -> tuple[State, str, float | No
         )
         since_s = 0.0
     if seen.missed_target:
-        level = law.margin_min
+        level = min(level, law.margin_min)
     wanted = seen.delivered > 0.9 * level * capacity and not _filling(state, seen, law)
     if capacity < state.ceiling and wanted and since_s > state.probe_wait_s and not seen.missed_target:
         state = replace(state, mode=Mode.PROBE, probed_at_s=seen.now_s)
@@ -763,6 +817,7 @@ def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | 
             "demand": state.demand,
             "burst_ms": 1000 * state.burst_s,
             "gain": state.gain,
+            "withheld": state.withheld,
             "units_price": price.units,
             "bytes_price": price.bytes,
         },
