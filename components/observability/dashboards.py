@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from components.observability import controller_board, overview
-from components.observability.panels import DATASOURCE
+from components.observability.panels import DATASOURCE, Rows
 
 TAG: Final = "drcio"
 SCHEMA_VERSION: Final = 39
@@ -27,7 +27,7 @@ class Board:
     title: str
     series: str
     """A regular expression of metric names whose labels fill the variables."""
-    with_panels: Callable[[dashboard.Dashboard], dashboard.Dashboard]
+    rows: Callable[[], Rows]
 
     def build(self) -> models.Dashboard:
         """Return Grafana's own model of it."""
@@ -51,10 +51,14 @@ class Board:
         for name in VARIABLES:
             board.with_variable(_variable(name, self.series, matchers))
             matchers.append(f'{name}=~"${name}"')
-        built = self.with_panels(board).build()
+        for title, panels in self.rows().items():
+            board.with_row(dashboard.Row(title))
+            for panel in panels:
+                board.with_panel(panel)
+        built = board.build()
         built.schema_version = SCHEMA_VERSION
-        for place, panel in enumerate(built.panels or [], start=1):
-            panel.id_val = place
+        for place, drawn in enumerate(built.panels or [], start=1):
+            drawn.id_val = place
         return built
 
     def to_json(self) -> str:
@@ -63,7 +67,7 @@ class Board:
 
 
 BOARDS: Final = tuple(
-    Board(uid=module.UID, title=module.TITLE, series=module.SERIES, with_panels=module.with_panels)
+    Board(uid=module.UID, title=module.TITLE, series=module.SERIES, rows=module.rows)
     for module in (overview, controller_board)
 )
 

@@ -19,6 +19,8 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as query_models
 
+from components.observability.queries import GRAFANA
+
 SCRAPE_INTERVAL: Final = "5s"
 """As components/monitors.py has it: `$__rate_interval` is at least four of them."""
 
@@ -27,17 +29,22 @@ DATASOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="prometheus"
 
 GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "#8e8e8e"
 
+Panel = timeseries.Panel | stat.Panel | statetimeline.Panel | table.Panel
+Rows = Mapping[str, Sequence[Panel]]
+"""A dashboard's panels by the title of the row that they stand in."""
+
 _WIDTH: Final = 24
 _HEIGHT: Final = 8
 _T = TypeVar("_T", timeseries.Panel, stat.Panel, statetimeline.Panel, table.Panel)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """A query and the name of its series: `{{label}}` stands for a label's value."""
 
-    expr: str
-    legend: str
+    query: str
+    """As `queries` has it; the dashboard's variables decide what it is about."""
+    legend: str = ""
 
 
 def graph(
@@ -159,5 +166,5 @@ def _common(
 
 
 def _query(line: Line, ref_id: str) -> prometheus.Dataquery:
-    query = prometheus.Dataquery().expr(line.expr).legend_format(line.legend).ref_id(ref_id)
+    query = prometheus.Dataquery().expr(GRAFANA.of(line.query)).legend_format(line.legend).ref_id(ref_id)
     return query.datasource(DATASOURCE).interval(SCRAPE_INTERVAL)

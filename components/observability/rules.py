@@ -126,7 +126,12 @@ def controller_group(config: Config, owner: Owner) -> Group:
     managed = owner.managed
     return Group(
         name="drcio-controller",
-        rules=(*_throughput_records(managed), *_controller_alerts(managed), *_starved(config, managed)),
+        rules=(
+            *_throughput_records(managed),
+            *_agent_alerts(managed),
+            *_device_alerts(managed),
+            *_starved(config, managed),
+        ),
     )
 
 
@@ -190,7 +195,7 @@ def _latency_records(config: Config, owner: Owner) -> list[RecordingRule]:
     quantiles = [
         RecordingRule(
             record=queries.LATENCY_QUANTILE,
-            expr=queries.latency(scope, queries.REQUEST_LATENCY, quantile),
+            expr=scope.of(queries.latency(queries.REQUEST_LATENCY, quantile)),
             labels={"quantile": f"{quantile:g}"},
         )
         for quantile in _QUANTILES
@@ -206,7 +211,7 @@ def _latency_records(config: Config, owner: Owner) -> list[RecordingRule]:
             ),
             RecordingRule(
                 record=queries.LATENCY_OVER_TARGET,
-                expr=queries.latency_over_target(scope, priority, target.percentile / 100, target.limit_s),
+                expr=scope.of(queries.latency_over_target(priority, target.percentile / 100, target.limit_s)),
                 labels=labels,
             ),
         ]
@@ -216,8 +221,8 @@ def _latency_records(config: Config, owner: Owner) -> list[RecordingRule]:
 def _throughput_records(scope: Scope) -> list[RecordingRule]:
     by = "namespace, node, priority"
     return [
-        RecordingRule(record=queries.PRIORITY_BYTES, expr=queries.device_bytes(scope, by)),
-        RecordingRule(record=queries.PRIORITY_OPERATIONS, expr=queries.device_operations(scope, by)),
+        RecordingRule(record=queries.PRIORITY_BYTES, expr=scope.of(queries.device_bytes(by))),
+        RecordingRule(record=queries.PRIORITY_OPERATIONS, expr=scope.of(queries.device_operations(by))),
     ]
 
 
@@ -236,15 +241,11 @@ def _target_missed(config: Config, owner: Owner) -> AlertRule:
     )
 
 
-def _controller_alerts(scope: Scope) -> list[AlertRule]:
-    return [*_agent_alerts(scope), *_device_alerts(scope)]
-
-
 def _agent_alerts(scope: Scope) -> list[AlertRule]:
     return [
         AlertRule(
             alert="DrcioWeightsInert",
-            expr=queries.inert(scope),
+            expr=scope.of(queries.INERT),
             held_for="2m",
             severity="critical",
             summary="The I/O weight of {{ $labels.namespace }}/{{ $labels.pod }} does nothing",
@@ -255,7 +256,7 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
         ),
         AlertRule(
             alert="DrcioControllerDown",
-            expr=queries.nodes_without_controller(scope),
+            expr=scope.of(queries.NODES_WITHOUT_CONTROLLER),
             held_for="2m",
             severity="critical",
             summary="No controller answers on node {{ $labels.node }}",
@@ -263,7 +264,7 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
         ),
         AlertRule(
             alert="DrcioConfigRefused",
-            expr=queries.config_refused(scope),
+            expr=scope.of(queries.CONFIG_REFUSED),
             held_for="1m",
             severity="warning",
             summary="{{ $labels.namespace }}/{{ $labels.pod }} refuses its configuration",
@@ -271,7 +272,7 @@ def _agent_alerts(scope: Scope) -> list[AlertRule]:
         ),
         AlertRule(
             alert="DrcioAgentStandby",
-            expr=queries.standby(scope),
+            expr=scope.of(queries.STANDBY),
             held_for="5m",
             severity="warning",
             summary="{{ $labels.namespace }}/{{ $labels.pod }} on node {{ $labels.node }} is passive",
@@ -284,7 +285,7 @@ def _device_alerts(scope: Scope) -> list[AlertRule]:
     return [
         AlertRule(
             alert="DrcioControlWithdrawn",
-            expr=queries.often_withdrawn(scope),
+            expr=scope.of(queries.OFTEN_WITHDRAWN),
             held_for="5m",
             severity="warning",
             summary="Control of {{ $labels.name }} on node {{ $labels.node }} does not help",
@@ -295,7 +296,7 @@ def _device_alerts(scope: Scope) -> list[AlertRule]:
         ),
         AlertRule(
             alert="DrcioDeviceStopped",
-            expr=queries.stopped_devices(scope),
+            expr=scope.of(queries.STOPPED_DEVICES),
             held_for="1m",
             severity="warning",
             summary="Device {{ $labels.name }} of node {{ $labels.node }} ends no requests",
@@ -314,7 +315,7 @@ def _starved(config: Config, scope: Scope) -> list[AlertRule]:
     return [
         AlertRule(
             alert="DrcioLowPriorityStarved",
-            expr=queries.starved(scope, yielding, floor * profile.bytes_per_s, floor * profile.iops),
+            expr=scope.of(queries.starved(yielding, floor * profile.bytes_per_s, floor * profile.iops)),
             held_for="5m",
             severity="warning",
             summary="Low-priority pods on node {{ $labels.node }} get less than their floor",
