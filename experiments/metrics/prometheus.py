@@ -1,4 +1,4 @@
-"""Keep a Prometheus beside a run, and open its data afterwards. Loopback only."""
+"""Open a run's Prometheus data, and what there is to scrape of a run. Loopback only."""
 
 from __future__ import annotations
 
@@ -56,29 +56,6 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
 
-    def query(self, promql: str, *, time_unix_s: float | None = None) -> list[dict[str, object]]:
-        """Return the instant query's series, as the API has them; raises ExportError if it is refused."""
-        form = {"query": promql, **({} if time_unix_s is None else {"time": f"{time_unix_s:.3f}"})}
-        body = httpx.post(f"{self.url}/api/v1/query", data=form, timeout=30).json()
-        if body["status"] != "success":
-            raise ExportError(f"Prometheus refuses {promql!r}: {body['error']}")
-        result: list[dict[str, object]] = body["data"]["result"]
-        return result
-
-
-@contextlib.contextmanager
-def beside(results: Path, targets: Sequence[ScrapeTarget], *, rules: Sequence[Path] = ()) -> Iterator[Server]:
-    """Scrape into a results folder for as long as the context lasts.
-
-    A target need not be up. Raises ExportError where Prometheus is not installed or does not start.
-    """
-    folder = results / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "prometheus.yml"
-    config.write_text(json.dumps(_config(targets, rules), indent=2) + "\n")
-    with _serving(config, folder / "data", log=folder / "prometheus.log") as server:
-        yield server
-
 
 def twin_targets(url_of: Callable[[int], str]) -> tuple[ScrapeTarget, ...]:
     """Return what to scrape of a twin; `url_of` gives the host's address of a guest's port."""
@@ -128,14 +105,15 @@ def exploring(results: Path) -> Iterator[tuple[Server, str]]:
         (pages / _PAGE).write_text("")
         config = scratch / "prometheus.yml"
         config.write_text("{}\n")
-        with _serving(config, scratch / "data", log=scratch / "log", pages=pages) as server:
+        with serving(config, scratch / "data", log=scratch / "log", pages=pages) as server:
             first_s, last_s = _time_range(server, scratch / "data")
             (pages / _PAGE).write_text(_render(results, QUERIES, first_s, last_s))
             yield server, f"{server.url}/consoles/{_PAGE}"
 
 
 @contextlib.contextmanager
-def _serving(config: Path, data: Path, *, log: Path, pages: Path | None = None) -> Iterator[Server]:
+def serving(config: Path, data: Path, *, log: Path, pages: Path | None = None) -> Iterator[Server]:
+    """Run a Prometheus on loopback; raises ExportError where it is not installed or does not start."""
     for tool, package in (("prometheus", "prometheus"), ("setpriv", "util-linux")):
         if shutil.which(tool) is None:
             raise ExportError(f"{tool} is not installed", hint=f"apt-get install {package}")
@@ -161,21 +139,6 @@ def _serving(config: Path, data: Path, *, log: Path, pages: Path | None = None) 
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_TIMEOUT_S)
             process.kill()
-
-
-def _config(targets: Sequence[ScrapeTarget], rules: Sequence[Path]) -> dict[str, object]:
-    return {
-        "global": dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1000ms"),
-        "rule_files": [str(path.resolve()) for path in rules],
-        "scrape_configs": [
-            {
-                "job_name": target.job,
-                "honor_labels": target.own_labels,
-                "static_configs": [{"targets": [target.address], "labels": dict(target.labels)}],
-            }
-            for target in targets
-        ],
-    }
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

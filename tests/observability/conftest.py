@@ -12,8 +12,9 @@ import yaml
 
 from components.observability.rules import as_spec, controller_group, experiment_group, service_group
 from drcio_controller.config import parse
-from experiments.metrics.prometheus import Server, beside
+from experiments.metrics.prometheus import Server
 from tests.observability.rig import CONFIG, OWNER, Stack, eventually, running, scrape_targets
+from tests.prometheus import beside, series_of
 
 SETTLE_S = 15.0
 """So much is scraped before anything is asked: rates need several samples."""
@@ -44,7 +45,7 @@ def prometheus(
     rules = results / "rules.yml"
     rules.write_text(rules_text)
     with beside(results, scrape_targets(stack), rules=[rules]) as server:
-        eventually(lambda: bool(server.query("count_over_time(drcio_io_weight[1m]) > 3")), "scrapes")
+        eventually(lambda: bool(series_of(server, "count_over_time(drcio_io_weight[1m]) > 3")), "scrapes")
         time.sleep(SETTLE_S)
         yield server, results
 

@@ -17,6 +17,7 @@ from components.observability.dashboards import BOARDS
 from experiments.metrics.prometheus import Server
 from experiments.metrics.queries import QUERIES
 from tests.observability.rig import AGENT, HP, LP, NAMESPACE, NODE, SYSTEM, Stack
+from tests.prometheus import series_of
 from tests.waits import eventually
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -57,7 +58,7 @@ def _show_label(legend: str, label: tuple[str, str]) -> str:
 def labels_and_values(server: Server, promql: str) -> list[tuple[dict[str, str], float]]:
     return [
         (cast("dict[str, str]", series["metric"]), float(cast("list[str]", series["value"])[1]))
-        for series in server.query(promql)
+        for series in series_of(server, promql)
     ]
 
 
@@ -128,7 +129,7 @@ def test_every_recording_rule_has_data_and_every_rule_is_well(prometheus: Live) 
     assert [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
     recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
     assert recorded
-    assert {name for name in recorded if not prometheus[0].query(name)} == set()
+    assert {name for name in recorded if not series_of(prometheus[0], name)} == set()
 
 
 def test_controllers_series_are_about_the_pods_they_name(prometheus: Live) -> None:

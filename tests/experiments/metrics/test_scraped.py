@@ -7,6 +7,7 @@ import pytest
 
 from experiments.metrics.prometheus import ScrapeTarget, exploring
 from experiments.metrics.scraped import keep_pages, make_blocks
+from tests.prometheus import series_of
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed")
 
@@ -36,10 +37,10 @@ def test_rates_are_those_of_the_guests_clock(tmp_path: Path) -> None:
     make_blocks(tmp_path, TARGETS)
     end_s = BEGUN_UNIX_S + 19
     with exploring(tmp_path) as (server, _):
-        (rate,) = server.query("rate(gnn_requests_total[15s])", time_unix_s=end_s)
-        (weight,) = server.query("drcio_io_weight", time_unix_s=end_s)
-        up = server.query("up", time_unix_s=end_s)
-        (odd,) = server.query("odd", time_unix_s=end_s)
+        (rate,) = series_of(server, "rate(gnn_requests_total[15s])", time_unix_s=end_s)
+        (weight,) = series_of(server, "drcio_io_weight", time_unix_s=end_s)
+        up = series_of(server, "up", time_unix_s=end_s)
+        (odd,) = series_of(server, "odd", time_unix_s=end_s)
     assert float(rate["value"][1]) == pytest.approx(50)  # type: ignore[index]
     assert rate["metric"] == {
         "job": "hp",
