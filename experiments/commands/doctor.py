@@ -46,11 +46,10 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chro
 _ANSWER_S: Final = 20.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One line of the report."""
 
-    subject: str
     text: str
     stops_demo: bool = False
 
@@ -80,12 +79,12 @@ class Machine:
 def main() -> int:
     """Print a line about each thing; return 1 when `make demo` cannot run here."""
     machine = Machine(repository=Path(__file__).resolve().parents[2], environment=os.environ)
-    findings = []
-    for check in CHECKS:
+    stopping = []
+    for subject, check in CHECKS.items():
         finding = check(machine)
-        print(f"{finding.subject + ':':<12} {finding.text}", flush=True)
-        findings.append(finding)
-    stopping = [finding.subject for finding in findings if finding.stops_demo]
+        print(f"{subject + ':':<12} {finding.text}", flush=True)
+        if finding.stops_demo:
+            stopping.append(subject)
     print(
         f"{'make demo:':<12} {'cannot run here, see ' + ', '.join(stopping) if stopping else 'can run here'}"
     )
@@ -96,9 +95,9 @@ def cores(machine: Machine) -> Finding:
     count = len(os.sched_getaffinity(0))
     if machine.architecture != "x86_64":
         text = f"{count} ({machine.architecture}); the guest is an x86_64 machine on this one's own programs"
-        return Finding(subject="cores", text=text, stops_demo=True)
+        return Finding(text, stops_demo=True)
     note = "" if count > 1 else "; the experiment is made for two, its figures will be worse"
-    return Finding(subject="cores", text=f"{count} ({machine.architecture}){note}")
+    return Finding(f"{count} ({machine.architecture}){note}")
 
 
 def memory(machine: Machine) -> Finding:
@@ -114,9 +113,7 @@ def memory(machine: Machine) -> Finding:
         if short
         else f"{GUEST_MEMORY_GIB} go to the twin's guest"
     )
-    return Finding(
-        subject="memory", text=f"{total:.1f} GiB, {available:.1f} available; {need}", stops_demo=short
-    )
+    return Finding(f"{total:.1f} GiB, {available:.1f} available; {need}", stops_demo=short)
 
 
 def disk(machine: Machine) -> Finding:
@@ -125,19 +122,16 @@ def disk(machine: Machine) -> Finding:
     needed = DISK_RUN_GIB + sum(missing)
     short = free < needed
     need = f"; {needed:.1f} are needed" if short else ""
-    return Finding(
-        subject="disk", text=f"{free:.1f} GiB free in {machine.repository}{need}", stops_demo=short
-    )
+    return Finding(f"{free:.1f} GiB free in {machine.repository}{need}", stops_demo=short)
 
 
 def packages(machine: Machine) -> Finding:
     if _find(machine, "apt-get"):
-        return Finding(subject="apt", text=f"{_distribution()}; make installs what is missing")
+        return Finding(f"{_distribution()}; make installs what is missing")
     if Kernel.in_tree(machine.kernels / DEFAULT_KERNEL):
-        return Finding(subject="apt", text=f"none ({_distribution()}); the guest's kernel is here already")
+        return Finding(f"none ({_distribution()}); the guest's kernel is here already")
     return Finding(
-        subject="apt",
-        text=f"none ({_distribution()}); the guest's kernel comes from Debian's packages by apt-get",
+        f"none ({_distribution()}); the guest's kernel comes from Debian's packages by apt-get",
         stops_demo=True,
     )
 
@@ -147,9 +141,9 @@ def emulation(machine: Machine) -> Finding:
     if qemu is None:
         can_install = _find(machine, "apt-get") is not None
         text = "no qemu-system-x86_64" + ("; make demo installs it" if can_install else "")
-        return Finding(subject="emulation", text=text, stops_demo=not can_install)
+        return Finding(text, stops_demo=not can_install)
     version = _first_line(qemu, "--version")
-    return Finding(subject="emulation", text=version or f"{qemu} does not start", stops_demo=version is None)
+    return Finding(version or f"{qemu} does not start", stops_demo=version is None)
 
 
 def kvm(machine: Machine) -> Finding:
@@ -157,33 +151,29 @@ def kvm(machine: Machine) -> Finding:
     device = machine.kvm_device
     without = "the guest is emulated, its CPU about 20 times slower"
     if not device.exists():
-        return Finding(subject="kvm", text=f"no: there is no {device}; {without}")
+        return Finding(f"no: there is no {device}; {without}")
     if not os.access(device, os.R_OK | os.W_OK):
-        return Finding(
-            subject="kvm", text=f"no: {device} is not yours to open (group kvm?); {without} until it is"
-        )
+        return Finding(f"no: {device} is not yours to open (group kvm?); {without} until it is")
     if importlib.util.find_spec("virtme") is None:
-        return Finding(subject="kvm", text=f"not tried: {device} is there, but make setup did not run yet")
+        return Finding(f"not tried: {device} is there, but make setup did not run yet")
     try:
         trial = GuestConfig(kernel=ensure_kernel(machine.kernels), command=["true"], cwd=machine.repository)
         with tempfile.TemporaryDirectory() as folder:
             boots = kvm_boots(trial, console=Path(folder) / "console.log")
     except TwinError as error:
-        return Finding(subject="kvm", text=f"not tried: {error.message}")
+        return Finding(f"not tried: {error.message}")
     text = "yes: a guest boots with it" if boots else f"no: {device} is there, but no guest boots; {without}"
-    return Finding(subject="kvm", text=text)
+    return Finding(text)
 
 
 def docker(machine: Machine) -> Finding:
     program = _find(machine, "docker")
     if program is None:
-        return Finding(subject="docker", text="none; pulumi up builds images with it, make test installs it")
+        return Finding("none; pulumi up builds images with it, make test installs it")
     engine = _first_line(program, "version", "--format", "{{.Server.Version}}")
     if engine is None:
-        return Finding(
-            subject="docker", text="installed, but no engine answers; pulumi up builds images with it"
-        )
-    return Finding(subject="docker", text=f"engine {engine} answers")
+        return Finding("installed, but no engine answers; pulumi up builds images with it")
+    return Finding(f"engine {engine} answers")
 
 
 def engine(machine: Machine) -> Finding:
@@ -193,33 +183,29 @@ def engine(machine: Machine) -> Finding:
     where = f"{ENGINE_VARIABLE}={given}" if given else "PATH and .cache/engine"
     if missing:
         return Finding(
-            subject="engine",
-            text=f"no {', '.join(missing)} in {where}; make cluster, tour and test-engine need them:"
-            " make engine",
+            f"no {', '.join(missing)} in {where}; make cluster, tour and test-engine need them: make engine",
         )
-    return Finding(subject="engine", text=f"Pulumi's engine and a Kubernetes control plane are in {where}")
+    return Finding(f"Pulumi's engine and a Kubernetes control plane are in {where}")
 
 
 def browser(machine: Machine) -> Finding:
     found = next((program for name in BROWSERS if (program := _find(machine, name))), None)
     if found is None:
-        return Finding(
-            subject="browser", text="no Chromium; a report opens in any browser, without a network"
-        )
-    return Finding(subject="browser", text=_first_line(found, "--version") or f"{found} does not start")
+        return Finding("no Chromium; a report opens in any browser, without a network")
+    return Finding(_first_line(found, "--version") or f"{found} does not start")
 
 
-CHECKS: Final[tuple[Callable[[Machine], Finding], ...]] = (
-    cores,
-    memory,
-    disk,
-    packages,
-    emulation,
-    kvm,
-    docker,
-    engine,
-    browser,
-)
+CHECKS: Final[Mapping[str, Callable[[Machine], Finding]]] = {
+    "cores": cores,
+    "memory": memory,
+    "disk": disk,
+    "apt": packages,
+    "emulation": emulation,
+    "kvm": kvm,
+    "docker": docker,
+    "engine": engine,
+    "browser": browser,
+}
 
 
 def _find(machine: Machine, name: str) -> str | None:

@@ -7,24 +7,15 @@ first of all on what the kernel said.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from experiments.records.jsonfields import JsonObject, objects
 
 INERT: Final = "inert"
 
 
-def device_state(account: JsonObject, devices: Sequence[str]) -> str | None:
-    """Return the state that the controller reports of the first of the devices that it knows."""
-    return _of_first(account, devices, "state")
-
-
-def device_engine(account: JsonObject, devices: Sequence[str]) -> str | None:
-    """Return the engine that the controller reports of the first of the devices that it knows."""
-    return _of_first(account, devices, "engine")
-
-
-def _of_first(account: JsonObject, devices: Sequence[str], name: str) -> str | None:
+def of_device(account: JsonObject, devices: Sequence[str], name: Literal["state", "engine"]) -> str | None:
+    """Return what the controller reports of the first of the devices that it knows."""
     for entry in objects(account.get("devices")):
         value = entry.get(name)
         if entry.get("device") in devices and isinstance(value, str):

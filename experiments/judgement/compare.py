@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.judgement.figures import Paired, ScenarioResult, Study, fetch_p95_ms, lp_mib_s, p95_ms
-from experiments.judgement.study import pair_ratios, ratio_of
-from experiments.records.jsonfields import JsonObject
+from experiments.judgement.study import paired_ratios, ratio_of
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS
 
 TIE_TOLERANCE: Final = 0.05
@@ -27,16 +26,14 @@ class PolicyResult:
     """The batch job's throughput against its throughput without any policy; 1 is perfect."""
     lp_mib_s: float
     errors: int
-    p95_pairs: Paired | None
-    fetch_p95_pairs: Paired | None
-    lp_pairs: Paired | None
+    paired: Mapping[str, Paired]
+    """The three ratios' own names; what no repeat has is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyComparison:
     """All policies, each compared with ours."""
 
-    policies: tuple[PolicyResult, ...]
     as_good_as_ours: tuple[str, ...]
     """Lose nothing to DRC-IO: in no figure worse by more than the tolerance."""
     lower_latency: tuple[str, ...]
@@ -45,6 +42,7 @@ class PolicyComparison:
     """Beat DRC-IO in throughput by more than the tolerance, and lose to it in a latency."""
     other_latency: tuple[str, ...]
     """Beat DRC-IO in one latency by more than the tolerance, and lose to it in the other."""
+    policies: tuple[PolicyResult, ...]
 
     @property
     def sentence(self) -> str:
@@ -89,47 +87,20 @@ def compare_policies(study: Study) -> PolicyComparison:
     )
 
 
-def comparison_json(comparison: PolicyComparison) -> JsonObject:
-    """Turn the comparison into the `policies` part of results.json."""
-    return {
-        "tolerance": TIE_TOLERANCE,
-        "sentence": comparison.sentence,
-        "as_good_as_ours": list(comparison.as_good_as_ours),
-        "lower_latency": list(comparison.lower_latency),
-        "more_throughput": list(comparison.more_throughput),
-        "other_latency": list(comparison.other_latency),
-        "policies": [
-            {
-                "policy": result.policy,
-                "p95_ratio": _rounded(result.p95_ratio),
-                "fetch_p95_ratio": _rounded(result.fetch_p95_ratio),
-                "lp_share": _rounded(result.lp_share),
-                "lp_mib_s": _rounded(result.lp_mib_s),
-                "errors": result.errors,
-                "paired": {
-                    name: [_rounded(ratio) for ratio in pairs.ratios]
-                    for name, pairs in _pairs(result).items()
-                    if pairs is not None
-                },
-            }
-            for result in comparison.policies
-        ],
-    }
-
-
 def _policy_result(
     result: ScenarioResult, base: ScenarioResult | None, contention: ScenarioResult | None
 ) -> PolicyResult:
+    ratios = {
+        "p95_ratio": (result, base, p95_ms),
+        "fetch_p95_ratio": (result, base, fetch_p95_ms),
+        "lp_share": (result, contention, lp_mib_s),
+    }
     return PolicyResult(
         policy=result.policy,
-        p95_ratio=ratio_of(result, base, p95_ms),
-        fetch_p95_ratio=ratio_of(result, base, fetch_p95_ms),
-        lp_share=ratio_of(result, contention, lp_mib_s),
         lp_mib_s=result.lp.mib_s,
         errors=result.hp.errors,
-        p95_pairs=pair_ratios(result, base, p95_ms),
-        fetch_p95_pairs=pair_ratios(result, base, fetch_p95_ms),
-        lp_pairs=pair_ratios(result, contention, lp_mib_s),
+        **{name: ratio_of(*sides) for name, sides in ratios.items()},
+        paired=paired_ratios(ratios),
     )
 
 
@@ -175,18 +146,6 @@ def _trading(
         if any(loss < 1 / (1 + TIE_TOLERANCE) for loss in won(other, ours))
         and any(loss > 1 + TIE_TOLERANCE for loss in lost(other, ours))
     )
-
-
-def _pairs(result: PolicyResult) -> Mapping[str, Paired | None]:
-    return {
-        "p95_ratio": result.p95_pairs,
-        "fetch_p95_ratio": result.fetch_p95_pairs,
-        "lp_share": result.lp_pairs,
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def _who(names: Sequence[str], verb: str) -> str:

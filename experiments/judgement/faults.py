@@ -5,8 +5,8 @@ Every fault is a pure statement about a study; what it does to the verdict is it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from experiments.judgement.cpu import QUIET_REMEDY, cpu_faults, lost_share
 from experiments.judgement.figures import RunResult, ScenarioResult, Study
@@ -14,40 +14,35 @@ from experiments.judgement.reasons import Badness, Reason
 from experiments.judgement.thresholds import Thresholds
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO, SCENARIOS, plan_runs
 
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """A fault of one run, before the same fault of several runs becomes one reason."""
-
-    outcome: Badness
-    code: str
-    run: str
-    text: str
+_Finding = tuple[Badness, str, str]
+"""A fault of one run, before the same fault of several runs becomes one reason: outcome, code, text."""
 
 
 def faults_of_runs(study: Study, limits: Thresholds, of: Callable[[RunResult], bool]) -> Iterator[Reason]:
     """Find the faults of the chosen runs; a fault that several of them share is one reason."""
-    return _each_once(finding for run in study.runs if of(run) for finding in _run_faults(run, study, limits))
+    found: dict[tuple[Badness, str], list[tuple[str, str]]] = {}
+    for run in filter(of, study.runs):
+        for outcome, code, text in _run_faults(run, study, limits):
+            found.setdefault((outcome, code), []).append((f"{run.scenario} r{run.repeat}", text))
+    for (outcome, code), shared in found.items():
+        names = tuple(name for name, _ in shared)
+        yield Reason(outcome=outcome, code=code, statement=shared[0][1], runs=names)
 
 
 def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_Finding]:
     """Find what makes one run unfit to be judged, or, under DRC-IO, what DRC-IO did wrong."""
     health = run.health
-
-    def finding(outcome: Badness, code: str, text: str) -> _Finding:
-        return _Finding(outcome, code, f"{run.scenario} r{run.repeat}", text)
-
     if health.interrupted:
-        yield finding("inconclusive", "interrupted", "the run was interrupted")
+        yield ("inconclusive", "interrupted", "the run was interrupted")
     if health.fell_behind:
-        yield finding(
+        yield (
             "invalid",
             "generator-fell-behind",
             f"the load generator fell behind its own schedule (requests left {health.lag_p99_ms:.0f} ms "
             "late at the 99th percentile): the offered load is not the one that was asked for",
         )
     elif health.sent_share < limits.sent_share_min and not health.interrupted:
-        yield finding(
+        yield (
             "invalid",
             "sent-too-little",
             f"the load generator sent only {health.sent_share:.0%} of the planned requests "
@@ -55,29 +50,31 @@ def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_F
         )
     if run.hp.errors > limits.failed_requests_max:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(health.failed_by_kind.items()))
-        yield finding(
+        yield (
             "fail" if run.scenario not in (BASELINE, CONTENTION) else "invalid",
             "requests-failed",
             f"{run.hp.errors} of {run.hp.requests} high-priority requests failed ({kinds})",
         )
     if health.completed < limits.completed_min:
-        yield finding(
+        yield (
             "inconclusive",
             "too-few-requests",
             f"only {health.completed} requests completed; a p95 needs at least {limits.completed_min}",
         )
     if health.sampled_share < limits.sampled_share_min:
-        yield finding(
-            "invalid", "not-sampled", f"samples cover only {health.sampled_share:.0%} of the measured window"
+        yield (
+            "invalid",
+            "not-sampled",
+            f"samples cover only {health.sampled_share:.0%} of the measured window",
         )
     if not health.hp_moved_bytes and health.sampled_share:
-        yield finding(
+        yield (
             "invalid",
             "hp-idle-on-volume",
             "the service moved no byte from or to the volume: there is no I/O of its to protect",
         )
     if health.hp_restarts:
-        yield finding("invalid", "hp-restarted", f"the service restarted {health.hp_restarts} time(s)")
+        yield ("invalid", "hp-restarted", f"the service restarted {health.hp_restarts} time(s)")
     yield from _cpu_faults(run, study, limits)
     if run.scenario == BASELINE:
         yield from _baseline_faults(run, limits)
@@ -88,29 +85,26 @@ def _run_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_F
 
 
 def _cpu_faults(run: RunResult, study: Study, limits: Thresholds) -> Iterator[_Finding]:
-    label, health = f"{run.scenario} r{run.repeat}", run.health
+    health = run.health
     alone = _cpu_wait_alone(study.scenarios.get(BASELINE))
     if health.hp_throttled_share > limits.hp_throttled_share_max:
-        yield _Finding(
+        yield (
             "invalid",
             "hp-cpu-throttled",
-            label,
             f"the service was held back by its own CPU limit for {health.hp_throttled_share:.0%} "
             f"of the time (at most {limits.hp_throttled_share_max:.0%})",
         )
     if health.hp_cpu_wait_share > limits.hp_cpu_wait_share_max:
-        yield _Finding(
+        yield (
             "invalid",
             "hp-cpu-starved",
-            label,
             f"the service waited for a CPU {health.hp_cpu_wait_share:.0%} of the time "
             f"(at most {limits.hp_cpu_wait_share_max:.0%}): its latency is not the volume's",
         )
     elif alone is not None and health.hp_cpu_wait_share - alone > limits.hp_cpu_wait_excess_max:
-        yield _Finding(
+        yield (
             "invalid",
             "hp-cpu-starved",
-            label,
             f"the service waited for a CPU {health.hp_cpu_wait_share:.0%} of the time, alone only "
             f"{alone:.0%}: the batch job took its CPU, not only its volume",
         )
@@ -121,19 +115,17 @@ def _cpu_wait_alone(baseline: ScenarioResult | None) -> float | None:
 
 
 def _baseline_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
-    label, health = f"{run.scenario} r{run.repeat}", run.health
+    health = run.health
     if health.lp_volume_share > limits.baseline_lp_volume_share_max:
-        yield _Finding(
+        yield (
             "invalid",
             "baseline-not-alone",
-            label,
             f"the batch job moved {run.lp.mib_s:.1f} MiB/s in a run in which the service should be alone",
         )
     if run.hp.achieved_rps < limits.achieved_share_min * run.hp.offered_rps and not health.interrupted:
-        yield _Finding(
+        yield (
             "invalid",
             "hp-overloaded-alone",
-            label,
             f"the service completed {run.hp.achieved_rps:.1f} of {run.hp.offered_rps:.1f} offered "
             "requests/s even alone: it is overloaded by itself",
         )
@@ -144,40 +136,33 @@ def _lp_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
 
     How *much* it moved under a policy is that policy's doing, so it is asked of contention only.
     """
-    label, health = f"{run.scenario} r{run.repeat}", run.health
+    health = run.health
     if not health.lp_present:
-        yield _Finding(
-            "invalid", "lp-absent", label, "no low-priority pod ran: there was nothing to compete with"
-        )
+        yield ("invalid", "lp-absent", "no low-priority pod ran: there was nothing to compete with")
         return
     if health.lp_shared_share is None:
-        yield _Finding("invalid", "lp-idle", label, "the low-priority pod did no I/O")
+        yield ("invalid", "lp-idle", "the low-priority pod did no I/O")
         return
     if health.lp_shared_share < limits.lp_shared_share_min:
-        yield _Finding(
+        yield (
             "invalid",
             "lp-other-device",
-            label,
             f"{_only(health.lp_shared_share)} of the low-priority I/O went to the service's device "
             f"(at least {limits.lp_shared_share_min:.0%}): they did not compete for one volume",
         )
     if health.lp_restarts:
-        yield _Finding(
-            "invalid", "lp-restarted", label, f"the batch job restarted {health.lp_restarts} time(s)"
-        )
+        yield ("invalid", "lp-restarted", f"the batch job restarted {health.lp_restarts} time(s)")
     if health.lp_active_share < limits.lp_active_share_min:
-        yield _Finding(
+        yield (
             "invalid",
             "lp-inactive",
-            label,
             f"the batch job did I/O in only {health.lp_active_share:.0%} of the measured window "
             f"(at least {limits.lp_active_share_min:.0%})",
         )
     if run.scenario == CONTENTION and health.lp_volume_share < limits.lp_volume_share_min:
-        yield _Finding(
+        yield (
             "invalid",
             "lp-too-light",
-            label,
             f"the batch job used {health.lp_volume_share:.0%} of the volume "
             f"({run.lp.mib_s:.1f} MiB/s, {run.lp.ops_s:.0f} I/Os a second; "
             f"at least {limits.lp_volume_share_min:.0%}): that is no contention",
@@ -186,36 +171,32 @@ def _lp_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
 
 def _control_faults(run: RunResult, limits: Thresholds) -> Iterator[_Finding]:
     """Find out whether the controller ran and whether what it set could act."""
-    label, health = f"{run.scenario} r{run.repeat}", run.health
+    health = run.health
     if health.controller_share < limits.controller_share_min:
-        yield _Finding(
+        yield (
             "invalid",
             "controller-absent",
-            label,
             f"the controller answered in only {health.controller_share:.0%} of the samples "
             f"(at least {limits.controller_share_min:.0%}): this is not a run with DRC-IO",
         )
     elif health.engine == "none":
-        yield _Finding(
+        yield (
             "fail",
             "control-inert",
-            label,
             "nothing that the controller set could act: neither iocost nor BFQ was on for the service's "
             "device, and the batch job had no limit",
         )
     elif health.controller_inert_share > limits.controller_inert_share_max:
-        yield _Finding(
+        yield (
             "fail",
             "control-inert",
-            label,
             f"the controller itself called the service's weight inert in {health.controller_inert_share:.0%} "
             "of its answers",
         )
     elif health.engine != "iomax" and not _favoured(health.hp_weight, health.lp_weight):
-        yield _Finding(
+        yield (
             "fail",
             "weights-do-not-favour-hp",
-            label,
             f"the service's weight is {health.hp_weight}, the batch job's {health.lp_weight}: "
             "the weights do not put the service first",
         )
@@ -318,18 +299,4 @@ def _not_the_disk(study: Study, limits: Thresholds) -> Iterator[Reason]:
             code="slow-but-not-by-the-disk",
             statement=f"under contention requests took {whole:.1f}x as long, but their disk fetch only "
             f"{fetch:.1f}x: something other than the volume slowed them",
-        )
-
-
-def _each_once(findings: Iterable[_Finding]) -> Iterator[Reason]:
-    """Report a fault that several runs share once, with the runs named."""
-    by_code: dict[tuple[Badness, str], list[_Finding]] = {}
-    for finding in findings:
-        by_code.setdefault((finding.outcome, finding.code), []).append(finding)
-    for (outcome, code), shared in by_code.items():
-        yield Reason(
-            outcome=outcome,
-            code=code,
-            statement=shared[0].text,
-            runs=tuple(finding.run for finding in shared),
         )

@@ -28,7 +28,7 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
     covered = series.growth_in_run(record, lambda sample: 0)
     controllers = [sample.controller for sample in window if sample.controller is not None]
     states = Counter(
-        state for entry in controllers if (state := account.device_state(entry, hp_devices)) is not None
+        state for entry in controllers if (state := account.of_device(entry, hp_devices, "state")) is not None
     )
     inert = sum(account.is_inert(entry, hp_pods, hp_devices) for entry in controllers)
     return Health(
@@ -75,7 +75,7 @@ def _engine_of(sample: Sample, devices: Sequence[str], lp_pods: Sequence[str]) -
         return "iomax"
     if not sample.device and sample.controller is not None:
         # Measured where no kernel file can be read: the controller's word has to do.
-        said = account.device_engine(sample.controller, devices)
+        said = account.of_device(sample.controller, devices, "engine")
         return next((engine for engine in get_args(Engine) if engine == said), "none")
     return "none"
 

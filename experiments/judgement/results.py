@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import msgspec
 
-from experiments.judgement.compare import compare_policies, compares_policies, comparison_json
+from experiments.judgement.compare import TIE_TOLERANCE, PolicyComparison, compare_policies, compares_policies
 from experiments.judgement.figures import ScenarioResult, Study
 from experiments.judgement.verdict import Verdict
 from experiments.records.jsonfields import JsonObject, JsonValue, dump
@@ -53,6 +53,16 @@ def write_results(directory: Path, document: JsonObject) -> Path:
     """Store the document as `directory`/results.json, whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
     return write_json(directory / RESULTS_FILE, document)
+
+
+def comparison_json(comparison: PolicyComparison) -> JsonObject:
+    """Turn the comparison into the `policies` part of results.json."""
+    policies = [
+        {**dump(result), "paired": {name: pairs.ratios for name, pairs in result.paired.items()}}
+        for result in comparison.policies
+    ]
+    head = {"tolerance": TIE_TOLERANCE, "sentence": comparison.sentence}
+    return cast(JsonObject, _plain({**head, **dump(comparison), "policies": policies}))
 
 
 def _scenario(result: ScenarioResult) -> JsonObject:

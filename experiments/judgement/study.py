@@ -106,28 +106,27 @@ def study_run(record: RunRecord, volume: Volume, baseline: RunRecord | None = No
 def compare_scenarios(results: Mapping[str, ScenarioResult]) -> Comparison:
     """Set contention and drcio against baseline, and drcio's batch job against contention's."""
     base, contention, drcio = (results.get(name) for name in (BASELINE, CONTENTION, DRCIO))
-
-    pairs = {
-        "contention_p95_ratio": pair_ratios(contention, base, p95_ms),
-        "drcio_p95_ratio": pair_ratios(drcio, base, p95_ms),
-        "contention_fetch_p95_ratio": pair_ratios(contention, base, fetch_p95_ms),
-        "drcio_fetch_p95_ratio": pair_ratios(drcio, base, fetch_p95_ms),
-        "work_conservation": pair_ratios(drcio, contention, lp_mib_s),
+    ratios = {
+        "contention_p95_ratio": (contention, base, p95_ms),
+        "drcio_p95_ratio": (drcio, base, p95_ms),
+        "contention_fetch_p95_ratio": (contention, base, fetch_p95_ms),
+        "drcio_fetch_p95_ratio": (drcio, base, fetch_p95_ms),
+        "work_conservation": (drcio, contention, lp_mib_s),
     }
     return Comparison(
-        contention_p95_ratio=ratio_of(contention, base, p95_ms),
-        drcio_p95_ratio=ratio_of(drcio, base, p95_ms),
-        contention_fetch_p95_ratio=ratio_of(contention, base, fetch_p95_ms),
-        drcio_fetch_p95_ratio=ratio_of(drcio, base, fetch_p95_ms),
+        **{name: ratio_of(*sides) for name, sides in ratios.items()},
         isolation=_protection_median(drcio, lambda p: p.isolation),
         isolation_01=_protection_median(drcio, lambda p: p.isolation_01),
         lat_imp=_protection_median(drcio, lambda p: p.lat_imp),
         fetch_lat_imp=_protection_median(drcio, lambda p: p.fetch_lat_imp),
         contention_isolation=_protection_median(contention, lambda p: p.isolation),
         contention_lat_imp=_protection_median(contention, lambda p: p.lat_imp),
-        work_conservation=ratio_of(drcio, contention, lp_mib_s),
-        paired={name: paired for name, paired in pairs.items() if paired is not None},
+        paired=paired_ratios(ratios),
     )
+
+
+Sides = tuple[ScenarioResult | None, ScenarioResult | None, Figure]
+"""Whose figure is divided by whose, and which."""
 
 
 def ratio_of(
@@ -154,6 +153,11 @@ def pair_ratios(
     return Paired(median=statistics.median(ratios), min=min(ratios), max=max(ratios), ratios=tuple(ratios))
 
 
+def paired_ratios(ratios: Mapping[str, Sides]) -> dict[str, Paired]:
+    """Divide run by run, ratio by ratio; what no repeat has both sides of is left out."""
+    return {name: paired for name, sides in ratios.items() if (paired := pair_ratios(*sides)) is not None}
+
+
 def spread_of(values: Sequence[float]) -> Spread:
     """Describe how far values lie apart; at least one is needed."""
     middle = statistics.median(values)
@@ -168,22 +172,11 @@ def _scenario_result(name: str, runs: Sequence[RunResult]) -> ScenarioResult:
         spec.name: [value for figures in hp if (value := getattr(figures, spec.name)) is not None]
         for spec in fields(HpFigures)
     }
+    medians = {name: median(values) for name, values in hp_values.items()}
     return ScenarioResult(
         name=name,
         policy=runs[0].policy,
-        hp=HpFigures(
-            p50_ms=median(hp_values["p50_ms"]),
-            p95_ms=median(hp_values["p95_ms"]),
-            p99_ms=median(hp_values["p99_ms"]),
-            max_ms=median(hp_values["max_ms"]),
-            fetch_p50_ms=median(hp_values["fetch_p50_ms"]),
-            fetch_p95_ms=median(hp_values["fetch_p95_ms"]),
-            fetch_p99_ms=median(hp_values["fetch_p99_ms"]),
-            offered_rps=statistics.median(figures.offered_rps for figures in hp),
-            achieved_rps=statistics.median(figures.achieved_rps for figures in hp),
-            requests=sum(figures.requests for figures in hp),
-            errors=sum(figures.errors for figures in hp),
-        ),
+        hp=HpFigures(**medians | {name: sum(hp_values[name]) for name in ("requests", "errors")}),
         lp=LpFigures(
             mib_s=statistics.median(figures.mib_s for figures in lp),
             ops_s=statistics.median(figures.ops_s for figures in lp),

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ import hp_service.manifest as hp_manifest
 import lp_batch.manifest as lp_manifest
 from experiments import workloads
 from experiments.errors import ExportError
-from experiments.metrics.queries import QUERIES, Query
+from experiments.metrics.queries import QUERIES
 from node_twin.host.vm import free_ports
 from node_twin.layout import NAMESPACE, NODE_NAME
 
@@ -78,8 +78,8 @@ def explore(results: Path, *, show: Callable[[str], None] = print) -> None:
     """Serve a results folder's Prometheus data on loopback until interrupted; the folder is not changed."""
     with exploring(results) as (server, page):
         show(f"{len(QUERIES)} queries on the run's data: {page}")
-        for query in QUERIES:
-            show(f"  {query.title}\n      {query.promql}")
+        for title, promql in QUERIES.items():
+            show(f"  {title}\n      {promql}")
         show("Ctrl-C ends it.")
         server.process.wait()
     raise ExportError("Prometheus ended by itself", hint=f"see {results / FOLDER}")
@@ -107,7 +107,7 @@ def exploring(results: Path) -> Iterator[tuple[Server, str]]:
         config.write_text("{}\n")
         with serving(config, scratch / "data", log=scratch / "log", pages=pages) as server:
             first_s, last_s = _time_range(server, scratch / "data")
-            (pages / _PAGE).write_text(_render(results, QUERIES, first_s, last_s))
+            (pages / _PAGE).write_text(_render(results, first_s, last_s))
             yield server, f"{server.url}/consoles/{_PAGE}"
 
 
@@ -164,22 +164,22 @@ def _time_range(server: Server, data: Path) -> tuple[float, float]:
     return min(first for first, _ in spans) / 1000, max(last for _, last in spans) / 1000
 
 
-def _render(results: Path, queries: Sequence[Query], first_s: float, last_s: float) -> str:
+def _render(results: Path, first_s: float, last_s: float) -> str:
     """Return a page of links to Prometheus's own graphs, at the time of the run."""
     end = datetime.datetime.fromtimestamp(last_s, datetime.UTC)
     rows = []
-    for query in queries:
+    for title, promql in QUERIES.items():
         shown = urllib.parse.urlencode(
             {
-                "g0.expr": query.promql,
+                "g0.expr": promql,
                 "g0.tab": "0",
                 "g0.range_input": f"{max(60, round(last_s - first_s))}s",
                 "g0.end_input": f"{end:%Y-%m-%d %H:%M:%S}",
             }
         )
         rows.append(
-            f'<li><a href="../graph?{html.escape(shown)}">{html.escape(query.title)}</a>'
-            f"<br><code>{html.escape(query.promql)}</code></li>"
+            f'<li><a href="../graph?{html.escape(shown)}">{html.escape(title)}</a>'
+            f"<br><code>{html.escape(promql)}</code></li>"
         )
     # Prometheus takes the page for a Go template: a result folder's name must not be code in it.
     name = html.escape(str(results)).replace("{{", "{ {")

@@ -51,11 +51,6 @@ class IoCounters(Counters):
     def wios(self) -> int:
         return self["wios"]
 
-    @property
-    def cost_wait_us(self) -> int | None:
-        """How long iocost held the cgroup's I/O back; None while iocost is off."""
-        return self.get("cost_wait_us")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IoPressure:

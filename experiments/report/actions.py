@@ -68,7 +68,7 @@ def _knobs(sample: Sample, record: RunRecord) -> dict[str, str]:
         if model is not None:
             found["iocost's model"] = _model(model)
     if sample.controller is not None:
-        state = account.device_state(sample.controller, record.devices.hp)
+        state = account.of_device(sample.controller, record.devices.hp, "state")
         if state is not None:
             found["controller's state"] = state
     return found

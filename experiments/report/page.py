@@ -143,9 +143,9 @@ def _policy_rows(policies: PolicyComparison | None) -> list[tuple[str, list[Cell
         (
             result.policy,
             [
-                _cell(result.p95_ratio, result.p95_pairs, ratio),
-                _cell(result.fetch_p95_ratio, result.fetch_p95_pairs, ratio),
-                _cell(result.lp_share, result.lp_pairs, lambda value: f"{value:.0%}"),
+                _cell(result.p95_ratio, result.paired.get("p95_ratio"), ratio),
+                _cell(result.fetch_p95_ratio, result.paired.get("fetch_p95_ratio"), ratio),
+                _cell(result.lp_share, result.paired.get("lp_share"), lambda value: f"{value:.0%}"),
                 (f"{result.lp_mib_s:.1f}", ""),
                 (str(result.errors), ""),
             ],

@@ -35,8 +35,8 @@ _Read = Callable[[PolicyResult], tuple[float | None, Paired | None]]
 def pareto(comparison: PolicyComparison) -> Picture:
     """Draw every policy that has figures."""
     panels: list[tuple[str, _Read]] = [
-        ("Requests", lambda result: (result.p95_ratio, result.p95_pairs)),
-        ("Disk fetches", lambda result: (result.fetch_p95_ratio, result.fetch_p95_pairs)),
+        ("Requests", lambda result: (result.p95_ratio, result.paired.get("p95_ratio"))),
+        ("Disk fetches", lambda result: (result.fetch_p95_ratio, result.paired.get("fetch_p95_ratio"))),
     ]
     shown = [
         (title, read)
@@ -112,7 +112,7 @@ class _Point:
 def _draw_point(axes: Axes, point: _Point, label_height: float, palette: Palette) -> None:
     policy = point.result.policy
     name, ours = CONTENTION if policy == NO_POLICY else policy, policy == DRCIO
-    colour, lp_pairs = palette.of(name), point.result.lp_pairs
+    colour, lp_pairs = palette.of(name), point.result.paired.get("lp_share")
     if point.pairs is not None:
         axes.plot(
             [point.lp_share] * 2, [point.pairs.min, point.pairs.max], color=colour, linewidth=1, alpha=0.6

@@ -117,9 +117,8 @@ def test_every_documented_query_returns_data(prometheus: Live, query: str) -> No
     eventually(lambda: bool(labels_and_values(prometheus[0], query)), query, every_s=0.5)
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.title)
-def test_every_query_of_explore_returns_data(prometheus: Live, query: object) -> None:
-    promql = next(entry.promql for entry in QUERIES if entry is query)
+@pytest.mark.parametrize("promql", QUERIES.values(), ids=QUERIES)
+def test_every_query_of_explore_returns_data(prometheus: Live, promql: str) -> None:
     assert known(prometheus[0], promql)
 
 

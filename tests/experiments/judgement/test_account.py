@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcio_controller.status.model import DeviceStatus, Effect, NodeStatus, PodOnDevice, PodStatus
-from experiments.judgement.account import INERT, device_engine, device_state, is_inert
+from experiments.judgement.account import INERT, is_inert, of_device
 from experiments.judgement.testing import DEVICE, HP_POD
 from experiments.records.jsonfields import JsonObject, JsonValue
 from tests.experiments.build import OTHER_DEVICE
@@ -25,13 +25,13 @@ def account(effect: str) -> JsonObject:
 
 
 def test_state_is_that_of_the_services_device() -> None:
-    assert device_state(account("effective"), [DEVICE]) == "holding"
-    assert device_state(account("effective"), ["9:9"]) is None
+    assert of_device(account("effective"), [DEVICE], "state") == "holding"
+    assert of_device(account("effective"), ["9:9"], "state") is None
 
 
 def test_engine_is_that_of_the_services_device() -> None:
-    assert device_engine(account("effective"), [DEVICE]) == "iocost"
-    assert device_engine(account("effective"), [OTHER_DEVICE]) is None
+    assert of_device(account("effective"), [DEVICE], "engine") == "iocost"
+    assert of_device(account("effective"), [OTHER_DEVICE], "engine") is None
 
 
 def test_inert_weight_counts_only_for_the_service_on_its_device() -> None:
@@ -44,8 +44,8 @@ def test_inert_weight_counts_only_for_the_service_on_its_device() -> None:
 @given(devices=JSON, pods=JSON)
 def test_account_of_any_shape_is_read_or_passed_over(devices: JsonValue, pods: JsonValue) -> None:
     odd: JsonObject = {"devices": devices, "pods": pods}
-    assert device_state(odd, [DEVICE]) is None
-    assert device_engine(odd, [DEVICE]) is None
+    assert of_device(odd, [DEVICE], "state") is None
+    assert of_device(odd, [DEVICE], "engine") is None
     assert not is_inert(odd, [HP_POD], [DEVICE])
 
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.judgement.compare import PolicyComparison, compare_policies, comparison_json
-from experiments.judgement.results import results_json
+from experiments.judgement.compare import PolicyComparison, compare_policies
+from experiments.judgement.results import comparison_json, results_json
 from experiments.judgement.study import study
 from experiments.judgement.testing import CONTENTION_BEHAVIOUR, DRCIO_BEHAVIOUR, Behaviour
 from experiments.judgement.verdict import judge

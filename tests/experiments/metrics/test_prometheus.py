@@ -68,7 +68,7 @@ def test_stored_data_is_served_again_at_the_time_of_the_run_and_stays_as_it_is(r
     with exploring(results) as (server, page):
         links = re.findall(r'href="\.\./graph\?([^"]+)"', httpx.get(page).text)
         asked = [urllib.parse.parse_qs(html.unescape(link)) for link in links]
-        assert [entry["g0.expr"] for entry in asked] == [[query.promql] for query in QUERIES]
+        assert [entry["g0.expr"] for entry in asked] == [[promql] for promql in QUERIES.values()]
         end = time.strptime(asked[0]["g0.end_input"][0] + " UTC", "%Y-%m-%d %H:%M:%S %Z")
         series = series_of(server, "drcio_io_weight", time_unix_s=calendar.timegm(end))
         assert httpx.get(f"{server.url}/graph?{html.unescape(links[0])}", follow_redirects=True).is_success
