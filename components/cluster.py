@@ -23,7 +23,7 @@ LOG_RETENTION_DAYS: Final = 30
 class ClusterArgs:
     """What the cluster is."""
 
-    cluster_name: str
+    name: str
     region: str
     version: str
     vpc_id: pulumi.Input[str]
@@ -70,7 +70,7 @@ class Cluster(pulumi.ComponentResource):
             self._addon(aws_facts.METRICS_SERVER, after=[nodes]),
             self._ebs_csi_driver(name, nodes),
         ]
-        self.name = args.cluster_name
+        self.name = args.name
         self.kubeconfig = pulumi.Output.secret(self._eks.kubeconfig_json)
         self.node_role_arn = role.arn
         self.ready = [nodes, *workload_addons]
@@ -81,7 +81,7 @@ class Cluster(pulumi.ComponentResource):
         args = self._args
         key = aws.kms.Key(
             f"{name}-secrets",
-            description=f"Kubernetes secrets of {args.cluster_name}",
+            description=f"Kubernetes secrets of {args.name}",
             enable_key_rotation=True,
             deletion_window_in_days=7,
             opts=self._child(),
@@ -89,14 +89,14 @@ class Cluster(pulumi.ComponentResource):
         # EKS would make the group itself, without an end to what it keeps, and leave it behind.
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs",
-            name=aws_facts.control_plane_log_group(args.cluster_name),
+            name=aws_facts.control_plane_log_group(args.name),
             retention_in_days=LOG_RETENTION_DAYS,
             opts=self._child(),
         )
         return eks.Cluster(
             f"{name}-eks",
             # A name of our own: the component's children are unknown to a dry run.
-            name=args.cluster_name,
+            name=args.name,
             version=args.version,
             vpc_id=args.vpc_id,
             subnet_ids=list(args.control_plane_subnet_ids),
@@ -125,7 +125,7 @@ class Cluster(pulumi.ComponentResource):
             name,
             NodeGroupArgs(
                 after=after,
-                cluster_name=args.cluster_name,
+                cluster_name=args.name,
                 node_role_arn=role.arn,
                 subnet_ids=list(args.node_subnet_ids),
                 instance_types=args.instance_types,
@@ -183,7 +183,7 @@ class Cluster(pulumi.ComponentResource):
             addon,
             addon_name=addon,
             addon_version=kept or default,
-            cluster_name=self._args.cluster_name,
+            cluster_name=self._args.name,
             configuration_values=json.dumps(configuration) if configuration else None,
             pod_identity_associations=[identity] if identity else None,
             resolve_conflicts_on_create="OVERWRITE",

@@ -26,25 +26,18 @@ class Target:
     """Its metrics carry the namespace and the pod that they are about, which are others than its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MonitorsArgs:
-    """What to scrape."""
-
-    targets: Sequence[Target]
-
-
 class Monitors(pulumi.ComponentResource):
     """One PodMonitor per workload."""
 
     def __init__(
         self,
         name: str,
-        args: MonitorsArgs,
+        targets: Sequence[Target],
         where: Destination,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:monitoring:Monitors", name, {}, opts)
-        for target in args.targets:
+        for target in targets:
             k8s.apiextensions.CustomResource(
                 f"{name}-{target.app}",
                 api_version="monitoring.coreos.com/v1",

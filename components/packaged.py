@@ -12,11 +12,11 @@ import yaml
 
 from components import io_controller
 from components.kubernetes import Destination
-from components.monitors import Monitors, MonitorsArgs, Target
+from components.monitors import Monitors, Target
 from components.namespace import namespace
-from components.observability.resources import Dashboards, Rules, RulesArgs
+from components.observability.resources import Dashboards, Rules
 from components.observability.rules import Owner, controller_group
-from components.presence import Presence, PresenceArgs
+from components.presence import Presence
 from drcio_controller.config import Config, dump, parse
 
 PACKAGE: Final = "drcio"
@@ -86,12 +86,7 @@ class IoController(pulumi.ComponentResource):
         where = Destination(provider=None)
         where = where.then(namespace(space, "privileged", where, parent=self))
         child = pulumi.ResourceOptions(parent=self)
-        presence = Presence(
-            f"{name}-presence",
-            PresenceArgs(app=io_controller.APP, namespace=space, present=True),
-            where,
-            child,
-        )
+        presence = Presence(name, io_controller.APP, space, where, child, present=True)
         controller = io_controller.IoController(
             name,
             io_controller.IoControllerArgs(
@@ -102,10 +97,9 @@ class IoController(pulumi.ComponentResource):
         )
         if args.get("monitors", False):
             target = Target(app=io_controller.APP, namespace=space, port="metrics", own_labels=True)
-            Monitors(f"{name}-monitors", MonitorsArgs(targets=[target]), where, child)
+            Monitors(f"{name}-monitors", [target], where, child)
             owner = Owner(namespace=space, system_namespace=space, whole_cluster=True)
-            rules = RulesArgs(owner=owner, groups=[controller_group(config, owner)])
-            Rules(f"{name}-rules", rules, where, child)
+            Rules(f"{name}-rules", owner, [controller_group(config, owner)], where, child)
             Dashboards(f"{name}-dashboards", space, where, child)
         self.namespace = controller.urn.apply(lambda _: space)
         self.config = pulumi.Output.from_input(dump(config))

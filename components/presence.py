@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.kubernetes import Destination, in_cluster, metadata_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class PresenceArgs:
-    """Which part, and whether the scenario has it."""
-
-    app: str
-    namespace: str
-    present: bool
 
 
 class Presence(pulumi.ComponentResource):
@@ -32,16 +21,20 @@ class Presence(pulumi.ComponentResource):
 
     def __init__(
         self,
-        name: str,
-        args: PresenceArgs,
+        part: str,
+        app: str,
+        namespace: str,
         where: Destination,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        present: bool,
     ) -> None:
+        name = f"{part}-presence"
         super().__init__("drcio:workloads:Presence", name, {}, opts)
-        state = "present" if args.present else "absent"
+        state = "present" if present else "absent"
         self._marker = k8s.core.v1.ConfigMap(
             name,
-            metadata=metadata_of(args.app, args.namespace, name=f"{args.app}-{state}"),
+            metadata=metadata_of(app, namespace, name=f"{app}-{state}"),
             opts=in_cluster(self, where, replace_first=True),
         )
         self.register_outputs({"marker": self._marker.id})

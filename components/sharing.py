@@ -7,7 +7,6 @@ destroy takes first, is a mark that every other stack forbids to delete while it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import pulumi
@@ -39,26 +38,19 @@ class PlatformMark(pulumi.ComponentResource):
         self.register_outputs({"mark": mark.id})
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlatformUserArgs:
-    """Who uses whose cluster."""
-
-    stack: str
-    suffix: str
-
-
 class PlatformUser(pulumi.ComponentResource):
     """A stack's objection to the end of the cluster that it uses."""
 
     def __init__(
         self,
         name: str,
-        args: PlatformUserArgs,
+        stack: str,
+        suffix: str,
         where: Destination,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("drcio:sharing:PlatformUser", name, {}, opts)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=f"drcio-uses-platform{args.suffix}")
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=f"drcio-uses-platform{suffix}")
         policy = k8s.admissionregistration.v1.ValidatingAdmissionPolicy(
             f"{name}-policy",
             metadata=metadata,
@@ -80,8 +72,8 @@ class PlatformUser(pulumi.ComponentResource):
                     "validations": [
                         {
                             "expression": "false",
-                            "message": f"stack {args.stack} still uses this cluster; "
-                            f"hint: pulumi destroy --stack {args.stack} first",
+                            "message": f"stack {stack} still uses this cluster; "
+                            f"hint: pulumi destroy --stack {stack} first",
                         }
                     ],
                 },
@@ -93,7 +85,7 @@ class PlatformUser(pulumi.ComponentResource):
             metadata=metadata,
             spec=as_args(
                 k8s.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpecArgs,
-                {"policyName": f"drcio-uses-platform{args.suffix}", "validationActions": ["Deny"]},
+                {"policyName": f"drcio-uses-platform{suffix}", "validationActions": ["Deny"]},
             ),
             opts=in_cluster(self, where, policy),
         )

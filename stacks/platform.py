@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import pulumi
 
 from components.cluster import Cluster, ClusterArgs
 from components.kubernetes import Destination, cluster_provider
-from components.network import NatLayout, Network, NetworkArgs
+from components.network import Network, NetworkArgs
 from components.node_group import NodeGroup, NodeGroupArgs
-from components.sharing import PlatformUser, PlatformUserArgs
+from components.sharing import PlatformUser
 from stacks.configuration.names import zone_index
 from stacks.configuration.settings import EXISTING, Settings
 from stacks.guards.deployed import Deployed
@@ -53,33 +53,22 @@ def _own(settings: Settings, deployed: Deployed) -> Platform:
     network = Network(
         settings.cluster.name,
         NetworkArgs(
-            cidr=settings.network.cidr,
-            availability_zones=settings.network.availability_zones,
-            nat=cast(NatLayout, settings.network.nat),
-            interface_endpoints=settings.network.interface_endpoints,
             cluster_name=settings.cluster.name,
             region=settings.region,
+            **asdict(settings.network),
         ),
     )
     cluster = Cluster(
         settings.cluster.name,
         ClusterArgs(
-            cluster_name=settings.cluster.name,
             region=settings.region,
-            version=settings.cluster.version,
             vpc_id=network.vpc_id,
             control_plane_subnet_ids=network.control_plane_subnet_ids,
             node_subnet_ids=network.node_subnet_ids[:1],
             addon_versions=_addons_to_keep(settings, deployed),
             nodes_after=network.ready,
-            public_access=settings.cluster.public_access,
-            public_access_cidrs=settings.cluster.public_access_cidrs,
-            log_types=settings.cluster.log_types,
-            instance_types=settings.cluster.instance_types,
-            nodes=settings.cluster.nodes,
-            spot=settings.cluster.spot,
-            disk_gib=settings.cluster.disk_gib,
             stack=settings.slug,
+            **asdict(settings.cluster),
         ),
     )
     return Platform(
@@ -102,11 +91,7 @@ def _shared(settings: Settings) -> Platform:
     cluster_name = cast(pulumi.Output[str], other.require_output("clusterName"))
     kubeconfig: pulumi.Output[str] = pulumi.Output.secret(other.require_output("kubeconfig"))
     provider = cluster_provider("kubernetes", kubeconfig=kubeconfig)
-    user = PlatformUser(
-        "platform-user",
-        PlatformUserArgs(stack=settings.stack, suffix=settings.suffix),
-        Destination(provider=provider),
-    )
+    user = PlatformUser("platform-user", settings.stack, settings.suffix, Destination(provider=provider))
     subnets = cast(pulumi.Output[Sequence[str]], other.require_output("nodeSubnetIds"))
     nodes = NodeGroup(
         f"{settings.slug}-nodes",

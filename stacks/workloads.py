@@ -16,11 +16,11 @@ from components.fraud_service import FraudService, FraudServiceArgs
 from components.io_controller import IoController, IoControllerArgs
 from components.kubernetes import Destination
 from components.monitoring import Monitoring, MonitoringArgs
-from components.monitors import Monitors, MonitorsArgs, Target
+from components.monitors import Monitors, Target
 from components.namespace import namespace
-from components.observability.resources import Dashboards, ExperimentRules, Rules, RulesArgs
+from components.observability.resources import Dashboards, ExperimentRules, Rules
 from components.observability.rules import Group, Owner, controller_group, service_group
-from components.presence import Presence, PresenceArgs
+from components.presence import Presence
 from components.storage import Storage, StorageArgs
 from components.volume_guard import VolumeGuard, VolumeGuardArgs
 from drcio_controller import config as controller_config
@@ -72,235 +72,207 @@ def build_workloads(
     chart: Chart,
 ) -> Workloads:
     """Put the stack's workloads onto its platform."""
-    if not parts.service:
-        return _controller_alone(settings, platform, images)
-    space = settings.workload_namespace
-    here = platform.where.then(namespace(space, "restricted", platform.where))
-    claims_after = _guards(settings, platform, images, here)
-    storage = _storage(settings, here.then(*claims_after))
-    with_volume = here.then(storage)
-    monitoring = _monitoring(settings, chart, platform.where.then(*storage.classes, *claims_after))
-    service = _service(settings, platform, images, with_volume)
-    measured: list[pulumi.Resource] = [service]
-    targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
-    monitored = here
-    agents = _presence("io-controller", controller_manifest.APP_LABEL, here, space, present=parts.controller)
-    batch = _presence("lp-batch", batch_manifest.APP, here, space, present=parts.batch_job)
-    measured += [agents, batch]
-    if parts.controller:
-        system = namespace(settings.system_namespace, "privileged", platform.where)
-        monitored = monitored.then(system)
-        measured.append(_controller(settings, platform, images, agents, platform.where.then(system)))
-        targets.append(_agents_metrics(settings))
-    if parts.batch_job:
-        # The service prepares its data undisturbed.
-        measured.append(_batch_job(settings, platform, images, batch, with_volume.then(service)))
-        targets.append(Target(app=batch_manifest.APP, namespace=space, port="metrics"))
-    owner = Owner(
-        namespace=space,
-        system_namespace=settings.system_namespace,
-        whole_cluster=platform.node_stack is None,
-    )
-    if monitoring is not None:
-        # The definitions of monitors and rules come with the chart.
-        monitored = monitored.then(monitoring.release)
-    if chart.watched:
-        _watch(settings, targets, owner, monitored, _rules(settings, owner, parts))
-    results: Mapping[str, pulumi.Output[object]] = {}
-    if parts.experiment:
-        args = _experiment(settings, parts, service.url, images, platform.node_stack)
-        results = Experiment("experiment", args, with_volume.then(*measured)).outputs
+    builder = _Builder(settings=settings, parts=parts, platform=platform, images=images, chart=chart)
+    return builder.demo() if parts.service else builder.controller_alone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder:
+    """What every part is made from, and the parts."""
+
+    settings: Settings
+    parts: Parts
+    platform: Platform
+    images: Mapping[str, pulumi.Input[str]]
+    chart: Chart
+
+    def demo(self) -> Workloads:
+        """Put the service, and what the scenario adds, onto the platform."""
+        settings, parts, chart = self.settings, self.parts, self.chart
+        space = settings.workload_namespace
+        here = self.platform.where.then(namespace(space, "restricted", self.platform.where))
+        claims_after = self._guards(here)
+        storage = self._storage(here.then(*claims_after))
+        with_volume = here.then(storage)
+        monitoring = self._monitoring(self.platform.where.then(*storage.classes, *claims_after))
+        service = self._service(with_volume)
+        measured: list[pulumi.Resource] = [service]
+        targets = [Target(app=service_manifest.NAME, namespace=space, port="http")]
+        monitored = here
+        agents = Presence(
+            "io-controller", controller_manifest.APP_LABEL, space, here, present=parts.controller
+        )
+        batch = Presence("lp-batch", batch_manifest.APP, space, here, present=parts.batch_job)
+        measured += [agents, batch]
+        if parts.controller:
+            system = namespace(settings.system_namespace, "privileged", self.platform.where)
+            monitored = monitored.then(system)
+            measured.append(self._controller(agents, self.platform.where.then(system)))
+            targets.append(self._agents_metrics())
+        if parts.batch_job:
+            # The service prepares its data undisturbed.
+            measured.append(self._batch_job(batch, with_volume.then(service)))
+            targets.append(Target(app=batch_manifest.APP, namespace=space, port="metrics"))
+        owner = self._owner(space)
+        if monitoring is not None:
+            # The definitions of monitors and rules come with the chart.
+            monitored = monitored.then(monitoring.release)
         if chart.watched:
-            ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
-    return Workloads(
-        service_url=service.url,
-        charted=chart.install or (chart.watched and bool(settings.platform_stack)),
-        grafana_password=monitoring.password if monitoring else None,
-        experiment=results,
-    )
+            config = controller_settings(settings)
+            controllers = [controller_group(config, owner)] if parts.controller else []
+            self._watch(targets, owner, monitored, [service_group(config, owner), *controllers])
+        results: Mapping[str, pulumi.Output[object]] = {}
+        if parts.experiment:
+            args = self._experiment(service.url)
+            results = Experiment("experiment", args, with_volume.then(*measured)).outputs
+            if chart.watched:
+                ExperimentRules("experiment-rules", owner, settings.scenario, results, monitored)
+        return Workloads(
+            service_url=service.url,
+            charted=chart.install or (chart.watched and bool(settings.platform_stack)),
+            grafana_password=monitoring.password if monitoring else None,
+            experiment=results,
+        )
 
+    def controller_alone(self) -> Workloads:
+        """Put the controller, its rights, monitors and dashboards beside the workloads that are there.
 
-def _controller_alone(
-    settings: Settings, platform: Platform, images: Mapping[str, pulumi.Input[str]]
-) -> Workloads:
-    """Put the controller, its rights, monitors and dashboards beside the workloads that are there.
+        No chart is installed: what watches the cluster is there already, or `monitoring.enabled` is false.
+        """
+        system = self.settings.system_namespace
+        where = self.platform.where.then(namespace(system, "privileged", self.platform.where))
+        agents = Presence("io-controller", controller_manifest.APP_LABEL, system, where, present=True)
+        self._controller(agents, where)
+        if self.settings.monitoring.enabled:
+            owner = self._owner(system)
+            # No rule about a service: what those here call their metrics is not known.
+            rules = [controller_group(controller_settings(self.settings), owner)]
+            self._watch([self._agents_metrics()], owner, where, rules)
+            Dashboards("dashboards", system, where)
+        return Workloads(service_url=None, charted=False, grafana_password=None, experiment={})
 
-    No chart is installed: what watches the cluster is there already, or `monitoring.enabled` is false.
-    """
-    system = settings.system_namespace
-    where = platform.where.then(namespace(system, "privileged", platform.where))
-    agents = _presence("io-controller", controller_manifest.APP_LABEL, where, system, present=True)
-    _controller(settings, platform, images, agents, where)
-    if settings.monitoring.enabled:
-        owner = Owner(namespace=system, system_namespace=system, whole_cluster=platform.node_stack is None)
-        # No rule about a service: what those here call their metrics is not known.
-        rules = [controller_group(controller_settings(settings), owner)]
-        _watch(settings, [_agents_metrics(settings)], owner, where, rules)
-        Dashboards("dashboards", system, where)
-    return Workloads(service_url=None, charted=False, grafana_password=None, experiment={})
+    def _owner(self, space: str) -> Owner:
+        return Owner(
+            namespace=space,
+            system_namespace=self.settings.system_namespace,
+            whole_cluster=self.platform.node_stack is None,
+        )
 
+    def _agents_metrics(self) -> Target:
+        """Return where the controller's metrics are; they say themselves which pod they are about."""
+        app, space = controller_manifest.APP_LABEL, self.settings.system_namespace
+        return Target(app=app, namespace=space, port="metrics", own_labels=True)
 
-def _agents_metrics(settings: Settings) -> Target:
-    """Return where the controller's metrics are; they say themselves which pod they are about."""
-    app, space = controller_manifest.APP_LABEL, settings.system_namespace
-    return Target(app=app, namespace=space, port="metrics", own_labels=True)
+    def _watch(
+        self, targets: Sequence[Target], owner: Owner, where: Destination, groups: Sequence[Group]
+    ) -> None:
+        """Have Prometheus scrape the targets, and alert."""
+        Monitors("monitors", targets, where)
+        Rules("rules", owner, groups, where, runbooks=self.settings.monitoring.runbooks)
 
+    def _guards(self, here: Destination) -> list[pulumi.Resource]:
+        """Return what claims wait for: where the driver goes with this stack, who keeps it for volumes."""
+        if not self.platform.owned:
+            return []
+        args = VolumeGuardArgs(
+            namespace=self.settings.workload_namespace,
+            image=self.images[HP_SERVICE],
+            stack=self.platform.node_stack,
+        )
+        return [VolumeGuard("volume-guard", args, here)]
 
-def _rules(settings: Settings, owner: Owner, parts: Parts) -> list[Group]:
-    config = controller_settings(settings)
-    controllers = [controller_group(config, owner)] if parts.controller else []
-    return [service_group(config, owner), *controllers]
-
-
-def _watch(
-    settings: Settings,
-    targets: Sequence[Target],
-    owner: Owner,
-    where: Destination,
-    groups: Sequence[Group],
-) -> None:
-    """Have Prometheus scrape the targets, and alert."""
-    Monitors("monitors", MonitorsArgs(targets=targets), where)
-    rules = RulesArgs(owner=owner, groups=groups, runbooks=settings.monitoring.runbooks)
-    Rules("rules", rules, where)
-
-
-def _guards(
-    settings: Settings, platform: Platform, images: Mapping[str, pulumi.Input[str]], here: Destination
-) -> list[pulumi.Resource]:
-    """Return what claims wait for: where the driver goes with this stack, who keeps it for the volumes."""
-    if not platform.owned:
-        return []
-    args = VolumeGuardArgs(
-        namespace=settings.workload_namespace, image=images[HP_SERVICE], stack=platform.node_stack
-    )
-    return [VolumeGuard("volume-guard", args, here)]
-
-
-def _storage(settings: Settings, where: Destination) -> Storage:
-    return Storage(
-        "storage",
-        StorageArgs(
-            namespace=settings.workload_namespace,
+    def _storage(self, where: Destination) -> Storage:
+        storage = self.settings.storage
+        args = StorageArgs(
+            namespace=self.settings.workload_namespace,
             claim=CLAIM,
-            size_gib=settings.storage.size_gib,
-            iops=settings.storage.iops,
-            throughput_mib_s=settings.storage.throughput_mib_s,
-            make_class=settings.own_class,
-            use_class=settings.storage.class_name,
-        ),
-        where,
-    )
+            size_gib=storage.size_gib,
+            iops=storage.iops,
+            throughput_mib_s=storage.throughput_mib_s,
+            make_class=self.settings.own_class,
+            use_class=storage.class_name,
+        )
+        return Storage("storage", args, where)
 
-
-def _presence(name: str, app: str, where: Destination, space: str, *, present: bool) -> Presence:
-    return Presence(f"{name}-presence", PresenceArgs(app=app, namespace=space, present=present), where)
-
-
-def _service(
-    settings: Settings, platform: Platform, images: Mapping[str, pulumi.Input[str]], where: Destination
-) -> FraudService:
-    return FraudService(
-        "hp-service",
-        FraudServiceArgs(
-            namespace=settings.workload_namespace,
-            image=images[HP_SERVICE],
+    def _service(self, where: Destination) -> FraudService:
+        args = FraudServiceArgs(
+            namespace=self.settings.workload_namespace,
+            image=self.images[HP_SERVICE],
             claim=CLAIM,
-            replicas=settings.service.replicas,
-            cpu=settings.service.cpu,
-            memory=settings.service.memory,
-            priority=settings.service.priority,
-            suffix=settings.suffix,
-            load_balancer=settings.service.load_balancer,
-            stack=platform.node_stack,
-        ),
-        where,
-    )
+            suffix=self.settings.suffix,
+            stack=self.platform.node_stack,
+            **dataclasses.asdict(self.settings.service),
+        )
+        return FraudService("hp-service", args, where)
 
-
-def _controller(
-    settings: Settings,
-    platform: Platform,
-    images: Mapping[str, pulumi.Input[str]],
-    presence: Presence,
-    where: Destination,
-) -> IoController:
-    return IoController(
-        "io-controller",
-        IoControllerArgs(
-            namespace=settings.system_namespace,
-            image=images[CONTROLLER],
-            config=controller_settings(settings),
-            suffix=settings.suffix,
-            stack=platform.node_stack,
+    def _controller(self, presence: Presence, where: Destination) -> IoController:
+        args = IoControllerArgs(
+            namespace=self.settings.system_namespace,
+            image=self.images[CONTROLLER],
+            config=controller_settings(self.settings),
+            suffix=self.settings.suffix,
+            stack=self.platform.node_stack,
             presence=presence,
-        ),
-        where,
-    )
+        )
+        return IoController("io-controller", args, where)
 
-
-def _batch_job(
-    settings: Settings,
-    platform: Platform,
-    images: Mapping[str, pulumi.Input[str]],
-    presence: Presence,
-    where: Destination,
-) -> BatchJob:
-    return BatchJob(
-        "lp-batch",
-        BatchJobArgs(
-            namespace=settings.workload_namespace,
-            image=images[LP_BATCH],
+    def _batch_job(self, presence: Presence, where: Destination) -> BatchJob:
+        args = BatchJobArgs(
+            namespace=self.settings.workload_namespace,
+            image=self.images[LP_BATCH],
             claim=CLAIM,
-            pattern=settings.batch.pattern,
-            block_size=settings.batch.block_size,
-            workers=settings.batch.workers,
-            parallelism=settings.batch.parallelism,
-            operations=settings.batch.operations,
-            file_size=settings.batch.file_size,
-            rate_mib_s=settings.batch.rate_mib_s,
-            stack=platform.node_stack,
+            stack=self.platform.node_stack,
             presence=presence,
-        ),
-        where,
-    )
+            **dataclasses.asdict(self.settings.batch),
+        )
+        return BatchJob("lp-batch", args, where)
 
+    def _experiment(self, service_url: str) -> ExperimentArgs:
+        settings, parts, experiment = self.settings, self.parts, self.settings.experiment
+        controller = controller_settings(settings) if parts.controller else None
+        return ExperimentArgs(
+            namespace=settings.workload_namespace,
+            image=self.images[EXPERIMENT],
+            scenario=settings.scenario,
+            spec=experiment_spec(settings, parts),
+            run=experiment.run,
+            # Only what runs in the scenario: an image that is built and unused changes no result.
+            images={name: self.images[name] for name in needed(parts)},
+            controller_config=controller_config.dump(controller) if controller else "",
+            controller_digest=controller_config.digest(controller) if controller else None,
+            workloads=_given_to_workloads(settings, parts),
+            expected_pods={
+                service_manifest.NAME: settings.service.replicas,
+                **({batch_manifest.APP: settings.batch.parallelism} if parts.batch_job else {}),
+                # One agent on the service's node.
+                **({controller_manifest.APP_LABEL: 1} if parts.controller else {}),
+            },
+            suffix=settings.suffix,
+            service_url=service_url,
+            claim=CLAIM,
+            batch_job=parts.batch_job,
+            controller_namespace=settings.system_namespace if parts.controller else None,
+            run_s=settings.duration_seconds + experiment.warmup_seconds,
+            pods=experiment.pods,
+            stack=self.platform.node_stack,
+        )
 
-def _experiment(
-    settings: Settings,
-    parts: Parts,
-    service_url: str,
-    images: Mapping[str, pulumi.Input[str]],
-    stack: str | None,
-) -> ExperimentArgs:
-    experiment = settings.experiment
-    controller = controller_settings(settings) if parts.controller else None
-    return ExperimentArgs(
-        namespace=settings.workload_namespace,
-        image=images[EXPERIMENT],
-        scenario=settings.scenario,
-        spec=experiment_spec(settings, parts),
-        run=experiment.run,
-        # Only what runs in the scenario: an image that is built and unused changes no result.
-        images={name: images[name] for name in needed(parts)},
-        controller_config=controller_config.dump(controller) if controller else "",
-        controller_digest=controller_config.digest(controller) if controller else None,
-        workloads=_given_to_workloads(settings, parts),
-        expected_pods={
-            service_manifest.NAME: settings.service.replicas,
-            **({batch_manifest.APP: settings.batch.parallelism} if parts.batch_job else {}),
-            # One agent on the service's node.
-            **({controller_manifest.APP_LABEL: 1} if parts.controller else {}),
-        },
-        suffix=settings.suffix,
-        service_url=service_url,
-        claim=CLAIM,
-        batch_job=parts.batch_job,
-        controller_namespace=settings.system_namespace if parts.controller else None,
-        run_s=settings.duration_seconds + experiment.warmup_seconds,
-        pods=experiment.pods,
-        stack=stack,
-    )
+    def _monitoring(self, where: Destination) -> Monitoring | None:
+        """Deploy the chart, unless it is off or somebody else has it already."""
+        if not self.chart.install:
+            return None
+        monitoring = self.settings.monitoring
+        args = MonitoringArgs(
+            chart_repository=CHART_REPOSITORY,
+            chart_version=monitoring.chart_version,
+            retention_days=monitoring.retention_days,
+            storage_gib=monitoring.storage_gib,
+            storage_class=self.settings.volume_class or "",
+            make_namespace=self.chart.make_namespace,
+            scaled_to_zero=monitoring.scaled_to_zero,
+            load_balancer=monitoring.load_balancer,
+        )
+        return Monitoring("monitoring", args, where)
 
 
 def _given_to_workloads(settings: Settings, parts: Parts) -> dict[str, object]:
@@ -378,23 +350,3 @@ def _volume_profiles(settings: Settings) -> tuple[controller_config.VolumeProfil
         )
         told.append(own)
     return tuple(told)
-
-
-def _monitoring(settings: Settings, chart: Chart, where: Destination) -> Monitoring | None:
-    """Deploy the chart, unless it is off or somebody else has it already."""
-    if not chart.install:
-        return None
-    return Monitoring(
-        "monitoring",
-        MonitoringArgs(
-            chart_repository=CHART_REPOSITORY,
-            chart_version=settings.monitoring.chart_version,
-            retention_days=settings.monitoring.retention_days,
-            storage_gib=settings.monitoring.storage_gib,
-            storage_class=settings.volume_class or "",
-            make_namespace=chart.make_namespace,
-            scaled_to_zero=settings.monitoring.scaled_to_zero,
-            load_balancer=settings.monitoring.load_balancer,
-        ),
-        where,
-    )

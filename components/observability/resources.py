@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -35,30 +34,24 @@ class Dashboards(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-@dataclass(frozen=True, kw_only=True)
-class RulesArgs:
-    """Whose rules, and which."""
-
-    owner: Owner
-    groups: Sequence[Group]
-    runbooks: str = ""
-    """Where the alerts' pages are published; empty names them by their path in the repository."""
-
-
 class Rules(pulumi.ComponentResource):
     """One PrometheusRule per group, so that what a scenario adds changes nothing that was there."""
 
     def __init__(
         self,
         name: str,
-        args: RulesArgs,
+        owner: Owner,
+        groups: Sequence[Group],
         where: Destination,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        runbooks: str = "",
     ) -> None:
+        """`runbooks` is where the alerts' pages are published; empty names them by their path here."""
         super().__init__("drcio:monitoring:Rules", name, {}, opts)
         child = in_cluster(self, where)
-        for group in args.groups:
-            _rule(f"{name}-{group.name}", group.name, args.owner, as_spec([group], args.runbooks), child)
+        for group in groups:
+            _rule(f"{name}-{group.name}", group.name, owner, as_spec([group], runbooks), child)
         self.register_outputs({})
 
 
