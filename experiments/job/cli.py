@@ -29,7 +29,6 @@ from experiments.job.measure import Measurement, measure
 from experiments.job.observer import PodWeb, Sources
 from experiments.job.peers import Crew
 from experiments.job.publish import Published
-from experiments.job.recording import Place
 from experiments.job.scene import Scene
 from experiments.records.jsonfields import Field, JsonObject, JsonValue, parse_document
 from experiments.records.spec import NO_POLICY, SPEC_SCHEMA, Spec, load_spec, plan_runs
@@ -82,8 +81,8 @@ def _measurement(options: argparse.Namespace) -> Measurement:
             namespace=options.namespace,
             hp_app=options.hp_app,
             lp_app=options.lp_app,
+            claim=options.claim,
         ),
-        place=Place(hp_app=options.hp_app, lp_app=options.lp_app, claim=options.claim),
         crew=crew,
         scene=_scene(options),
         controller_config=options.controller_config,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Io:
     """Bytes and operations since an app was first seen."""
 
@@ -20,20 +21,10 @@ class Io:
         return self.rbytes + self.wbytes
 
     def __add__(self, other: Io) -> Io:
-        return Io(
-            rbytes=self.rbytes + other.rbytes,
-            wbytes=self.wbytes + other.wbytes,
-            rios=self.rios + other.rios,
-            wios=self.wios + other.wios,
-        )
+        return Io(*map(operator.add, astuple(self), astuple(other)))
 
     def since(self, earlier: Io) -> Io:
-        return Io(
-            rbytes=self.rbytes - earlier.rbytes,
-            wbytes=self.wbytes - earlier.wbytes,
-            rios=self.rios - earlier.rios,
-            wios=self.wios - earlier.wios,
-        )
+        return Io(*map(operator.sub, astuple(self), astuple(earlier)))
 
 
 class GrowingSum:

@@ -19,7 +19,7 @@ from experiments.job.errors import JobError, NotPublished, NotYet, ScrapeError, 
 from experiments.job.observer import Observer, Sources, Web
 from experiments.job.peers import Crew, Peers
 from experiments.job.publish import Published, publish_failure, publish_run
-from experiments.job.recording import Measured, Place, Restarts, run_record
+from experiments.job.recording import Measured, run_record
 from experiments.job.scene import Scene, shown, strangers
 from experiments.records.jsonfields import JsonObject, JsonValue
 from experiments.records.spec import NO_POLICY, Spec, plan_runs
@@ -52,7 +52,6 @@ class Measurement:
     service_url: str
     """Where the service is, without a path."""
     sources: Sources
-    place: Place
     crew: Crew
     scene: Scene | None
     """Which pods may run meanwhile; None where there is no API server to ask."""
@@ -141,18 +140,17 @@ class _Job:
         finally:
             observer.stop()
         load = self.peers.merged(own)
-        hp_restarts, lp_restarts = observer.restarts
         record = run_record(
             wanted.spec,
             self._planned,
-            wanted.place,
+            wanted.sources,
             Measured(
                 load=load.document(),
                 observations=observer.observations,
                 window_start_s=began_s + wanted.spec.warmup_s,
                 started_unix_s=started_unix_s,
                 clock=clock_here(),
-                restarts=Restarts(hp=hp_restarts, lp=lp_restarts),
+                restarts=observer.restarts,
                 environment=self._environment(service),
                 interrupted=load.interrupted,
                 notes=self._notes(observer, load),

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -40,6 +41,8 @@ class Sources:
     """Of the workloads, as the controller names it."""
     hp_app: str
     lp_app: str
+    claim: str
+    """Of the shared volume: stands for the device in a run without a controller, who knows the devices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,14 @@ class Observation:
     hp: Io | None
     lp: Io | None
     account: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarts:
+    """How often each workload began anew in the run."""
+
+    hp: int
+    lp: int
 
 
 class Web(Protocol):
@@ -114,9 +125,9 @@ class Observer:
         return tuple(self._observations)
 
     @property
-    def restarts(self) -> tuple[int, int]:
-        """Return how often the service and the batch job were started anew since `start`."""
-        return self._hp.restarts, self._lp.restarts
+    def restarts(self) -> Restarts:
+        """Return how often each workload was started anew since `start`."""
+        return Restarts(hp=self._hp.restarts, lp=self._lp.restarts)
 
     def start(self) -> None:
         """Begin to keep observations; the pods that are there now are the ones that belong here."""
@@ -188,12 +199,9 @@ def _hp_io(page: str) -> Io:
 
 
 def _lp_io(page: str) -> Io:
-    sums = {(_LP_BYTES, "read"): 0, (_LP_BYTES, "write"): 0}
-    sums |= {(_LP_OPERATIONS, "read"): 0, (_LP_OPERATIONS, "write"): 0}
+    sums: Counter[tuple[str, str]] = Counter()
     for reading in read(page, {_LP_BYTES, _LP_OPERATIONS}):
-        key = (reading.name, reading.labels.get("op", ""))
-        if key in sums:
-            sums[key] += int(reading.value)
+        sums[reading.name, reading.labels.get("op", "")] += int(reading.value)
     return Io(
         rbytes=sums[_LP_BYTES, "read"],
         wbytes=sums[_LP_BYTES, "write"],

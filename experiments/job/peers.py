@@ -10,20 +10,15 @@ what an earlier Job of the same name left is not taken for this one's.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import gzip
-import json
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from experiments.job.configmap import ConfigMap, Contents
 from experiments.job.errors import PeersMissing
-from experiments.job.publish import MAX_BYTES
-from experiments.records.jsonfields import JsonValue
+from experiments.job.publish import MAX_BYTES, UNREADABLE, compressed, decompressed
 from load_generator.errors import RecordError as LoadRecordError
 from load_generator.record import LoadRecord, merge, parse_record
 
@@ -155,19 +150,18 @@ class Peers:
         self._config_map.patch(data={f"peer-{self._crew.index}": f"{self._crew.token} {word}"})
 
     def _pack(self, load: LoadRecord) -> str:
-        text = json.dumps({"token": self._crew.token, "load": load.to_json()}, separators=(",", ":"))
-        return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+        return compressed({"token": self._crew.token, "load": load.to_json()})
 
     def _unpack(self, packed: str) -> LoadRecord | None:
         """Read what a peer packed; return None where there is none, or where an earlier Job left it."""
         if not packed:
             return None
         try:
-            document: JsonValue = json.loads(gzip.decompress(base64.b64decode(packed)))
+            document = decompressed(packed)
             if not isinstance(document, Mapping) or document.get("token") != self._crew.token:
                 return None
             return parse_record(document.get("load"), source="a load generator's record")
-        except (ValueError, OSError, EOFError, zlib.error, LoadRecordError) as error:
+        except (*UNREADABLE, LoadRecordError) as error:
             raise PeersMissing(f"a load generator left a record that cannot be read: {error}") from error
 
     @staticmethod

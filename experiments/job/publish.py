@@ -26,6 +26,7 @@ RECORD_KEY: Final = "run.json.gz"
 MAX_BYTES: Final = 900 << 10
 """Of results and record together. A ConfigMap may hold 1 MiB, its metadata included."""
 
+UNREADABLE: Final = (ValueError, OSError, EOFError, zlib.error)
 _HINT: Final = "the record is damaged or of another version; run the experiment again"
 
 
@@ -58,20 +59,31 @@ def publish_failure(target: ConfigMap, spec: Spec, reason: str) -> Published:
 
 def pack(record: RunRecord) -> str:
     """Compress a record to base64 text; equal records give equal text."""
-    text = json.dumps(dump_run(record), separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+    return compressed(dump_run(record))
 
 
 def unpack(packed: str, *, source: str) -> RunRecord:
     """Read what `pack` wrote; raises RecordError."""
     try:
-        value: JsonValue = json.loads(gzip.decompress(base64.b64decode(packed, validate=True)))
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        value = decompressed(packed)
+    except UNREADABLE as error:
         raise RecordError(f"{source}: not a packed record: {error}", hint=_HINT) from None
     document = Field(value, "", source, _HINT)
     if (schema := document.get("schema")).value != RUN_SCHEMA:
         raise schema.refuse(json.dumps(RUN_SCHEMA))
     return load_run(document)
+
+
+def compressed(document: JsonObject) -> str:
+    """Return a document as a ConfigMap's binary part has it; the same text for the same document."""
+    text = json.dumps(document, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def decompressed(packed: str) -> JsonValue:
+    """Read what `compressed` wrote; raises one of `UNREADABLE`."""
+    value: JsonValue = json.loads(gzip.decompress(base64.b64decode(packed, validate=True)))
+    return value
 
 
 def _write(target: ConfigMap, document: JsonObject, packed: str | None) -> Published:

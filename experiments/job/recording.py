@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from experiments.job import account
 from experiments.job.counters import Io
-from experiments.job.observer import Observation
+from experiments.job.observer import Observation, Restarts, Sources
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import Clock, Devices, IoCounters, PodInfo, PodSample, RunRecord, Sample
 from experiments.records.spec import PlannedRun, Spec
@@ -18,24 +18,6 @@ SECOND_HAND: Final = (
     "measured from inside the cluster: bytes are the workloads' own counts, weights and engine are the "
     "controller's account, and how long the service waited for a CPU is not known"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What the two workloads are called, and the volume that they share."""
-
-    hp_app: str
-    lp_app: str
-    claim: str
-    """Stands for the device in a run without a controller, which is who knows the devices."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restarts:
-    """How often each workload began anew in the run."""
-
-    hp: int
-    lp: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +37,19 @@ class Measured:
     notes: Sequence[str] = ()
 
 
-def run_record(spec: Spec, planned: PlannedRun, place: Place, measured: Measured) -> RunRecord:
+def run_record(spec: Spec, planned: PlannedRun, sources: Sources, measured: Measured) -> RunRecord:
     """Put one run together."""
     observations, restarts = measured.observations, measured.restarts
     accounts = [seen.account for seen in observations if seen.account is not None]
-    anywhere = {f"claim/{place.claim}": 1.0}
-    hp_device = _main(account.shares_of_devices(accounts, place.hp_app) or anywhere)
-    lp_shares = account.shares_of_devices(accounts, place.lp_app) or {hp_device: 1.0}
+    anywhere = {f"claim/{sources.claim}": 1.0}
+    hp_device = _main(account.shares_of_devices(accounts, sources.hp_app) or anywhere)
+    lp_shares = account.shares_of_devices(accounts, sources.lp_app) or {hp_device: 1.0}
     with_lp = any(seen.lp is not None for seen in observations)
     pods = {
-        place.hp_app: PodInfo(qos_class="Burstable", priority="high", role="hp", restarts=restarts.hp),
+        sources.hp_app: PodInfo(qos_class="Burstable", priority="high", role="hp", restarts=restarts.hp),
     }
     if with_lp:
-        pods[place.lp_app] = PodInfo(qos_class="Burstable", priority="low", role="lp", restarts=restarts.lp)
+        pods[sources.lp_app] = PodInfo(qos_class="Burstable", priority="low", role="lp", restarts=restarts.lp)
     return RunRecord(
         scenario=planned.scenario.name,
         policy=planned.scenario.policy,
@@ -79,7 +61,7 @@ def run_record(spec: Spec, planned: PlannedRun, place: Place, measured: Measured
         environment=measured.environment,
         load=measured.load,
         samples=tuple(
-            _sample(seen, place, {hp_device: 1.0}, lp_shares, measured.window_start_s)
+            _sample(seen, sources, {hp_device: 1.0}, lp_shares, measured.window_start_s)
             for seen in observations
         ),
         devices=Devices(hp=(hp_device,), lp=tuple(sorted(lp_shares)) if with_lp else ()),
@@ -98,13 +80,13 @@ def _main(shares: Mapping[str, float]) -> str:
 
 def _sample(
     seen: Observation,
-    place: Place,
+    sources: Sources,
     hp_shares: Mapping[str, float],
     lp_shares: Mapping[str, float],
     window_start_s: float,
 ) -> Sample:
     pods = {}
-    for app, io, shares in ((place.hp_app, seen.hp, hp_shares), (place.lp_app, seen.lp, lp_shares)):
+    for app, io, shares in ((sources.hp_app, seen.hp, hp_shares), (sources.lp_app, seen.lp, lp_shares)):
         if io is not None:
             weight = None if seen.account is None else account.weight_of(seen.account, app)
             pods[app] = PodSample(
@@ -114,9 +96,4 @@ def _sample(
 
 
 def _part(io: Io, share: float) -> IoCounters:
-    return IoCounters(
-        rbytes=round(io.rbytes * share),
-        wbytes=round(io.wbytes * share),
-        rios=round(io.rios * share),
-        wios=round(io.wios * share),
-    )
+    return IoCounters({name: round(value * share) for name, value in asdict(io).items()})

@@ -9,9 +9,9 @@ import pytest
 
 from experiments.job.counters import Io
 from experiments.job.errors import ScrapeError
-from experiments.job.observer import Observation, Observer, Sources
+from experiments.job.observer import Observation, Observer, Restarts, Sources
 from experiments.job.publish import pack, unpack
-from experiments.job.recording import Measured, Place, Restarts, run_record
+from experiments.job.recording import Measured, run_record
 from experiments.judgement.study import study
 from experiments.judgement.testing import BASELINE_BEHAVIOUR
 from experiments.judgement.verdict import judge
@@ -21,7 +21,6 @@ from tests.experiments.build import build_load, build_spec
 from tests.experiments.job.served import DEVICE, FakeNode
 
 SPEC = build_spec(repeats=1, arms=[scenario("drcio")])
-PLACE = Place(hp_app="hp-gnn-service", lp_app="lp-batch", claim="shared-data")
 SOURCES = Sources(
     hp="hp:8080",
     lp="lp:9100",
@@ -29,6 +28,7 @@ SOURCES = Sources(
     namespace="drcio",
     hp_app="hp-gnn-service",
     lp_app="lp-batch",
+    claim="shared-data",
 )
 
 
@@ -65,7 +65,7 @@ def record_of(node: FakeNode, *, restarts: Restarts | None = None) -> RunRecord:
     return run_record(
         SPEC,
         planned,
-        PLACE,
+        SOURCES,
         Measured(
             load=build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1),
             observations=seen,
@@ -173,7 +173,7 @@ def test_device_without_a_controller_is_the_claim_that_both_mount() -> None:
     record = run_record(
         SPEC,
         plan_runs(SPEC)[0],
-        PLACE,
+        SOURCES,
         Measured(
             load=build_load(SPEC, BASELINE_BEHAVIOUR, seed=1, noise_seed=1),
             observations=seen,
