@@ -25,8 +25,8 @@ class Display:
         self.runs = runs
         self.done_runs = 0
         self._begun_s = time.monotonic()
-        self._first_run_s: float | None = None
-        self._counting = threading.Lock()
+        self.first_run_s: float | None = None
+        self.counting = threading.Lock()
         self.bars = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -61,19 +61,10 @@ class Display:
         """Return a line for each of several targets, numbered where there is more than one."""
         return [Lane(self, f"guest {number} " if count > 1 else "") for number in range(1, count + 1)]
 
-    def begun(self) -> None:
-        """Note that a run has begun."""
-        self._first_run_s = self._first_run_s or time.monotonic()
-
-    def ended(self) -> None:
-        """Note that a run has ended."""
-        with self._counting:
-            self.done_runs += 1
-
     def left(self) -> str:
-        if self._first_run_s is None or not self.done_runs:
+        if self.first_run_s is None or not self.done_runs:
             return ""
-        per_run_s = (time.monotonic() - self._first_run_s) / self.done_runs
+        per_run_s = (time.monotonic() - self.first_run_s) / self.done_runs
         left_s = max(per_run_s * (self.runs - self.done_runs), 0)
         return f"about {left_s / 60:.0f} min left" if left_s >= 90 else f"about {left_s:.0f} s left"
 
@@ -94,9 +85,7 @@ class Lane:
         display = self._display
         display.bars.update(self._task, description=f"{self._run_text}: {what}", left=display.left())
         if not display.live and what != self._last_text:
-            display.console.print(
-                f"[{display.elapsed_s:5.0f} s] {self._run_text}: {what}", markup=False, highlight=False
-            )
+            self.note(f"[{display.elapsed_s:5.0f} s] {self._run_text}: {what}")
         self._last_text = what
 
     def within_run(self, elapsed_s: float, total_s: float) -> None:
@@ -112,7 +101,7 @@ class Lane:
 
     def begin_run(self, text: str) -> None:
         """Note that a run of this name begins."""
-        self._display.begun()
+        self._display.first_run_s = self._display.first_run_s or time.monotonic()
         self._run_text = f"{self._name}{text}"
 
     def note(self, text: str) -> None:
@@ -121,16 +110,15 @@ class Lane:
 
     def end(self) -> None:
         """Note that the run under way has ended."""
-        self._display.ended()
+        with self._display.counting:
+            self._display.done_runs += 1
         self._display.bars.update(self._task, completed=0.0, left=self._display.left())
 
     def more(self, why: Reason, runs: int) -> None:
         """Note that a further repeat is made, and why."""
         self._display.runs += runs
         self._display.bars.update(self._task, left=self._display.left())
-        self._display.console.print(
-            f"one more repeat ({runs} runs), for {why.text}", markup=False, highlight=False
-        )
+        self.note(f"one more repeat ({runs} runs), for {why.text}")
 
     def run(self, planned: PlannedRun, record: RunRecord | None) -> None:
         """Note that a run begins (no record yet), or has ended with this record."""
@@ -139,13 +127,11 @@ class Lane:
             return
         self.end()
         fetch = record.load.timings.get("fetch")
-        self._display.console.print(
+        self.note(
             f"{self._run_text}: p95 {_ms(record.load.latency.p95_ms)}, "
             f"fetch p95 {_ms(fetch.p95_ms if fetch else None)}, "
             f"{record.load.completed} answered, {record.load.failed} failed"
             + ("" if record.cost is None else f"; {_cost(record.cost)}"),
-            markup=False,
-            highlight=False,
         )
 
 

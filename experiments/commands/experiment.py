@@ -151,9 +151,8 @@ def _experiment(options: argparse.Namespace, console: Console, arms: tuple[Scena
     with Display(console, runs=runs) as display:
         lanes = display.lanes(guests_of(options, runs))
         with twin_targets(spec, twin_options, lanes) as targets:
-            shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
             plan_and_run(
-                spec, lambda planned: run_side_by_side(planned, shared, output), on_more=lanes[0].more
+                spec, lambda planned: run_side_by_side(planned, targets, lanes, output), on_more=lanes[0].more
             )
     if options.prometheus:
         make_blocks(output, scrape_targets(lambda port: f"http://127.0.0.1:{port}"))
@@ -186,7 +185,7 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
     with Display(console, runs=len(plan_runs(spec))) as display:
         lane = display.lane()
         with deployed_as_configured(stack, spec, lane) as target:
-            run_all(spec, target, output, lane, on_run=lane.run, on_more=lane.more)
+            run_all(spec, target, output, lane)
     return print_report(output, console, as_json=options.json)
 
 

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from experiments.judgement.reasons import Reason
 from experiments.judgement.study import study
@@ -14,15 +15,22 @@ from experiments.records.record import RunRecord, write_run
 from experiments.records.spec import PlannedRun, Spec, plan_repeat, plan_runs
 from experiments.targets import Progress, Target
 
-OnRun = Callable[[PlannedRun, RunRecord | None], None]
-OnMore = Callable[[Reason, int], None]
+
+class Lane(Progress, Protocol):
+    """Shows what a target does, and is told of its runs."""
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None:
+        """Note that a run begins (no record yet), or has ended with this record."""
+
+    def more(self, why: Reason, runs: int) -> None:
+        """Note that a further repeat of so many runs is made, and why."""
 
 
 def plan_and_run(
     spec: Spec,
     make: Callable[[Sequence[PlannedRun]], Sequence[RunRecord]],
     *,
-    on_more: OnMore = lambda _why, _runs: None,
+    on_more: Callable[[Reason, int], None] = lambda _why, _runs: None,
 ) -> list[RunRecord]:
     """Make every planned run, and further repeats where only the CPU keeps these open.
 
@@ -40,32 +48,19 @@ def plan_and_run(
     return records
 
 
-def run_all(
-    spec: Spec,
-    target: Target,
-    output: Path,
-    progress: Progress,
-    *,
-    on_run: OnRun = lambda _planned, _record: None,
-    on_more: OnMore = lambda _why, _runs: None,
-) -> list[RunRecord]:
+def run_all(spec: Spec, target: Target, output: Path, lane: Lane) -> list[RunRecord]:
     """Make every run and store its record before the next one starts.
 
-    `on_run` is called with None before a run and with its record after it, `on_more` with the reason for
-    a further repeat and its number of runs. What was stored stays when a later run fails or is interrupted.
+    What was stored stays when a later run fails or is interrupted.
     """
-
-    def make(planned: Sequence[PlannedRun]) -> list[RunRecord]:
-        return [_make(run, target, output, progress, on_run) for run in planned]
-
-    return plan_and_run(spec, make, on_more=on_more)
+    return plan_and_run(
+        spec, lambda planned: [_make(run, target, output, lane) for run in planned], on_more=lane.more
+    )
 
 
-Lane = tuple[Target, Progress, OnRun]
-"""A target, who shows what it does, and who is told of its runs."""
-
-
-def run_side_by_side(planned: Sequence[PlannedRun], lanes: Sequence[Lane], output: Path) -> list[RunRecord]:
+def run_side_by_side(
+    planned: Sequence[PlannedRun], targets: Sequence[Target], lanes: Sequence[Lane], output: Path
+) -> list[RunRecord]:
     """Make planned runs on several targets at once, each taking the next run that is left.
 
     Only for targets that do not disturb each other's figures: nodes with a clock of their own.
@@ -75,13 +70,13 @@ def run_side_by_side(planned: Sequence[PlannedRun], lanes: Sequence[Lane], outpu
     records: list[RunRecord] = []
     failures: list[BaseException] = []
     changed = threading.Condition()
-    working = len(lanes)
+    working = len(targets)
 
-    def work(target: Target, progress: Progress, on_run: OnRun) -> None:
+    def work(target: Target, lane: Lane) -> None:
         nonlocal working
         try:
             while (next_one := _taken(left)) is not None and not failures:
-                records.append(_make(next_one, target, output, progress, on_run))
+                records.append(_make(next_one, target, output, lane))
         except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits for it
             failures.append(error)
         finally:
@@ -89,8 +84,8 @@ def run_side_by_side(planned: Sequence[PlannedRun], lanes: Sequence[Lane], outpu
                 working -= 1
                 changed.notify()
 
-    for lane in lanes:
-        threading.Thread(target=work, args=lane, name="lane", daemon=True).start()
+    for pair in zip(targets, lanes, strict=False):
+        threading.Thread(target=work, args=pair, name="lane", daemon=True).start()
     with changed:
         changed.wait_for(lambda: bool(failures) or not working)
     if failures:
@@ -105,9 +100,9 @@ def _taken(left: deque[PlannedRun]) -> PlannedRun | None:
         return None
 
 
-def _make(planned: PlannedRun, target: Target, output: Path, progress: Progress, on_run: OnRun) -> RunRecord:
-    on_run(planned, None)
-    record = target.run(planned, progress)
+def _make(planned: PlannedRun, target: Target, output: Path, lane: Lane) -> RunRecord:
+    lane.run(planned, None)
+    record = target.run(planned, lane)
     write_run(output, record)
-    on_run(planned, record)
+    lane.run(planned, record)
     return record

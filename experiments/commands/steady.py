@@ -35,6 +35,7 @@ from experiments.records.record import RunRecord
 from experiments.records.spec import PlannedRun, Spec, plan_runs, scenarios
 from experiments.records.wholefile import write_json
 from experiments.tables import plain_table
+from experiments.targets import Target
 from experiments.targets.twin import twin_targets
 from load_generator.document import LatencySummary
 
@@ -60,8 +61,7 @@ def _steady(options: argparse.Namespace, console: Console) -> int:
     with Display(console, runs=len(planned)) as display:
         lanes = display.lanes(guests_of(options, len(planned)))
         with twin_targets(spec, twin_options_of(options), lanes) as targets:
-            shared = [(target, lane, lane.run) for target, lane in zip(targets, lanes, strict=False)]
-            records = run_steady(planned, shared, options.output, busy_repeat=spec.repeats + 1)
+            records = run_steady(planned, targets, lanes, options.output, busy_repeat=spec.repeats + 1)
     figures = steadiness(records, busy_repeat=spec.repeats + 1)
     write_json(options.output / "steady.json", {"figures": [figure.to_json() for figure in figures]})
     print_steadiness(console, figures)
@@ -112,13 +112,19 @@ def same_runs(spec: Spec) -> tuple[PlannedRun, ...]:
 
 
 def run_steady(
-    planned: Sequence[PlannedRun], lanes: Sequence[Lane], output: Path, *, busy_repeat: int
+    planned: Sequence[PlannedRun],
+    targets: Sequence[Target],
+    lanes: Sequence[Lane],
+    output: Path,
+    *,
+    busy_repeat: int,
 ) -> list[RunRecord]:
     """Make the runs, those of `busy_repeat` last and beside one busy process for each of the host's CPUs."""
-    records = run_side_by_side([run for run in planned if run.repeat != busy_repeat], lanes, output)
+    usual = [run for run in planned if run.repeat != busy_repeat]
+    records = run_side_by_side(usual, targets, lanes, output)
     with busy_host():
-        records += run_side_by_side([run for run in planned if run.repeat == busy_repeat], lanes, output)
-    return records
+        last = [run for run in planned if run.repeat == busy_repeat]
+        return records + run_side_by_side(last, targets, lanes, output)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from experiments.commands.display import Display
 from experiments.commands.options import add_run_options, spec_of, twin_options_of
+from experiments.commands.run import Lane
 from experiments.commands.stored import clear
 from experiments.errors import SpecError
 from experiments.help import Commands, add_command
@@ -28,7 +29,7 @@ from experiments.records.spec import BASELINE, LP_PATTERNS, PlannedRun, Spec, pl
 from experiments.report import build_report, write_spec
 from experiments.report.scales import ratio
 from experiments.tables import plain_table
-from experiments.targets import Progress, Target
+from experiments.targets import Target
 from experiments.targets.twin import twin_target
 
 DEFAULT_BATCHES: Final = (
@@ -58,14 +59,7 @@ def _sweep(options: argparse.Namespace, console: Console) -> int:
     with Display(console, runs=runs_of(spec, batches)) as display:
         lane = display.lane()
         with twin_target(spec, twin_options_of(options), lane) as target:
-            sweep(
-                spec,
-                batches,
-                lambda one: target.with_options(spec=one),
-                options.output,
-                lane,
-                on_run=lane.run,
-            )
+            sweep(spec, batches, lambda one: target.with_options(spec=one), options.output, lane)
     with console.status("drawing the reports"):
         reports = [build_report(options.output / batch.name) for batch in batches]
     print_sweep(console, options.output, batches)
@@ -109,9 +103,7 @@ def sweep(
     batches: Sequence[Batch],
     target_of: Callable[[Spec], Target],
     output: Path,
-    progress: Progress,
-    *,
-    on_run: Callable[[PlannedRun, RunRecord | None], None],
+    lane: Lane,
 ) -> None:
     """Make all runs, repeat by repeat, and store each batch job's records in a folder of its own."""
     done = 0
@@ -120,9 +112,9 @@ def sweep(
         nonlocal done
         done += 1
         shown = replace(planned, order=done, scenario=replace(planned.scenario, name=label))
-        on_run(shown, None)
-        record = target_of(one).run(planned, progress)
-        on_run(shown, record)
+        lane.run(shown, None)
+        record = target_of(one).run(planned, lane)
+        lane.run(shown, record)
         return record
 
     specs = {batch.name: batch.applied_to(spec) for batch in batches}

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from experiments.records.spec import Scenario, Spec, parse_volume, scenario
+from experiments.judgement.reasons import Reason
+from experiments.records.record import RunRecord
+from experiments.records.spec import PlannedRun, Scenario, Spec, parse_volume, scenario
 from experiments.targets.node import Node
 from experiments.targets.twin import TwinOptions, TwinTarget, twin_target
 from node_twin.host.twin import Twin
@@ -26,6 +28,10 @@ class Silent:
     def doing(self, what: str) -> None: ...
 
     def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None: ...
+
+    def more(self, why: Reason, runs: int) -> None: ...
 
 
 def spec_of(*arms: Scenario, **changes: Any) -> Spec:

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.commands.run import run_side_by_side
 from experiments.errors import ExperimentError
+from experiments.judgement.reasons import Reason
 from experiments.judgement.testing import behaviour_of
 from experiments.records.record import Cost, RunRecord, read_runs
 from experiments.records.spec import PlannedRun, plan_runs
@@ -21,6 +22,10 @@ class Silent:
     def doing(self, what: str) -> None: ...
 
     def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None: ...
+
+    def more(self, why: Reason, runs: int) -> None: ...
 
 
 class Built:
@@ -41,15 +46,10 @@ class Built:
         return replace(record, cost=Cost(guest_s=25.0, host_s=100.0))
 
 
-def ignored(_planned: PlannedRun, _record: RunRecord | None) -> None: ...
-
-
 def test_every_run_is_made_once_and_both_targets_work(tmp_path: Path) -> None:
     meeting = threading.Barrier(2)
     one, other = Built(meeting), Built(meeting)
-    records = run_side_by_side(
-        plan_runs(SPEC), [(one, Silent(), ignored), (other, Silent(), ignored)], tmp_path
-    )
+    records = run_side_by_side(plan_runs(SPEC), [one, other], [Silent(), Silent()], tmp_path)
     planned = [run.order for run in plan_runs(SPEC)]
     assert sorted(one.made + other.made) == planned
     assert one.made
@@ -62,5 +62,5 @@ def test_every_run_is_made_once_and_both_targets_work(tmp_path: Path) -> None:
 
 def test_what_one_target_raises_ends_the_experiment_and_keeps_what_was_stored(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="the guest stopped"):
-        run_side_by_side(plan_runs(SPEC), [(Built(fails_at=3), Silent(), ignored)], tmp_path)
+        run_side_by_side(plan_runs(SPEC), [Built(fails_at=3)], [Silent()], tmp_path)
     assert [record.order for record in read_runs(tmp_path)] == [1, 2]

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from experiments.commands.sweep import DEFAULT_BATCHES, Batch, parse_batches, print_sweep, runs_of, sweep
 from experiments.errors import SpecError
+from experiments.judgement.reasons import Reason
 from experiments.judgement.results import results_json, write_results
 from experiments.judgement.study import study
 from experiments.judgement.testing import behaviour_of
@@ -21,10 +22,21 @@ from tests.experiments.build import build_run, build_spec
 BATCHES = (Batch("random-read", 4), Batch("sequential-write", 1024))
 
 
-class Silent:
+class Shown:
+    """Keeps the runs that begin."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
     def doing(self, what: str) -> None: ...
 
     def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None:
+        if record is None:
+            self.begun.append(f"{planned.order} {planned.scenario.name}")
+
+    def more(self, why: Reason, runs: int) -> None: ...
 
 
 class Recorded:
@@ -44,15 +56,10 @@ class Recorded:
 
 
 def swept(output: Path, *, repeats: int = 2) -> tuple[Recorded, list[str]]:
-    spec, target, shown = build_spec(repeats=repeats), Recorded(), []
-
-    def on_run(planned: PlannedRun, record: RunRecord | None) -> None:
-        if record is None:
-            shown.append(f"{planned.order} {planned.scenario.name}")
-
-    sweep(spec, BATCHES, target.of, output, Silent(), on_run=on_run)
-    assert len(shown) == runs_of(spec, BATCHES)
-    return target, shown
+    spec, target, shown = build_spec(repeats=repeats), Recorded(), Shown()
+    sweep(spec, BATCHES, target.of, output, shown)
+    assert len(shown.begun) == runs_of(spec, BATCHES)
+    return target, shown.begun
 
 
 def test_service_alone_is_measured_once_a_repeat(tmp_path: Path) -> None:

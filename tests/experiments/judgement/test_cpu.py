@@ -164,26 +164,27 @@ class _Target:
         return build_run(SPEC, planned, behaviour)
 
 
-class _Silent:
-    def doing(self, what: str) -> None:
-        pass
+class _Asked:
+    """Keeps why further repeats were made, and of how many runs."""
 
-    def within_run(self, elapsed_s: float, total_s: float) -> None:
-        pass
+    def __init__(self) -> None:
+        self.more_runs: list[tuple[Reason, int]] = []
+
+    def doing(self, what: str) -> None: ...
+
+    def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None: ...
+
+    def more(self, why: Reason, runs: int) -> None:
+        self.more_runs.append((why, runs))
 
 
 def ran(
     busy: Callable[[PlannedRun], bool], output: Path, more: int = 2
 ) -> tuple[list[RunRecord], list[tuple[Reason, int]]]:
-    asked: list[tuple[Reason, int]] = []
-    records = run_all(
-        replace(SPEC, more_repeats=more),
-        _Target(busy),
-        output,
-        _Silent(),
-        on_more=lambda why, runs: asked.append((why, runs)),
-    )
-    return records, asked
+    asked = _Asked()
+    return run_all(replace(SPEC, more_repeats=more), _Target(busy), output, asked), asked.more_runs
 
 
 def test_disturbed_repeats_are_outvoted_by_further_ones(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from experiments.commands import cli, experiment
 from experiments.commands.run import run_all
 from experiments.errors import RecordError
 from experiments.job.publish import pack
+from experiments.judgement.reasons import Reason
 from experiments.judgement.testing import behaviour_of
 from experiments.records.jsonfields import JsonObject
 from experiments.records.record import RunRecord
-from experiments.records.spec import Scenario, Spec, parse_volume, plan_runs
+from experiments.records.spec import PlannedRun, Scenario, Spec, parse_volume, plan_runs
 from experiments.report import build_report, write_spec
 from experiments.targets.cluster import (
     ClusterError,
@@ -51,8 +52,11 @@ class Told:
     def doing(self, what: str) -> None:
         self.lines.append(what)
 
-    def within_run(self, elapsed_s: float, total_s: float) -> None:
-        pass
+    def within_run(self, elapsed_s: float, total_s: float) -> None: ...
+
+    def run(self, planned: PlannedRun, record: RunRecord | None) -> None: ...
+
+    def more(self, why: Reason, runs: int) -> None: ...
 
 
 @dataclass
