@@ -50,14 +50,8 @@ class BatchJobArgs:
 class BatchJob(pulumi.ComponentResource):
     """A Job whose end nobody waits for: it must run while other things happen."""
 
-    def __init__(
-        self,
-        name: str,
-        args: BatchJobArgs,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:workloads:BatchJob", name, {}, opts)
+    def __init__(self, name: str, args: BatchJobArgs, where: Destination) -> None:
+        super().__init__("drcio:workloads:BatchJob", name, {}, where.options)
         self.job = k8s.batch.v1.Job(
             name,
             metadata=kube.metadata_of(
@@ -80,8 +74,8 @@ class BatchJob(pulumi.ComponentResource):
             # A Job's template cannot change, and its name is fixed.
             opts=kube.in_cluster(self, where, replace_first=True),
         )
-        network = kube.serves_only(manifest.APP, manifest.METRICS_PORT)
-        kube.network_policy(self, name, manifest.APP, args.namespace, network, where)
+        network = kube.serves_only(manifest.METRICS_PORT)
+        kube.network_policy(self, name, manifest.APP, args.namespace, where, **network)
         self.register_outputs({"job": self.job.id})
 
 

@@ -69,19 +69,15 @@ class Experiment(pulumi.ComponentResource):
 
     outputs: Mapping[str, pulumi.Output[object]]
 
-    def __init__(
-        self,
-        name: str,
-        args: ExperimentArgs,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:experiment:Experiment", name, {}, opts)
+    def __init__(self, name: str, args: ExperimentArgs, where: Destination) -> None:
+        super().__init__("drcio:experiment:Experiment", name, {}, where.options)
         images = pulumi.Output.all(**args.images)
         job_name = images.apply(partial(named, args))
         metadata = kube.metadata_of(APP, args.namespace, name=job_name)
         results = results_map(self, name, metadata, where)
-        kube.network_policy(self, name, APP, args.namespace, _network_policy(), where)
+        # Out to DNS, the API server and the workloads, whose addresses no selector fixes.
+        egress: list[Tree] = [{"ports": [{"port": 53, "protocol": "UDP"}, kube.EVERY_TCP_PORT]}]
+        kube.network_policy(self, name, APP, args.namespace, where, ingress=[], egress=egress)
         rights = self._rights(name, args, job_name, where)
         sources = self._sources(name, args, where)
         spec = pulumi.Output.all(image=args.image, job_name=job_name, images=images).apply(
@@ -179,17 +175,6 @@ def _warned(experiment: Experiment, verdict: object, reasons: object) -> object:
         why = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else "no reason"
         pulumi.warn(f"the experiment's verdict is {verdict}: {why}", resource=experiment)
     return verdict
-
-
-def _network_policy() -> Tree:
-    """Let nothing in; out to DNS, the API server and the workloads, whose addresses no selector fixes."""
-    tcp = {"port": 1, "endPort": 65535, "protocol": "TCP"}
-    return {
-        "podSelector": {"matchLabels": {"app": APP}},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": [],
-        "egress": [{"ports": [{"port": 53, "protocol": "UDP"}, tcp]}],
-    }
 
 
 def _pods_name(app: str) -> str:

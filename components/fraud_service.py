@@ -45,14 +45,8 @@ class FraudService(pulumi.ComponentResource):
     """Where pods of the cluster reach it."""
     deployment: k8s.apps.v1.Deployment
 
-    def __init__(
-        self,
-        name: str,
-        args: FraudServiceArgs,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:workloads:FraudService", name, {}, opts)
+    def __init__(self, name: str, args: FraudServiceArgs, where: Destination) -> None:
+        super().__init__("drcio:workloads:FraudService", name, {}, where.options)
         metadata = kube.metadata_of(APP, args.namespace)
         class_name = f"drcio-high{args.suffix}"
         priority = k8s.scheduling.v1.PriorityClass(
@@ -97,7 +91,7 @@ class FraudService(pulumi.ComponentResource):
             # A load balancer's address is waited for, and with it, by the provider, the pods.
             opts=kube.in_cluster(self, where, timeout=READY_WITHIN if args.load_balancer else None),
         )
-        kube.network_policy(self, name, APP, args.namespace, kube.serves_only(APP, PORT), where)
+        kube.network_policy(self, name, APP, args.namespace, where, **kube.serves_only(PORT))
         self.url = f"http://{APP}.{args.namespace}.svc:{PORT}"
         self.register_outputs({"url": self.url})
 

@@ -39,14 +39,8 @@ class IoControllerArgs:
 class IoController(pulumi.ComponentResource):
     """One agent per node; its ConfigMap changes in place and is reloaded live."""
 
-    def __init__(
-        self,
-        name: str,
-        args: IoControllerArgs,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:controller:IoController", name, {}, opts)
+    def __init__(self, name: str, args: IoControllerArgs, where: Destination) -> None:
+        super().__init__("drcio:controller:IoController", name, {}, where.options)
         config_map = k8s.core.v1.ConfigMap(
             f"{name}-config",
             metadata=kube.metadata_of(APP, args.namespace),
@@ -56,7 +50,7 @@ class IoController(pulumi.ComponentResource):
         account = Account(self, name, APP, args.namespace, where)
         # To read pods and write events, and nothing else.
         account.may(*manifest.RBAC_RULES, everywhere=f"{APP}{args.suffix}")
-        kube.network_policy(self, name, APP, args.namespace, _network_policy(), where)
+        kube.network_policy(self, name, APP, args.namespace, where, **_network())
         daemon_set = k8s.apps.v1.DaemonSet(
             name,
             metadata=kube.metadata_of(APP, args.namespace, name=args.presence.tie(APP)),
@@ -89,7 +83,7 @@ def _template(args: IoControllerArgs) -> Tree:
     return kube.on_stack_node(kube.with_image({**pod, "spec": spec}, args.image), args.stack)
 
 
-def _network_policy() -> Tree:
+def _network() -> dict[str, list[Tree]]:
     """Let the cluster's pods in to the metrics; out to DNS, the API server, and pods on any TCP port.
 
     Who scrapes is not known here, and an annotated pod's port is its own choice. The API server is no pod
@@ -98,12 +92,10 @@ def _network_policy() -> Tree:
     """
     pods: list[Tree] = [{"namespaceSelector": {}}]
     return {
-        "podSelector": {"matchLabels": {"app": APP}},
-        "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"from": pods, "ports": [{"port": manifest.PORT, "protocol": "TCP"}]}],
         "egress": [
             {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]},
             {"ports": [{"port": port, "protocol": "TCP"} for port in API_SERVER_PORTS]},
-            {"to": pods, "ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]},
+            {"to": pods, "ports": [kube.EVERY_TCP_PORT]},
         ],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar, cast
 
 import pulumi
@@ -52,16 +52,27 @@ def as_args(kind: type[T], manifest: Tree) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Which cluster, and what must stand there before anything of ours does."""
+    """Which cluster, what must stand there before anything of ours does, and what ours is a part of."""
 
     provider: k8s.Provider | None
     """None: whichever the parent has."""
     after: tuple[pulumi.Resource, ...] = ()
     """Passed on to every child: Pulumi does not hand a component's own `depends_on` down to them."""
+    parent: pulumi.Resource | None = None
+    """Of a component that is made there; None is the stack itself."""
+
+    @property
+    def options(self) -> pulumi.ResourceOptions:
+        """Return the options of a component that is made there."""
+        return pulumi.ResourceOptions(parent=self.parent)
 
     def then(self, *resources: pulumi.Resource) -> Destination:
         """Return the same cluster, later."""
-        return Destination(provider=self.provider, after=(*self.after, *resources))
+        return replace(self, after=(*self.after, *resources))
+
+    def within(self, parent: pulumi.Resource) -> Destination:
+        """Return the same cluster, for parts of a component."""
+        return replace(self, parent=parent)
 
 
 def cluster_provider(
@@ -171,14 +182,12 @@ def sharing_volume(template: Tree, claim: str, *, leads: bool = False) -> Tree:
     return {**template, "metadata": {**metadata, "labels": labels}, "spec": {**spec, "affinity": affinity}}
 
 
-def serves_only(app: str, port: int) -> Tree:
-    """Return a NetworkPolicy's spec: one port in, nothing out; what these pods need is in their images."""
-    return {
-        "podSelector": {"matchLabels": {"app": app}},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": port, "protocol": "TCP"}]}],
-        "egress": [],
-    }
+EVERY_TCP_PORT: Final[Tree] = {"port": 1, "endPort": 65535, "protocol": "TCP"}
+
+
+def serves_only(port: int) -> dict[str, Sequence[Tree]]:
+    """Return what comes in and goes out: one port, nothing; what these pods need is in their images."""
+    return {"ingress": [{"ports": [{"port": port, "protocol": "TCP"}]}], "egress": []}
 
 
 def metadata_of(
@@ -195,9 +204,22 @@ def metadata_of(
 
 
 def network_policy(
-    parent: pulumi.Resource, name: str, app: str, namespace: str, spec: Tree, where: Destination
+    parent: pulumi.Resource,
+    name: str,
+    app: str,
+    namespace: str,
+    where: Destination,
+    *,
+    ingress: Sequence[Tree],
+    egress: Sequence[Tree],
 ) -> None:
-    """Declare what may come in to an app's pods and what may go out."""
+    """Declare what may come in to an app's pods and what may go out; nothing else may."""
+    spec: Tree = {
+        "podSelector": {"matchLabels": {"app": app}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": ingress,
+        "egress": egress,
+    }
     k8s.networking.v1.NetworkPolicy(
         f"{name}-network",
         metadata=metadata_of(app, namespace),

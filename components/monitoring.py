@@ -109,14 +109,8 @@ class Monitoring(pulumi.ComponentResource):
     password: pulumi.Output[str]
     release: k8s.helm.v3.Release
 
-    def __init__(
-        self,
-        name: str,
-        args: MonitoringArgs,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:monitoring:Monitoring", name, {}, opts)
+    def __init__(self, name: str, args: MonitoringArgs, where: Destination) -> None:
+        super().__init__("drcio:monitoring:Monitoring", name, {}, where.options)
         if args.make_namespace:
             namespace = k8s.core.v1.Namespace(
                 f"{name}-namespace",
@@ -150,11 +144,6 @@ class Monitoring(pulumi.ComponentResource):
             timeout=900,
             opts=in_cluster(self, where, secret),
         )
-        Dashboards(
-            f"{name}-dashboards",
-            NAMESPACE,
-            where,
-            pulumi.ResourceOptions(parent=self),
-        )
+        Dashboards(f"{name}-dashboards", NAMESPACE, where.within(self))
         self.password = pulumi.Output.secret(password.result)
         self.register_outputs({"password": self.password})

@@ -29,14 +29,8 @@ class Target:
 class Monitors(pulumi.ComponentResource):
     """One PodMonitor per workload."""
 
-    def __init__(
-        self,
-        name: str,
-        targets: Sequence[Target],
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:monitoring:Monitors", name, {}, opts)
+    def __init__(self, name: str, targets: Sequence[Target], where: Destination) -> None:
+        super().__init__("drcio:monitoring:Monitors", name, {}, where.options)
         for target in targets:
             k8s.apiextensions.CustomResource(
                 f"{name}-{target.app}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pulumi
 import pulumi_kubernetes as k8s
 
 from components.kubernetes import Destination, in_cluster
@@ -12,9 +11,7 @@ from components.kubernetes import Destination, in_cluster
 PodSecurity = Literal["restricted", "privileged"]
 
 
-def namespace(
-    name: str, security: PodSecurity, where: Destination, parent: pulumi.Resource | None = None
-) -> k8s.core.v1.Namespace:
+def namespace(name: str, security: PodSecurity, where: Destination) -> k8s.core.v1.Namespace:
     """Make a namespace under a Pod Security Standard, which the API server enforces.
 
     Audit and warnings are of the same level, which is the lowest that holds: whoever mounts a hostPath is
@@ -24,5 +21,5 @@ def namespace(
     return k8s.core.v1.Namespace(
         f"namespace-{name}",
         metadata=k8s.meta.v1.ObjectMetaArgs(name=name, labels=labels),
-        opts=in_cluster(parent, where),
+        opts=in_cluster(where.parent, where),
     )

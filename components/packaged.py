@@ -83,24 +83,22 @@ class IoController(pulumi.ComponentResource):
         super().__init__(f"{PACKAGE}:index:IoController", name, {}, opts)
         space = args.get("namespace", DEFAULT_NAMESPACE)
         config = configuration(args)
-        where = Destination(provider=None)
-        where = where.then(namespace(space, "privileged", where, parent=self))
-        child = pulumi.ResourceOptions(parent=self)
-        presence = Presence(name, io_controller.APP, space, where, child, present=True)
+        where = Destination(provider=None, parent=self)
+        where = where.then(namespace(space, "privileged", where))
+        presence = Presence(name, io_controller.APP, space, where, present=True)
         controller = io_controller.IoController(
             name,
             io_controller.IoControllerArgs(
                 namespace=space, image=args["image"], config=config, suffix="", stack=None, presence=presence
             ),
             where,
-            child,
         )
         if args.get("monitors", False):
             target = Target(app=io_controller.APP, namespace=space, port="metrics", own_labels=True)
-            Monitors(f"{name}-monitors", [target], where, child)
+            Monitors(f"{name}-monitors", [target], where)
             owner = Owner(namespace=space, system_namespace=space, whole_cluster=True)
-            Rules(f"{name}-rules", owner, [controller_group(config, owner)], where, child)
-            Dashboards(f"{name}-dashboards", space, where, child)
+            Rules(f"{name}-rules", owner, [controller_group(config, owner)], where)
+            Dashboards(f"{name}-dashboards", space, where)
         self.namespace = controller.urn.apply(lambda _: space)
         self.config = pulumi.Output.from_input(dump(config))
         self.register_outputs({"namespace": self.namespace, "config": self.config})

@@ -19,18 +19,9 @@ class Presence(pulumi.ComponentResource):
     for the marker (docs/decisions/0002-scenario-switch.md).
     """
 
-    def __init__(
-        self,
-        part: str,
-        app: str,
-        namespace: str,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-        *,
-        present: bool,
-    ) -> None:
+    def __init__(self, part: str, app: str, namespace: str, where: Destination, *, present: bool) -> None:
         name = f"{part}-presence"
-        super().__init__("drcio:workloads:Presence", name, {}, opts)
+        super().__init__("drcio:workloads:Presence", name, {}, where.options)
         state = "present" if present else "absent"
         self._marker = k8s.core.v1.ConfigMap(
             name,

@@ -21,14 +21,9 @@ class PlatformMark(pulumi.ComponentResource):
     """The owner's mark; everything else of its stack is made before it, and so destroyed after it."""
 
     def __init__(
-        self,
-        name: str,
-        namespace: str,
-        where: Destination,
-        everything: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
+        self, name: str, namespace: str, where: Destination, everything: Sequence[pulumi.Resource]
     ) -> None:
-        super().__init__("drcio:sharing:PlatformMark", name, {}, opts)
+        super().__init__("drcio:sharing:PlatformMark", name, {}, where.options)
         mark = k8s.core.v1.ConfigMap(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(name=MARK, namespace=namespace),
@@ -41,15 +36,8 @@ class PlatformMark(pulumi.ComponentResource):
 class PlatformUser(pulumi.ComponentResource):
     """A stack's objection to the end of the cluster that it uses."""
 
-    def __init__(
-        self,
-        name: str,
-        stack: str,
-        suffix: str,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:sharing:PlatformUser", name, {}, opts)
+    def __init__(self, name: str, stack: str, suffix: str, where: Destination) -> None:
+        super().__init__("drcio:sharing:PlatformUser", name, {}, where.options)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=f"drcio-uses-platform{suffix}")
         policy = k8s.admissionregistration.v1.ValidatingAdmissionPolicy(
             f"{name}-policy",

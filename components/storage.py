@@ -41,10 +41,8 @@ class Storage(pulumi.ComponentResource):
     classes: tuple[pulumi.Resource, ...] = ()
     """The StorageClass, where one is made: what others that use it wait for, and not for the claim."""
 
-    def __init__(
-        self, name: str, args: StorageArgs, where: Destination, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__("drcio:storage:Storage", name, {}, opts)
+    def __init__(self, name: str, args: StorageArgs, where: Destination) -> None:
+        super().__init__("drcio:storage:Storage", name, {}, where.options)
         if args.make_class is not None:
             made = k8s.storage.v1.StorageClass(
                 f"{name}-class",

@@ -40,26 +40,15 @@ class VolumeGuardArgs:
 class VolumeGuard(pulumi.ComponentResource):
     """One idle pod, and the right to list volumes."""
 
-    def __init__(
-        self,
-        name: str,
-        args: VolumeGuardArgs,
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("drcio:storage:VolumeGuard", name, {}, opts)
+    def __init__(self, name: str, args: VolumeGuardArgs, where: Destination) -> None:
+        super().__init__("drcio:storage:VolumeGuard", name, {}, where.options)
         account = Account(self, name, APP, args.namespace, where)
         account.may(
             {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["list"]}, everywhere=APP
         )
-        network: Tree = {
-            # Nothing in; out to the API server, whose address no selector fixes.
-            "podSelector": {"matchLabels": {"app": APP}},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [],
-            "egress": [{"ports": [{"port": 1, "endPort": 65535, "protocol": "TCP"}]}],
-        }
-        kube.network_policy(self, name, APP, args.namespace, network, where)
+        # Out to the API server, whose address no selector fixes.
+        egress: list[Tree] = [{"ports": [kube.EVERY_TCP_PORT]}]
+        kube.network_policy(self, name, APP, args.namespace, where, ingress=[], egress=egress)
         # A ReplicaSet, there being nothing to roll: an idle pod serves as well as a newer one.
         guard = k8s.apps.v1.ReplicaSet(
             name,

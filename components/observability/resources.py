@@ -18,10 +18,8 @@ DASHBOARD_LABEL = "grafana_dashboard"
 class Dashboards(pulumi.ComponentResource):
     """One ConfigMap per dashboard, which Grafana's sidecar finds by its label."""
 
-    def __init__(
-        self, name: str, namespace: str, where: Destination, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__("drcio:monitoring:Dashboards", name, {}, opts)
+    def __init__(self, name: str, namespace: str, where: Destination) -> None:
+        super().__init__("drcio:monitoring:Dashboards", name, {}, where.options)
         for board in BOARDS:
             k8s.core.v1.ConfigMap(
                 f"{name}-{board.uid}",
@@ -38,17 +36,10 @@ class Rules(pulumi.ComponentResource):
     """One PrometheusRule per group, so that what a scenario adds changes nothing that was there."""
 
     def __init__(
-        self,
-        name: str,
-        owner: Owner,
-        groups: Sequence[Group],
-        where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
-        *,
-        runbooks: str = "",
+        self, name: str, owner: Owner, groups: Sequence[Group], where: Destination, *, runbooks: str = ""
     ) -> None:
         """`runbooks` is where the alerts' pages are published; empty names them by their path here."""
-        super().__init__("drcio:monitoring:Rules", name, {}, opts)
+        super().__init__("drcio:monitoring:Rules", name, {}, where.options)
         child = in_cluster(self, where)
         for group in groups:
             _rule(f"{name}-{group.name}", group.name, owner, as_spec([group], runbooks), child)
@@ -65,9 +56,8 @@ class ExperimentRules(pulumi.ComponentResource):
         scenario: str,
         outputs: Mapping[str, pulumi.Output[object]],
         where: Destination,
-        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("drcio:monitoring:ExperimentRules", name, {}, opts)
+        super().__init__("drcio:monitoring:ExperimentRules", name, {}, where.options)
 
         def spec(values: dict[str, object]) -> dict[str, object]:
             group = experiment_group(
