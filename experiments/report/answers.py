@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.judgement.figures import Paired, ScenarioResult, Study, over
+from experiments.judgement.figures import Paired, ScenarioResult, Study, fetch_p95_ms, over, p95_ms
 from experiments.judgement.verdict import Criterion, Verdict, is_look
 from experiments.records.jsonfields import JsonValue
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, DRCIO
-from experiments.report.scales import DASH, milliseconds, ratio, span
+from experiments.report.scales import DASH, milliseconds, percent, ratio, span
 
 State = Literal["yes", "no", "open", "plain"]
 
@@ -86,15 +86,14 @@ def _time(value_ms: float | None) -> str:
 
 def _contention(study: Study, item: Criterion) -> Answer:
     base, contention = study.scenarios.get(BASELINE), study.scenarios.get(CONTENTION)
-    details = [_against_alone("Request p95", contention, base, lambda one: one.hp.p95_ms)]
-    details.append(_against_alone("Disk fetch p95", contention, base, lambda one: one.hp.fetch_p95_ms))
+    details = _against_alone(contention, base)
     if contention is not None:
         used = max(run.health.lp_volume_share for run in contention.runs)
         details.append(f"The batch job used {used:.0%} of the volume")
     state = _state(item, open_whole=False)
     return Answer(
         question="Was there contention?",
-        short=_short(item, state, held="yes", missed="too little"),
+        short=_short(item, state, missed="too little"),
         state=state,
         details=_known(details),
     )
@@ -106,14 +105,13 @@ def _control(study: Study, criteria: dict[str, Criterion], *, open_whole: bool) 
     fetch = criteria.get("drcio_fetch_p95_ratio")
     worst = fetch if fetch is not None and item.met and fetch.met is False else item
     details = [
-        _against_alone("Request p95", drcio, base, lambda one: one.hp.p95_ms),
-        _against_alone("Disk fetch p95", drcio, base, lambda one: one.hp.fetch_p95_ms),
+        *_against_alone(drcio, base),
         f"Promised: at most {item.limit:g} times as long as alone",
     ]
     state = _state(worst, open_whole=open_whole)
     return Answer(
         question="Was it controlled?",
-        short=_short(worst, state, held="yes", missed="no"),
+        short=_short(worst, state, missed="no"),
         state=state,
         details=_known(details),
     )
@@ -151,7 +149,7 @@ def _certainty(study: Study, verdict: Verdict) -> Answer:
     details = [
         _range("DRC-IO over alone", found, ratio),
         _range("No control over alone", paired.get("contention_p95_ratio"), ratio),
-        _range("Batch job", paired.get("work_conservation"), lambda share: f"{share:.0%}"),
+        _range("Batch job", paired.get("work_conservation"), percent),
         f"{study.spec.repeats} repeats asked for, {added} added to settle it" if added else "",
         _cpu(study),
     ]
@@ -205,10 +203,10 @@ def utc(unix_s: float) -> str:
     return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _short(item: Criterion, state: State, *, held: str, missed: str) -> str:
+def _short(item: Criterion, state: State, *, missed: str) -> str:
     if item.found is None or state == "open":
         return "cannot be told" if item.found is None else f"cannot be told, {ratio(item.found)} found"
-    return f"{held if item.met else missed}, {ratio(item.found)}"
+    return f"{'yes' if item.met else missed}, {ratio(item.found)}"
 
 
 def _state(item: Criterion, *, open_whole: bool) -> State:
@@ -217,17 +215,17 @@ def _state(item: Criterion, *, open_whole: bool) -> State:
     return "yes" if item.met else "no"
 
 
-def _against_alone(
-    what: str,
-    result: ScenarioResult | None,
-    base: ScenarioResult | None,
-    read: Callable[[ScenarioResult], float | None],
-) -> str:
-    found = read(result) if result is not None else None
-    alone = read(base) if base is not None else None
-    if found is None or alone is None:
-        return ""
-    return f"{what}: {milliseconds(found)}, alone {milliseconds(alone)}"
+def _against_alone(result: ScenarioResult | None, base: ScenarioResult | None) -> list[str]:
+    """Set a scenario's latencies against those of the service alone, as far as both are known."""
+    if result is None or base is None:
+        return []
+    parts = (("Request p95", p95_ms), ("Disk fetch p95", fetch_p95_ms))
+    pairs = [(what, read(result), read(base)) for what, read in parts]
+    return [
+        f"{what}: {milliseconds(found)}, alone {milliseconds(alone)}"
+        for what, found, alone in pairs
+        if found is not None and alone is not None
+    ]
 
 
 def _range(what: str, paired: Paired | None, write: Callable[[float], str]) -> str:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from experiments.records.wholefile import write_bytes, write_text
-from experiments.report.palette import LIGHT, PLACEHOLDER, Palette, in_colours, with_css_variables
+from experiments.report.palette import CSS, LIGHT, PLACEHOLDER, Palette, in_colours
 
 PNG_DPI: Final = 160
 _HEADLINE_CHARS: Final = 108
@@ -80,7 +80,7 @@ class Drawn:
     def inline_svg(self) -> str:
         """Return SVG for a page whose CSS variables give the colours."""
         name = self.picture.name
-        svg = with_css_variables(self.template[self.template.index("<svg") :])
+        svg = in_colours(self.template[self.template.index("<svg") :], CSS)
         # Several pictures share a page, and ids must not clash there.
         svg = re.sub(r'\bid="', f'id="{name}-', svg)
         svg = re.sub(r"url\(#", f"url(#{name}-", svg)

@@ -24,7 +24,7 @@ from experiments.report.archive import ARCHIVE_FILE
 from experiments.report.canvas import Drawn
 from experiments.report.labels import label_of
 from experiments.report.palette import DARK, LIGHT, css_variables
-from experiments.report.scales import DASH, milliseconds, ratio, span
+from experiments.report.scales import DASH, milliseconds, percent, ratio, span
 from experiments.report.timeline import middle_runs
 
 _LIGHT: Final = f"{css_variables(LIGHT)} --page: #f6f8fa; --good: #1a7f4b; --bad: #b3261e; --warn: #8a6100;"
@@ -88,8 +88,8 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "ms": lambda value: DASH if value is None else milliseconds(value),
-        "percent": lambda value: DASH if value is None else f"{value:.0%}",
+        "ms": milliseconds,
+        "percent": percent,
         "plain": _plain,
         "sentence_case": lambda text: text[:1].upper() + text[1:],
         "label": label_of,
@@ -121,18 +121,16 @@ def _scenario_cells(study: Study, result: ScenarioResult) -> list[Cell]:
     base = study.scenarios.get(BASELINE)
     against = base if base is not result else None
 
-    def of_alone(figure: Figure) -> Cell:
-        return _cell(ratio_of(result, against, figure), pair_ratios(result, against, figure), ratio)
+    def latencies(of_part: str, p95: Figure) -> list[Cell]:
+        names = (f"{of_part}p50_ms", f"{of_part}p95_ms", f"{of_part}p99_ms")
+        return [
+            *(_cell(getattr(hp, name), spread.get(name), milliseconds) for name in names),
+            _cell(ratio_of(result, against, p95), pair_ratios(result, against, p95), ratio),
+        ]
 
     return [
-        _cell(hp.p50_ms, spread.get("p50_ms"), milliseconds),
-        _cell(hp.p95_ms, spread.get("p95_ms"), milliseconds),
-        _cell(hp.p99_ms, spread.get("p99_ms"), milliseconds),
-        of_alone(p95_ms),
-        _cell(hp.fetch_p50_ms, spread.get("fetch_p50_ms"), milliseconds),
-        _cell(hp.fetch_p95_ms, spread.get("fetch_p95_ms"), milliseconds),
-        _cell(hp.fetch_p99_ms, spread.get("fetch_p99_ms"), milliseconds),
-        of_alone(fetch_p95_ms),
+        *latencies("", p95_ms),
+        *latencies("fetch_", fetch_p95_ms),
         _cell(result.lp.mib_s, result.lp_spread.get("mib_s"), lambda value: f"{value:.1f}"),
         (str(hp.errors), f"of {hp.requests}"),
     ]
@@ -145,7 +143,7 @@ def _policy_rows(policies: PolicyComparison | None) -> list[tuple[str, list[Cell
             [
                 _cell(result.p95_ratio, result.paired.get("p95_ratio"), ratio),
                 _cell(result.fetch_p95_ratio, result.paired.get("fetch_p95_ratio"), ratio),
-                _cell(result.lp_share, result.paired.get("lp_share"), lambda value: f"{value:.0%}"),
+                _cell(result.lp_share, result.paired.get("lp_share"), percent),
                 (f"{result.lp_mib_s:.1f}", ""),
                 (str(result.errors), ""),
             ],

@@ -55,15 +55,12 @@ _NAMES: Final = tuple(field.name for field in dataclasses.fields(Palette))
 PLACEHOLDER: Final = Palette(*(f"#010{index}fe" for index in range(len(_NAMES))))
 
 
-def with_css_variables(svg: str) -> str:
-    """Replace the placeholder colours of an SVG by the page's variables."""
-    for name in _NAMES:
-        svg = svg.replace(getattr(PLACEHOLDER, name), f"var(--{name})")
-    return svg
+CSS: Final = Palette(*(f"var(--{name})" for name in _NAMES))
+"""The page's own variables."""
 
 
 def in_colours(svg: str, palette: Palette) -> str:
-    """Replace the placeholder colours of an SVG by a theme's."""
+    """Replace the placeholder colours of an SVG by a palette's."""
     for name in _NAMES:
         svg = svg.replace(getattr(PLACEHOLDER, name), getattr(palette, name))
     return svg

@@ -16,11 +16,16 @@ DASH: Final = "\N{EN DASH}"
 PERCENTILES: Final = (0.0, 50.0, 90.0, 95.0, 99.0, 99.9)
 
 
-def milliseconds(value: float) -> str:
-    """Write a latency with a unit that fits it: 0.8 ms, 12 ms, 1.5 s."""
-    if value >= 1000:
-        return f"{value / 1000:.3g} s"
-    return f"{value:.3g} ms"
+def milliseconds(value: float | None) -> str:
+    """Write a latency with a unit that fits it: 0.8 ms, 12 ms, 1.5 s; a dash where there is none."""
+    if value is None:
+        return DASH
+    return f"{value / 1000:.3g} s" if value >= 1000 else f"{value:.3g} ms"
+
+
+def percent(value: float | None) -> str:
+    """Write a share, or a dash where there is none."""
+    return DASH if value is None else f"{value:.0%}"
 
 
 def span(low: str, high: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ from experiments.judgement.figures import Study, fetch_p95_ms, p95_ms
 from experiments.judgement.study import ratio_of
 from experiments.judgement.verdict import Verdict, headline, is_look
 from experiments.records.spec import BASELINE
-from experiments.report.scales import DASH, milliseconds, ratio
+from experiments.report.scales import milliseconds, percent, ratio
 from experiments.tables import plain_table
 
 _STYLES: Final = {
@@ -64,10 +63,10 @@ def _scenario_table(study: Study) -> Table:
         against = base if base is not result else None
         table.add_row(
             name,
-            _or_dash(result.hp.p50_ms, milliseconds),
-            _or_dash(result.hp.p95_ms, milliseconds),
+            milliseconds(result.hp.p50_ms),
+            milliseconds(result.hp.p95_ms),
             ratio(ratio_of(result, against, p95_ms)),
-            _or_dash(result.hp.fetch_p95_ms, milliseconds),
+            milliseconds(result.hp.fetch_p95_ms),
             ratio(ratio_of(result, against, fetch_p95_ms)),
             f"{result.lp.mib_s:.1f}",
             str(result.hp.errors),
@@ -83,12 +82,8 @@ def _policy_table(policies: PolicyComparison) -> Table:
             result.policy,
             ratio(result.p95_ratio),
             ratio(result.fetch_p95_ratio),
-            _or_dash(result.lp_share, lambda share: f"{share:.0%}"),
+            percent(result.lp_share),
             f"{result.lp_mib_s:.1f}",
             str(result.errors),
         )
     return table
-
-
-def _or_dash(value: float | None, write: Callable[[float], str]) -> str:
-    return DASH if value is None else write(value)
