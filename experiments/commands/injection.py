@@ -62,8 +62,6 @@ _VOLUME_LP_MIB_S: Final = 119.0
 _CPU_LP_MIB_S: Final = 150.0
 """What an emulated CPU lets the batch job move at most, with nobody beside it."""
 
-Promise = Literal["kept", "missed"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:

@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from experiments.judgement import series
-from experiments.judgement.figures import CpuFigures, RunResult, ScenarioResult, Study, lp_mib_s, median, over
+from experiments.judgement.figures import (
+    CpuFigures,
+    Figure,
+    RunResult,
+    ScenarioResult,
+    Study,
+    fetch_p95_ms,
+    lp_mib_s,
+    median,
+    over,
+    p95_ms,
+)
 from experiments.judgement.protection import FETCH
 from experiments.judgement.reasons import Reason
 from experiments.judgement.thresholds import Thresholds
@@ -112,8 +123,11 @@ def without_cpu(study: Study) -> WithoutCpu:
     """
     base, contention, drcio = (study.scenarios.get(name) for name in (BASELINE, CONTENTION, DRCIO))
     slow = _slowness(study)
-    alone_ms = _median_of(base, lambda run: over(run.hp.p95_ms, slow.get(run.order)))
-    alone_fetch_ms = _median_of(base, lambda run: over(run.hp.fetch_p95_ms, slow.get(run.order)))
+
+    def evened(scenario: ScenarioResult | None, figure: Figure) -> float | None:
+        return _median_of(scenario, lambda run: over(figure(run), slow.get(run.order)))
+
+    alone_ms = evened(base, p95_ms)
     lp_most = {
         name: _median_of(scenario, lambda run: _lp_most_mib_s(run, slow.get(run.order)))
         for name, scenario in study.scenarios.items()
@@ -122,12 +136,8 @@ def without_cpu(study: Study) -> WithoutCpu:
         contention_p95_ratio=_over_all(
             [(_median_of(contention, lambda run: _without_computing(run, slow.get(run.order))), alone_ms)]
         ),
-        drcio_p95_ratio=_over_all(
-            [(_median_of(drcio, lambda run: over(run.hp.p95_ms, slow.get(run.order))), alone_ms)]
-        ),
-        drcio_fetch_p95_ratio=_over_all(
-            [(_median_of(drcio, lambda run: over(run.hp.fetch_p95_ms, slow.get(run.order))), alone_fetch_ms)]
-        ),
+        drcio_p95_ratio=_over_all([(evened(drcio, p95_ms), alone_ms)]),
+        drcio_fetch_p95_ratio=_over_all([(evened(drcio, fetch_p95_ms), evened(base, fetch_p95_ms))]),
         work_conservation=_over_all(
             [
                 (_median_of(drcio, lp_mib_s), lp_most.get(CONTENTION)),

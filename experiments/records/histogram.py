@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from experiments.errors import RecordError
-from load_generator.histogram import Histogram as Recorded
 from load_generator.histogram import buckets
 
 _US_PER_MS = 1000.0
@@ -87,8 +86,3 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
         tuple(high for (_, high), _ in ordered),
         tuple(count for _, count in ordered),
     )
-
-
-def encode(latencies_us: Iterable[int]) -> str:
-    """Encode latencies (microseconds) as the load generator does."""
-    return Recorded(latencies_us).encode()

@@ -61,16 +61,18 @@ class Scenario:
     with_lp: bool
 
 
+_SCENARIOS: Final = {
+    BASELINE: Scenario(name=BASELINE, policy=NO_POLICY, with_lp=False),
+    CONTENTION: Scenario(name=CONTENTION, policy=NO_POLICY, with_lp=True),
+    DRCIO: Scenario(name=DRCIO, policy=DRCIO, with_lp=True),
+}
+
+
 def scenario(name: str) -> Scenario:
     """Return one of the three scenarios of the contract by name."""
-    match name:
-        case "baseline":
-            return Scenario(name=BASELINE, policy=NO_POLICY, with_lp=False)
-        case "contention":
-            return Scenario(name=CONTENTION, policy=NO_POLICY, with_lp=True)
-        case "drcio":
-            return Scenario(name=DRCIO, policy=DRCIO, with_lp=True)
-    raise SpecError(f"scenario is {name!r}; expected one of {', '.join(SCENARIOS)}, all")
+    if name not in _SCENARIOS:
+        raise SpecError(f"scenario is {name!r}; expected one of {', '.join(SCENARIOS)}, all")
+    return _SCENARIOS[name]
 
 
 def scenarios(choice: str) -> tuple[Scenario, ...]:

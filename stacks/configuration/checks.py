@@ -67,24 +67,21 @@ def short_dns_label(longest: int) -> Callable[[str], str | None]:
     return lambda text: None if dns_label(text) is None and len(text) <= longest else expected
 
 
-def policy(text: str) -> str | None:
-    """Accept what the controller accepts as a policy."""
-    try:
-        parse_policy(text)
-    except ControllerConfigError:
-        return f"one of {POLICY_CHOICES}"
-    return None
+def readable(read: Callable[[str], object], expected: str) -> Callable[[str], str | None]:
+    """Return a check that accepts what the controller reads."""
 
-
-def latency_target(text: str) -> str | None:
-    """Accept what the controller accepts as a target."""
-    if text == "":
+    def check(text: str) -> str | None:
+        try:
+            read(text)
+        except ControllerConfigError:
+            return expected
         return None
-    try:
-        parse_latency_target(text)
-    except ControllerConfigError:
-        return "a target such as p95<100ms, or nothing"
-    return None
+
+    return check
+
+
+policy = readable(parse_policy, f"one of {POLICY_CHOICES}")
+latency_target = optional(readable(parse_latency_target, "a target such as p95<100ms, or nothing"))
 
 
 def namespace(longest: int) -> Callable[[str], str | None]:

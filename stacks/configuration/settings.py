@@ -145,6 +145,11 @@ class Storage:
     )
 
 
+def _reference(image: str) -> str:
+    """Declare the key of an image that is not built here."""
+    return key("", f"Use this {image} image, by digest.", check=checks.optional(checks.digest_reference))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """Where the container images come from."""
@@ -162,32 +167,16 @@ class Images:
         "Registry and path to push to; empty is ECR on platform eks.",
         check=checks.optional(checks.registry),
     )
-    controller: str = key(
-        "", "Use this controller image, by digest.", check=checks.optional(checks.digest_reference)
-    )
-    hp_service: str = key(
-        "", "Use this service image, by digest.", check=checks.optional(checks.digest_reference)
-    )
-    lp_batch: str = key(
-        "", "Use this batch image, by digest.", check=checks.optional(checks.digest_reference)
-    )
-    load_generator: str = key(
-        "", "Use this load-generator image, by digest.", check=checks.optional(checks.digest_reference)
-    )
-    experiment: str = key(
-        "", "Use this experiment image, by digest.", check=checks.optional(checks.digest_reference)
-    )
+    controller: str = _reference("controller")
+    hp_service: str = _reference("service")
+    lp_batch: str = _reference("batch")
+    load_generator: str = _reference("load-generator")
+    experiment: str = _reference("experiment")
 
     @property
     def given(self) -> Mapping[str, str]:
         """References that are configured, by image name."""
-        references = {
-            CONTROLLER: self.controller,
-            HP_SERVICE: self.hp_service,
-            LP_BATCH: self.lp_batch,
-            LOAD_GENERATOR: self.load_generator,
-            EXPERIMENT: self.experiment,
-        }
+        references = {name: getattr(self, name.replace("-", "_")) for name in IMAGE_NAMES}
         return {name: reference for name, reference in references.items() if reference}
 
     @property

@@ -70,6 +70,13 @@ def _shown(value: object) -> str:
     return "empty" if value in (None, "") else str(value)
 
 
+def _changes(why: str, instead: str, *values: tuple[str, object, object]) -> Iterator[Impossible]:
+    """Yield those of some values, each with its key, what is wanted and what is deployed, that differ."""
+    for key, wanted, deployed in values:
+        if deployed is not None and wanted != deployed:
+            yield Impossible(key=key, wanted=wanted, deployed=deployed, why=why, instead=instead)
+
+
 def _of_platform(settings: Settings, deployed: Deployed) -> Iterator[Impossible]:
     if deployed.platform is None:
         return
@@ -77,15 +84,9 @@ def _of_platform(settings: Settings, deployed: Deployed) -> Iterator[Impossible]
     moved = "the workloads and their data do not move from one cluster to another"
     if wanted == deployed.platform or "shared" not in (wanted, deployed.platform):
         platform = deployed.platform if deployed.platform != "shared" else EKS
-        if settings.platform != platform:
-            yield Impossible(
-                key="drcio:platform", wanted=settings.platform, deployed=platform, why=moved, instead=ANEW
-            )
+        yield from _changes(moved, ANEW, ("drcio:platform", settings.platform, platform))
     stack = deployed.platform_stack or ""
-    if settings.platform_stack != stack:
-        yield Impossible(
-            key="drcio:platformStack", wanted=settings.platform_stack, deployed=stack, why=moved, instead=ANEW
-        )
+    yield from _changes(moved, ANEW, ("drcio:platformStack", settings.platform_stack, stack))
     context = settings.context
     if wanted == EXISTING and deployed.context and context and context != deployed.context:
         yield Impossible(
@@ -96,27 +97,24 @@ def _of_platform(settings: Settings, deployed: Deployed) -> Iterator[Impossible]
             instead=f"to stay whatever is current: pulumi config set drcio:kubeContext {deployed.context}",
         )
     volume = deployed.volume if settings.workloads.enabled else None
-    if volume is not None and volume.namespace != settings.workload_namespace:
-        yield Impossible(
-            key="drcio:namespace",
-            wanted=settings.workload_namespace,
-            deployed=volume.namespace,
-            why="a claim and its data do not move from one namespace to another",
-            instead=ANEW,
+    if volume is not None:
+        yield from _changes(
+            "a claim and its data do not move from one namespace to another",
+            ANEW,
+            ("drcio:namespace", settings.workload_namespace, volume.namespace),
         )
     if wanted == EKS:
         yield from _of_own_cluster(settings, deployed)
 
 
 def _of_own_cluster(settings: Settings, deployed: Deployed) -> Iterator[Impossible]:
-    replaced = "it would replace the cluster with all that is in it"
-    for key, new, old in (
+    yield from _changes(
+        "it would replace the cluster with all that is in it",
+        ANEW,
         ("drcio:cluster.name", settings.cluster.name, deployed.cluster_name),
         ("drcio:network.cidr", settings.network.cidr, deployed.vpc_cidr),
         ("aws:region", settings.region, deployed.region),
-    ):
-        if old is not None and new != old:
-            yield Impossible(key=key, wanted=new, deployed=old, why=replaced, instead=ANEW)
+    )
     if deployed.cluster_version is None:
         return
     # EKS user guide, "Update existing cluster to new Kubernetes version".
@@ -154,18 +152,12 @@ def _of_volume(settings: Settings, volume: Volume) -> Iterator[Impossible]:
             why="a volume grows and does not shrink",
             instead=WITHOUT_VOLUME,
         )
-    for key, new, old in (
+    yield from _changes(
+        "the speed comes from the StorageClass when the volume is made, and stays",
+        WITHOUT_VOLUME,
         ("drcio:storage.iops", storage.iops, volume.iops),
         ("drcio:storage.throughputMibps", storage.throughput_mib_s, volume.throughput_mib_s),
-    ):
-        if old is not None and new != old:
-            yield Impossible(
-                key=key,
-                wanted=new,
-                deployed=old,
-                why="the speed comes from the StorageClass when the volume is made, and stays",
-                instead=WITHOUT_VOLUME,
-            )
+    )
 
 
 def _of_monitoring(settings: Settings, deployed: Deployed) -> Iterator[Impossible]:

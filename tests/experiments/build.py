@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from experiments.judgement.figures import MIB
@@ -13,8 +13,14 @@ from experiments.records import histogram
 from experiments.records.record import RunRecord
 from experiments.records.spec import PlannedRun, Scenario, Spec, parse_volume, plan_runs, scenarios
 from load_generator.document import LatencySummary, LoadDocument, LoadInterval
+from load_generator.histogram import Histogram
 
 OTHER_DEVICE = "254:16"
+
+
+def encode(latencies_us: Iterable[int]) -> str:
+    """Encode latencies (microseconds) as the load generator does."""
+    return Histogram(latencies_us).encode()
 
 
 def build_spec(*, repeats: int = 3, arms: Sequence[Scenario] | None = None) -> Spec:
@@ -88,11 +94,9 @@ def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) 
                 t_s=float(second),
                 count=len(latencies_us[second::seconds]),
                 errors=0,
-                latency_histogram=histogram.encode(latencies_us[second::seconds]),
+                latency_histogram=encode(latencies_us[second::seconds]),
                 timings={
-                    name: histogram.encode(part_us[second::seconds])
-                    for name, part_us in parts_us.items()
-                    if part_us
+                    name: encode(part_us[second::seconds]) for name, part_us in parts_us.items() if part_us
                 },
             )
             for second in range(seconds)
@@ -102,7 +106,7 @@ def build_load(spec: Spec, behaviour: Behaviour, *, seed: int, noise_seed: int) 
 
 def summarise(latencies_us: Sequence[int]) -> LatencySummary:
     """Summarise latencies as the load generator does."""
-    encoded = histogram.encode(latencies_us)
+    encoded = encode(latencies_us)
     decoded = histogram.decode(encoded, where="test")
     return LatencySummary(
         p50_ms=decoded.percentile_ms(50),

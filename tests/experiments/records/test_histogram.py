@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import RecordError
-from experiments.records.histogram import Histogram, decode, encode, merge
+from experiments.records.histogram import Histogram, decode, merge
+from tests.experiments.build import encode
 
 LATENCIES_US = st.lists(st.integers(1, 60_000_000), min_size=1, max_size=50)
 
