@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from components.observability import queries
@@ -54,17 +54,8 @@ class Owner:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingRule:
-    """A query whose answer is stored under a name of its own."""
-
-    record: str
-    expr: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Value]:
-        labels: dict[str, Value] = {"labels": dict(self.labels)} if self.labels else {}
-        return {"record": self.record, "expr": self.expr, **labels}
+RecordingRule = dict[str, Value]
+"""A query whose answer is stored under a name of its own, as Prometheus has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +133,7 @@ def as_spec(groups: Sequence[Group], runbooks: str = "") -> dict[str, Value]:
             {
                 "name": group.name,
                 "rules": [
-                    rule.to_json(runbooks) if isinstance(rule, AlertRule) else rule.to_json()
-                    for rule in group.rules
+                    rule.to_json(runbooks) if isinstance(rule, AlertRule) else rule for rule in group.rules
                 ],
             }
             for group in groups
@@ -160,17 +150,9 @@ def experiment_group(owner: Owner, *, scenario: str, verdict: str, p95_s: str, l
     return Group(
         name="drcio-experiment",
         rules=(
-            RecordingRule(
-                record=queries.EXPERIMENT_VERDICT, expr="vector(1)", labels={**labels, "verdict": verdict}
-            ),
-            RecordingRule(
-                record=queries.EXPERIMENT_LATENCY,
-                expr=f"vector({p95_s})",
-                labels={**labels, "quantile": "0.95"},
-            ),
-            RecordingRule(
-                record=queries.EXPERIMENT_LP_BYTES, expr=f"vector({lp_bytes_per_s})", labels=labels
-            ),
+            _record(queries.EXPERIMENT_VERDICT, "vector(1)", **labels, verdict=verdict),
+            _record(queries.EXPERIMENT_LATENCY, f"vector({p95_s})", **labels, quantile="0.95"),
+            _record(queries.EXPERIMENT_LP_BYTES, f"vector({lp_bytes_per_s})", **labels),
         ),
     )
 
@@ -190,40 +172,26 @@ def heaviest(config: Config) -> str:
     return max(config.classes, key=lambda name: config.classes[name].weight)
 
 
-def _latency_records(config: Config, owner: Owner) -> list[RecordingRule]:
+def _record(name: str, expr: str, **labels: str) -> RecordingRule:
+    return {"record": name, "expr": expr, **({"labels": {**labels}} if labels else {})}
+
+
+def _latency_records(config: Config, owner: Owner) -> Iterator[RecordingRule]:
     scope = owner.own
-    quantiles = [
-        RecordingRule(
-            record=queries.LATENCY_QUANTILE,
-            expr=scope.of(queries.latency(queries.REQUEST_LATENCY, quantile)),
-            labels={"quantile": f"{quantile:g}"},
-        )
-        for quantile in _QUANTILES
-    ]
-    over_target = []
+    for quantile in _QUANTILES:
+        expr = queries.latency(queries.REQUEST_LATENCY, quantile)
+        yield _record(queries.LATENCY_QUANTILE, scope.of(expr), quantile=f"{quantile:g}")
     for priority, target in targets(config).items():
-        labels = {"percentile": f"{target.percentile:g}"}
-        over_target += [
-            RecordingRule(
-                record=queries.LATENCY_TARGET,
-                expr=f"vector({target.limit_s:g})",
-                labels={**labels, "namespace": owner.namespace, "priority": priority},
-            ),
-            RecordingRule(
-                record=queries.LATENCY_OVER_TARGET,
-                expr=scope.of(queries.latency_over_target(priority, target.percentile / 100, target.limit_s)),
-                labels=labels,
-            ),
-        ]
-    return [*quantiles, *over_target]
+        labels, limit = {"percentile": f"{target.percentile:g}"}, f"vector({target.limit_s:g})"
+        yield _record(queries.LATENCY_TARGET, limit, **labels, namespace=owner.namespace, priority=priority)
+        expr = queries.latency_over_target(priority, target.percentile / 100, target.limit_s)
+        yield _record(queries.LATENCY_OVER_TARGET, scope.of(expr), **labels)
 
 
-def _throughput_records(scope: Scope) -> list[RecordingRule]:
+def _throughput_records(scope: Scope) -> Iterator[RecordingRule]:
     by = "namespace, node, priority"
-    return [
-        RecordingRule(record=queries.PRIORITY_BYTES, expr=scope.of(queries.device_bytes(by))),
-        RecordingRule(record=queries.PRIORITY_OPERATIONS, expr=scope.of(queries.device_operations(by))),
-    ]
+    yield _record(queries.PRIORITY_BYTES, scope.of(queries.device_bytes(by)))
+    yield _record(queries.PRIORITY_OPERATIONS, scope.of(queries.device_operations(by)))
 
 
 def _target_missed(config: Config, owner: Owner) -> AlertRule:
