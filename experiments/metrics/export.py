@@ -17,34 +17,24 @@ import httpx
 from experiments.errors import ExportError, RecordError
 from experiments.records.jsonfields import Field, JsonValue
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractMetric:
-    """A metric that the project promises to expose."""
-
-    name: str
-    unit: str
-    counts: str = ""
-    """Of a histogram: what its buckets count."""
-
-
-CONTRACT_METRICS: Final = (
-    ContractMetric(name="gnn_request_latency_seconds", unit="seconds", counts="requests"),
-    ContractMetric(name="gnn_feature_fetch_seconds", unit="seconds", counts="requests"),
-    ContractMetric(name="gnn_requests", unit="requests"),
-    ContractMetric(name="gnn_active_requests", unit="requests"),
-    ContractMetric(name="gnn_risk_score", unit="probability", counts="scores"),
-    ContractMetric(name="drcio_io_weight", unit="weight"),
-    ContractMetric(name="drcio_io_bytes_read", unit="bytes"),
-    ContractMetric(name="drcio_io_bytes_write", unit="bytes"),
-    ContractMetric(name="drcio_workload_discovery", unit="pods"),
-    ContractMetric(name="drcio_io_weight_applied", unit="writes"),
-    ContractMetric(name="drcio_active_pods", unit="pods"),
-    ContractMetric(name="batch_io_operations", unit="operations"),
-    ContractMetric(name="batch_io_bytes", unit="bytes"),
-    ContractMetric(name="batch_io_latency_seconds", unit="seconds", counts="operations"),
-    ContractMetric(name="batch_active_operations", unit="operations"),
-)
+CONTRACT_METRICS: Final = {
+    "gnn_request_latency_seconds": ("seconds", "requests"),
+    "gnn_feature_fetch_seconds": ("seconds", "requests"),
+    "gnn_requests": ("requests", ""),
+    "gnn_active_requests": ("requests", ""),
+    "gnn_risk_score": ("probability", "scores"),
+    "drcio_io_weight": ("weight", ""),
+    "drcio_io_bytes_read": ("bytes", ""),
+    "drcio_io_bytes_write": ("bytes", ""),
+    "drcio_workload_discovery": ("pods", ""),
+    "drcio_io_weight_applied": ("writes", ""),
+    "drcio_active_pods": ("pods", ""),
+    "batch_io_operations": ("operations", ""),
+    "batch_io_bytes": ("bytes", ""),
+    "batch_io_latency_seconds": ("seconds", "operations"),
+    "batch_active_operations": ("operations", ""),
+}
+"""What the project promises to expose: the unit, and of a histogram what its buckets count."""
 
 _SUFFIX: Final = re.compile(r"_(total|bucket|sum|count)$")
 _LEADING: Final = ("time", "metric", "unit")
@@ -93,11 +83,8 @@ def export_metrics(
     write = _writer(output)
     if not duration_s > 0:
         raise ExportError(f"duration is {duration_s:g} s; expected more than 0")
-    if client is None:
-        with httpx.Client(timeout=_TIMEOUT_S) as own:
-            rows = fetch_rows(prometheus_url, duration_s, now_unix_s=now_unix_s, client=own)
-    else:
-        rows = fetch_rows(prometheus_url, duration_s, now_unix_s=now_unix_s, client=client)
+    with httpx.Client(timeout=_TIMEOUT_S) if client is None else contextlib.nullcontext(client) as asked:
+        rows = fetch_rows(prometheus_url, duration_s, now_unix_s=now_unix_s, client=asked)
     if not rows:
         raise ExportError(
             f"{shown_url(prometheus_url)} has none of the contract's metrics in the last {duration_s:g} s",
@@ -109,8 +96,8 @@ def export_metrics(
     return Export(
         path=output,
         rows=len(rows),
-        metrics=tuple(metric.name for metric in CONTRACT_METRICS if metric.name in found),
-        missing=tuple(metric.name for metric in CONTRACT_METRICS if metric.name not in found),
+        metrics=tuple(name for name in CONTRACT_METRICS if name in found),
+        missing=tuple(name for name in CONTRACT_METRICS if name not in found),
     )
 
 
@@ -143,22 +130,18 @@ def fetch_rows(
 
 def selector() -> str:
     """Return the PromQL selector of all contract metrics, with the suffixes that samples carry."""
-    names = "|".join(metric.name for metric in CONTRACT_METRICS)
-    return f'{{__name__=~"({names})(_total|_bucket|_sum|_count)?"}}'
+    return f'{{__name__=~"({"|".join(CONTRACT_METRICS)})(_total|_bucket|_sum|_count)?"}}'
 
 
 def base_name(sample_name: str) -> str:
     """Return a metric's name from that of its sample."""
-    names = {metric.name for metric in CONTRACT_METRICS}
-    return sample_name if sample_name in names else _SUFFIX.sub("", sample_name)
+    return sample_name if sample_name in CONTRACT_METRICS else _SUFFIX.sub("", sample_name)
 
 
 def unit_of(sample_name: str) -> str:
     """Return a sample's unit: a histogram's buckets and count are in what it counts."""
-    metric = next((known for known in CONTRACT_METRICS if known.name == base_name(sample_name)), None)
-    if metric is None:
-        return ""
-    return metric.counts if metric.counts and sample_name.endswith(("_bucket", "_count")) else metric.unit
+    unit, counts = CONTRACT_METRICS.get(base_name(sample_name), ("", ""))
+    return counts if counts and sample_name.endswith(("_bucket", "_count")) else unit
 
 
 def shown_url(url: str) -> str:

@@ -91,7 +91,7 @@ def test_raw_samples_of_the_whole_contract_are_asked_for(tmp_path: Path) -> None
     assert form["time"] == ["1790000060.000"]
     (query,) = form["query"]
     assert query.endswith("[90000ms]")
-    assert all(metric.name in query for metric in CONTRACT_METRICS)
+    assert all(name in query for name in CONTRACT_METRICS)
     assert export.metrics == ("gnn_request_latency_seconds", "drcio_io_weight")
     assert "batch_io_bytes" in export.missing
     assert export.rows == 4
