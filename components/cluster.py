@@ -64,7 +64,24 @@ class Cluster(pulumi.ComponentResource):
             self._addon(aws_facts.KUBE_PROXY),
             self._addon(aws_facts.POD_IDENTITY_AGENT),
         ]
-        nodes = self._nodes(name, role, [*args.nodes_after, *role_policies, *network_addons])
+        nodes = NodeGroup(
+            name,
+            NodeGroupArgs(
+                after=[*args.nodes_after, *role_policies, *network_addons],
+                cluster_name=args.name,
+                node_role_arn=role.arn,
+                subnet_ids=list(args.node_subnet_ids),
+                instance_types=args.instance_types,
+                nodes=args.nodes,
+                spot=args.spot,
+                disk_gib=args.disk_gib,
+                stack=args.stack,
+                dedicated=False,
+                version=args.version,
+            ),
+            # Nodes stay NotReady without routes, rights or the CNI, and EKS then gives the group up.
+            opts=self._child(),
+        )
         workload_addons = [
             self._addon(aws_facts.COREDNS, after=[nodes]),
             self._addon(aws_facts.METRICS_SERVER, after=[nodes]),
@@ -117,27 +134,6 @@ class Cluster(pulumi.ComponentResource):
             kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(enabled=False),
             coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
             opts=self._child(logs),
-        )
-
-    def _nodes(self, name: str, role: aws.iam.Role, after: Sequence[pulumi.Resource]) -> NodeGroup:
-        args = self._args
-        return NodeGroup(
-            name,
-            NodeGroupArgs(
-                after=after,
-                cluster_name=args.name,
-                node_role_arn=role.arn,
-                subnet_ids=list(args.node_subnet_ids),
-                instance_types=args.instance_types,
-                nodes=args.nodes,
-                spot=args.spot,
-                disk_gib=args.disk_gib,
-                stack=args.stack,
-                dedicated=False,
-                version=args.version,
-            ),
-            # Nodes stay NotReady without routes, rights or the CNI, and EKS then gives the group up.
-            opts=self._child(),
         )
 
     def _child(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:

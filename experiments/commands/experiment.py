@@ -43,7 +43,7 @@ from experiments.records.spec import (
     scenarios,
 )
 from experiments.report import write_spec
-from experiments.targets.cluster import ClusterOptions, PulumiStack, deployed_as_configured, volume_of
+from experiments.targets.cluster import PulumiStack, deployed_as_configured, volume_of
 from experiments.targets.node import Node
 from experiments.targets.own import OwnTarget
 from experiments.targets.own_manifests import read_workloads
@@ -166,7 +166,7 @@ def _on_cluster(options: argparse.Namespace, console: Console) -> int:
     if options.rate is not None:
         raise SpecError(f"--rate is {options.rate:g}; on a cluster expected a --load-level")
     output: Path = options.output
-    stack = PulumiStack(ClusterOptions(stack=options.stack, output=output, program=REPOSITORY))
+    stack = PulumiStack(options.stack, output=output, program=REPOSITORY)
     volume = volume_of(stack, REPOSITORY)
     if options.volume not in (DEFAULT_VOLUME, str(volume)):
         raise SpecError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -60,16 +61,6 @@ def memory_mib(text: str) -> int:
     return _within(text, _LEAST_MEMORY_MIB, has_mib, "MiB, all that this machine has")
 
 
-def guests(text: str) -> int:
-    """Take a number of guests side by side."""
-    return _within(text, 1, MOST_GUESTS, "guests")
-
-
-def seeds_at_a_time(text: str) -> int:
-    """Take a number of processes, or of guests, that work through seeds."""
-    return _within(text, 1, _MOST_JOBS, "seeds at a time")
-
-
 def _within(text: str, least: int, most: int, of_what: str) -> int:
     try:
         number = int(text)
@@ -78,3 +69,9 @@ def _within(text: str, least: int, most: int, of_what: str) -> int:
     if not least <= number <= most:
         raise argparse.ArgumentTypeError(f"{text!r} is out of range; expected {least} to {most} {of_what}")
     return number
+
+
+guests = partial(_within, least=1, most=MOST_GUESTS, of_what="guests")
+"""Takes a number of guests side by side."""
+seeds_at_a_time = partial(_within, least=1, most=_MOST_JOBS, of_what="seeds at a time")
+"""Takes a number of processes, or of guests, that work through seeds."""

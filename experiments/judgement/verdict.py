@@ -136,38 +136,37 @@ def judge(study: Study, thresholds: Thresholds | None = None) -> Verdict:
     )
 
 
-def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
-    """Set every promise beside its figure."""
-    found, cpu = study.comparison, without_cpu(study)
-
-    def ratio(
-        name: str, label: str, limit: float, *, at_least: bool = False, missed: Badness = "fail"
-    ) -> Criterion:
-        """Return a promise about a figure that has one name in the comparison and without the CPUs' part."""
-        return Criterion(
-            name=name,
-            label=label,
-            found=getattr(found, name),
-            without_cpu=getattr(cpu, name),
-            limit=limit,
-            at_least=at_least,
-            missed=missed,
-        )
-
-    contention = ratio(
+_PROMISES: Final[tuple[tuple[str, str, str, Badness], ...]] = (
+    (
         "contention_p95_ratio",
         "p95 under contention over p95 alone",
-        limits.contention_p95_ratio_min,
-        at_least=True,
-        missed="inconclusive",
+        "contention_p95_ratio_min",
+        "inconclusive",
+    ),
+    ("drcio_p95_ratio", "p95 under DRC-IO over p95 alone", "drcio_p95_ratio_max", "fail"),
+    ("drcio_fetch_p95_ratio", "disk fetch p95 under DRC-IO over alone", "drcio_fetch_p95_ratio_max", "fail"),
+    ("work_conservation", "batch throughput under DRC-IO over uncontrolled", "work_conservation_min", "fail"),
+)
+"""Each figure's one name in the comparison and without the CPUs' part, its label, its limit in `Thresholds`,
+and what missing it makes of the study."""
+
+
+def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
+    """Set every promise beside its figure."""
+    cpu = without_cpu(study)
+    ratios = (
+        Criterion(
+            name=name,
+            label=label,
+            found=getattr(study.comparison, name),
+            without_cpu=getattr(cpu, name),
+            limit=limit,
+            at_least=threshold.endswith("_min"),
+            missed=missed,
+        )
+        for name, label, threshold, missed in _PROMISES
+        if (limit := getattr(limits, threshold)) is not None
     )
-    criteria = [
-        contention,
-        ratio("drcio_p95_ratio", "p95 under DRC-IO over p95 alone", limits.drcio_p95_ratio_max),
-    ]
-    if (most := limits.drcio_fetch_p95_ratio_max) is not None:
-        criteria.append(ratio("drcio_fetch_p95_ratio", "disk fetch p95 under DRC-IO over alone", most))
-    label, least = "batch throughput under DRC-IO over uncontrolled", limits.work_conservation_min
     errors = sum(result.hp.errors for name, result in study.scenarios.items() if name in SCENARIOS)
     failed = Criterion(
         name="failed_requests",
@@ -177,7 +176,7 @@ def criteria_of(study: Study, limits: Thresholds) -> tuple[Criterion, ...]:
         at_least=False,
         missed="fail",
     )
-    return (*criteria, ratio("work_conservation", label, least, at_least=True), failed)
+    return (*ratios, failed)
 
 
 def headline(study: Study, verdict: Verdict) -> str:

@@ -80,17 +80,6 @@ class Stack(Protocol):
         """Return what the experiment of the last deployment wrote."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterOptions:
-    """What is particular to measuring on a cluster."""
-
-    stack: str
-    output: Path
-    """pulumi.log is written there."""
-    program: Path
-    """The folder of Pulumi.yaml."""
-
-
 @contextlib.contextmanager
 def deployed_as_configured(stack: Stack, spec: Spec, progress: Progress) -> Iterator[ClusterTarget]:
     """Yield a target, and put the stack back whatever happens; a second Ctrl-C leaves it as it is then."""
@@ -214,13 +203,14 @@ def laid_over(settings: JsonObject, overrides: Overrides) -> dict[str, JsonValue
 class PulumiStack:
     """A stack, driven through Pulumi's Automation API and so through the Pulumi CLI."""
 
-    def __init__(self, options: ClusterOptions) -> None:
+    def __init__(self, name: str, *, output: Path, program: Path) -> None:
+        """`output` is where pulumi.log is written, `program` the folder of Pulumi.yaml."""
         if shutil.which("pulumi") is None:
             raise ClusterError(
                 "the Pulumi CLI is not installed: no `pulumi` on PATH; --target cluster needs it",
                 hint=CLI_HINT,
             )
-        self._options = options
+        self._name, self._output, self._program = name, output, program
         self._stack = self._select()
 
     def configured(self) -> JsonObject:
@@ -230,12 +220,12 @@ class PulumiStack:
     def deploy(self, overrides: Overrides, report: Report) -> None:
         from pulumi import automation
 
-        self._options.output.mkdir(parents=True, exist_ok=True)
+        self._output.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="drcio-") as folder,
-            (self._options.output / LOG_FILE).open("a", encoding="utf-8") as log,
+            (self._output / LOG_FILE).open("a", encoding="utf-8") as log,
         ):
-            settings = Path(folder) / f"Pulumi.{self._options.stack.rpartition('/')[2]}.yaml"
+            settings = Path(folder) / f"Pulumi.{self._name.rpartition('/')[2]}.yaml"
             settings.write_text(yaml.safe_dump(laid_over(self._file(), overrides)), encoding="utf-8")
 
             def show(line: str) -> None:
@@ -249,12 +239,12 @@ class PulumiStack:
                 )
             except automation.ConcurrentUpdateError as error:
                 raise StackLocked(
-                    f"stack {self._options.stack}: another update is under way",
-                    hint=f"wait for it; if there is none: pulumi cancel --stack {self._options.stack}",
+                    f"stack {self._name}: another update is under way",
+                    hint=f"wait for it; if there is none: pulumi cancel --stack {self._name}",
                 ) from error
             except automation.CommandError as error:
                 raise ClusterError(
-                    f"stack {self._options.stack} could not be deployed: {_last_error(str(error))}",
+                    f"stack {self._name} could not be deployed: {_last_error(str(error))}",
                     hint=f"the whole output is in {log.name}",
                 ) from error
 
@@ -263,7 +253,7 @@ class PulumiStack:
         return written_in(deployment)
 
     def _file(self) -> JsonObject:
-        path = self._options.program / f"Pulumi.{self._options.stack.rpartition('/')[2]}.yaml"
+        path = self._program / f"Pulumi.{self._name.rpartition('/')[2]}.yaml"
         found: JsonValue = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
         return found if isinstance(found, Mapping) else {}
 
@@ -272,13 +262,11 @@ class PulumiStack:
         from pulumi import automation
 
         try:
-            return automation.select_stack(
-                stack_name=self._options.stack, work_dir=str(self._options.program)
-            )
+            return automation.select_stack(stack_name=self._name, work_dir=str(self._program))
         except automation.StackNotFoundError as error:
             raise ClusterError(
-                f"stack {self._options.stack} does not exist in {self._options.program.name}",
-                hint=f"pulumi stack ls; pulumi stack init {self._options.stack}",
+                f"stack {self._name} does not exist in {self._program.name}",
+                hint=f"pulumi stack ls; pulumi stack init {self._name}",
             ) from error
         except automation.InvalidVersionError as error:
             raise ClusterError(f"the Pulumi CLI is too old: {error}", hint=CLI_HINT) from error

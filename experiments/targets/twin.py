@@ -114,26 +114,23 @@ def _twin_with_data(spec: Spec, options: TwinOptions, contents: Path) -> TwinCon
         volumes.append(
             VolumeRequest(claim=workloads.OTHER_CLAIM, limits=spec.volume, size_bytes=_MIN_VOLUME_BYTES)
         )
-    return TwinConfig(
-        output=options.output,
-        cache=options.cache / "twin",
-        volumes=volumes,
-        published_ports=(HP_PORT, CONTROLLER_PORT, LP_PORT),
-        kvm=options.kvm,
-        kernel=options.kernel,
-        memory_mib=options.memory_mib,
-    )
+    return _twin_config(options, volumes, (HP_PORT, CONTROLLER_PORT, LP_PORT))
 
 
 def bare_twin(spec: Spec, options: TwinOptions) -> TwinConfig:
     """Return a twin with one empty volume and none of our pods."""
+    volume = VolumeRequest(claim=workloads.DATA_CLAIM, limits=spec.volume, size_bytes=_BARE_VOLUME_BYTES)
+    return _twin_config(options, [volume], (CONTROLLER_PORT,))
+
+
+def _twin_config(
+    options: TwinOptions, volumes: Sequence[VolumeRequest], ports: tuple[int, ...]
+) -> TwinConfig:
     return TwinConfig(
         output=options.output,
         cache=options.cache / "twin",
-        volumes=[
-            VolumeRequest(claim=workloads.DATA_CLAIM, limits=spec.volume, size_bytes=_BARE_VOLUME_BYTES)
-        ],
-        published_ports=(CONTROLLER_PORT,),
+        volumes=volumes,
+        published_ports=ports,
         kvm=options.kvm,
         kernel=options.kernel,
         memory_mib=options.memory_mib,

@@ -25,7 +25,6 @@ from experiments.records.spec import PlannedRun, Scenario, Spec, parse_volume, p
 from experiments.report import build_report, write_spec
 from experiments.targets.cluster import (
     ClusterError,
-    ClusterOptions,
     ClusterTarget,
     Overrides,
     PulumiStack,
@@ -261,9 +260,9 @@ def test_read_resource_has_the_name_that_is_looked_for() -> None:
     assert found.results == "{}"
 
 
-def options(tmp_path: Path) -> ClusterOptions:
+def stack_in(tmp_path: Path) -> PulumiStack:
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  drcio:loadLevel: low  # mine\n")
-    return ClusterOptions(stack="acme/drcio-eks/dev", output=tmp_path / "out", program=tmp_path)
+    return PulumiStack("acme/drcio-eks/dev", output=tmp_path / "out", program=tmp_path)
 
 
 def test_missing_cli_is_told_with_the_way_to_install_it(
@@ -271,7 +270,7 @@ def test_missing_cli_is_told_with_the_way_to_install_it(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(ClusterError, match="the Pulumi CLI is not installed") as raised:
-        PulumiStack(options(tmp_path))
+        stack_in(tmp_path)
     assert raised.value.hint is not None
     assert "pulumi login" in raised.value.hint
 
@@ -305,7 +304,7 @@ def automation(monkeypatch: pytest.MonkeyPatch) -> FakeAutomation:
 def test_deployment_uses_a_copy_of_the_stacks_file_and_keeps_a_log(
     tmp_path: Path, automation: FakeAutomation
 ) -> None:
-    stack, told = PulumiStack(options(tmp_path)), Told()
+    stack, told = stack_in(tmp_path), Told()
     before = (tmp_path / "Pulumi.dev.yaml").read_bytes()
     stack.deploy({"scenario": "baseline"}, told.doing)
     assert automation.configs == [{"config": {"drcio:loadLevel": "low", "drcio:scenario": "baseline"}}]
@@ -328,7 +327,7 @@ def test_cli_errors_are_told_in_one_line(
 ) -> None:
     automation.error = kind("stdout: Updating\nstderr: \nerror: no such nodes\n")
     with pytest.raises(expected) as raised:
-        PulumiStack(options(tmp_path)).deploy({"scenario": "baseline"}, Told().doing)
+        stack_in(tmp_path).deploy({"scenario": "baseline"}, Told().doing)
     assert "\n" not in str(raised.value)
     assert raised.value.hint
 
@@ -368,7 +367,7 @@ def test_command_line_judges_what_the_stack_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stack = FakeStack()
-    monkeypatch.setattr(experiment, "PulumiStack", lambda _options: stack)
+    monkeypatch.setattr(experiment, "PulumiStack", lambda _name, **_folders: stack)
     kept = signal.getsignal(signal.SIGTERM)
     command = ["run", "--target", "cluster", "--stack", "dev", "--repeats", "2", "--duration", "20"]
     try:
