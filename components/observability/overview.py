@@ -42,6 +42,10 @@ _BATCH_P95: Final = queries.latency(queries.BATCH_LATENCY, 0.95, by="namespace, 
 
 def rows() -> Rows:
     """Return the panels."""
+    return {**_what_pods_get(), **_what_decides()}
+
+
+def _what_pods_get() -> Rows:
     return {
         "At a glance": (
             words("Last experiment", "Verdict of the stack's last experiment, from its outputs.",
@@ -74,6 +78,11 @@ def rows() -> Rows:
             graph("Batch job (low priority)", "By the job's own count.", "binBps",
                   [Line(queries.BATCH_BYTES, f"{_POD} {{{{op}}}}")], columns=3),
         ),
+    }  # fmt: skip
+
+
+def _what_decides() -> Rows:
+    return {
         "Weights and their effect": (
             graph("Weights", "What each pod's cgroup holds.", "none",
                   [Line(queries.WEIGHTS, f"{_POD} ({{{{priority}}}})")], columns=3, log_scale=True),
