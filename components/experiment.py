@@ -16,6 +16,8 @@ from components import kubernetes as kube
 from components.account import Account
 from components.experiment_results import OUTPUT_FIELDS, field_of, read_back, results_map
 from components.kubernetes import Destination, Tree
+from drcio_controller import config
+from drcio_controller.config import Config
 from drcio_controller.manifest import APP_LABEL as CONTROLLER_APP
 from drcio_controller.manifest import PORT as CONTROLLER_PORT
 from experiment_runner.manifest import APP, RunnerOptions, pod_template
@@ -43,16 +45,14 @@ class ExperimentArgs:
     """Name of this measurement: another one measures again what has not changed."""
     images: Mapping[str, pulumi.Input[str]]
     """Those of everything that runs in the scenario, by name."""
-    controller_config: str
-    """What the controller runs on: weights, policy, targets; empty where there is none."""
+    controller: Config | None
+    """What the controller runs on: weights, policy, targets; None where there is none."""
     service_url: str
     claim: str
     workloads: Tree
     """What the workloads are given beyond the spec, such as the service's CPU."""
     expected_pods: Mapping[str, int]
     """App label to how many of its pods run in the scenario."""
-    controller_digest: str | None
-    """Of the configuration that must be in force; None where there is no controller."""
     suffix: str
     """Ends the names of cluster-wide objects, so that several stacks fit into one cluster."""
     batch_job: bool
@@ -162,7 +162,7 @@ def named(args: ExperimentArgs, images: Mapping[str, str]) -> str:
         args.expected_pods,
         args.run,
         args.pods,
-        args.controller_config,
+        config.dump(args.controller) if args.controller else "",
         dict(images),
     ]
     text = json.dumps(measured, sort_keys=True)
@@ -199,7 +199,7 @@ def _job_spec(args: ExperimentArgs, image: str, job_name: str, images: Mapping[s
             controller=None if agents is None else _address(CONTROLLER_APP, agents, CONTROLLER_PORT),
             claim=args.claim,
             expected_pods=args.expected_pods,
-            controller_config=args.controller_digest,
+            controller_config=config.digest(args.controller) if args.controller else None,
             facts={"images": dict(images)},
             pods=args.pods,
         )

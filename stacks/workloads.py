@@ -229,7 +229,6 @@ class _Builder:
 
     def _experiment(self, service_url: str) -> ExperimentArgs:
         settings, parts, experiment = self.settings, self.parts, self.settings.experiment
-        controller = controller_settings(settings) if parts.controller else None
         return ExperimentArgs(
             namespace=settings.workload_namespace,
             image=self.images[EXPERIMENT],
@@ -238,8 +237,7 @@ class _Builder:
             run=experiment.run,
             # Only what runs in the scenario: an image that is built and unused changes no result.
             images={name: self.images[name] for name in needed(parts)},
-            controller_config=controller_config.dump(controller) if controller else "",
-            controller_digest=controller_config.digest(controller) if controller else None,
+            controller=controller_settings(settings) if parts.controller else None,
             workloads=_given_to_workloads(settings, parts),
             expected_pods={
                 service_manifest.NAME: settings.service.replicas,

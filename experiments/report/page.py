@@ -22,8 +22,7 @@ from experiments.report.actions import actions_of
 from experiments.report.answers import answers, utc
 from experiments.report.archive import ARCHIVE_FILE
 from experiments.report.canvas import Drawn
-from experiments.report.labels import label_of
-from experiments.report.palette import DARK, LIGHT, css_variables
+from experiments.report.palette import DARK, LIGHT, css_variables, label_of
 from experiments.report.scales import DASH, milliseconds, percent, ratio, span
 from experiments.report.timeline import middle_runs
 

@@ -1,4 +1,7 @@
-"""Colours by meaning, so that a picture can be drawn for paper, for a dark page, or for both at once."""
+"""What stands for a scenario where people see it: its name, its shape, its colour.
+
+Colours are by meaning, so that a picture can be drawn for paper, for a dark page, or for both at once.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +72,14 @@ def in_colours(svg: str, palette: Palette) -> str:
 def css_variables(palette: Palette) -> str:
     """Write a theme as CSS declarations."""
     return " ".join(f"--{name}: {getattr(palette, name)};" for name in _NAMES)
+
+
+_LABELS: Final = {BASELINE: "alone", CONTENTION: "no control", DRCIO: "DRC-IO"}
+
+
+def label_of(scenario: str) -> str:
+    """Return what a scenario is called where people read of it."""
+    return _LABELS.get(scenario, scenario)
 
 
 _MARKERS: Final = {

@@ -17,8 +17,7 @@ from experiments.records import histogram
 from experiments.records.record import RunRecord
 from experiments.records.spec import BASELINE, CONTENTION, SCENARIOS
 from experiments.report.canvas import Picture, bare
-from experiments.report.labels import label_of
-from experiments.report.palette import Palette, marker_of
+from experiments.report.palette import Palette, label_of, marker_of
 from experiments.report.scales import label_percentiles, milliseconds, nines, ratio, scale_latency
 from experiments.report.timeline import timeline
 from load_generator.document import LatencySummary

@@ -18,8 +18,7 @@ from experiments.records.record import RunRecord, Sample
 from experiments.records.spec import NO_POLICY, SCENARIOS
 from experiments.report.actions import Action, actions_of
 from experiments.report.canvas import Picture, bare
-from experiments.report.labels import label_of
-from experiments.report.palette import Palette
+from experiments.report.palette import Palette, label_of
 from experiments.report.scales import scale_latency
 
 MAX_POINTS: Final = 1200

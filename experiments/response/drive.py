@@ -115,10 +115,6 @@ class Session:
         self.progress.doing(what)
         return now_s
 
-    def wait(self, seconds: float) -> float:
-        """Let things run for a while; return when it was over."""
-        return self.twin.wait(seconds)
-
     def start_lp(self, claim: str) -> str:
         """Start the batch job and return the name of its cgroup; does not wait for it."""
         batch = workloads.batch_job(
@@ -180,7 +176,7 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
 
     on.node.start_controller("drcio")
     with session.loaded():
-        session.wait(SETTLE_S)
+        session.twin.wait(SETTLE_S)
         starts, apart = _lp_starts(session)
         target = figures.targets(apart)
         if target is None:
@@ -191,7 +187,7 @@ def respond(on: TwinTarget, spec: Spec, changed: Volume, progress: Progress) -> 
             "device_speed_mib_s": full_mib_s,
             "target_ms": {"request": target.request_ms, "fetch": target.fetch_ms},
             "back_in_target_s": [
-                _inside(session.requests(first_io_s, ended_s), first_io_s, target)
+                figures.inside_after_s(session.requests(first_io_s, ended_s), first_io_s, target)
                 for first_io_s, ended_s in starts
             ],
             **_hp_stops(session, target, full_mib_s),
@@ -232,8 +228,8 @@ def cgroup_of(twin: Twin, name: str) -> Path:
 def _device_speed(session: Session) -> float:
     session.mark("the batch job alone, without a controller")
     lp, _ = _flowing_lp(session)
-    begun_s = session.wait(2.0)
-    ended_s = session.wait(PAUSE_S)
+    begun_s = session.twin.wait(2.0)
+    ended_s = session.twin.wait(PAUSE_S)
     speed_mib_s = figures.mib_s(session.looks(), lp, begun_s, ended_s)
     session.stop_lp()
     if not speed_mib_s:
@@ -265,9 +261,9 @@ def _lp_starts(session: Session) -> tuple[list[tuple[float, float]], list[Reques
     for _ in range(REPEATS):
         session.mark("the batch job starts")
         _, first_io_s = _flowing_lp(session)
-        starts.append((first_io_s, session.wait(LP_FOR_S)))
+        starts.append((first_io_s, session.twin.wait(LP_FOR_S)))
         session.stop_lp()
-        session.wait(SETTLE_S)
+        session.twin.wait(SETTLE_S)
         apart += _apart(session)
     return starts, apart
 
@@ -276,31 +272,25 @@ def _apart(session: Session) -> list[Request]:
     """Let the batch job take its share of everything but the service's volume."""
     session.mark("the batch job runs on a volume of its own")
     _flowing_lp(session, claim=workloads.OTHER_CLAIM)
-    begun_s = session.wait(SETTLE_S)
-    requests = session.requests(begun_s, session.wait(APART_S))
+    begun_s = session.twin.wait(SETTLE_S)
+    requests = session.requests(begun_s, session.twin.wait(APART_S))
     session.stop_lp()
-    session.wait(SETTLE_S)
+    session.twin.wait(SETTLE_S)
     return requests
-
-
-def _inside(
-    requests: Sequence[Request], start_s: float, target: Targets, *, run_of: int = figures.RUN_OF
-) -> JsonObject:
-    return {**figures.inside_after_s(requests, start_s, target, run_of=run_of)}
 
 
 def _hp_stops(session: Session, target: Targets, full_mib_s: float) -> dict[str, JsonValue]:
     """Hold the load and let it go on, a few times, with the batch job running."""
     lp, _ = _flowing_lp(session)
-    session.wait(LP_FOR_S)
+    session.twin.wait(LP_FOR_S)
     times = []
     for _ in range(REPEATS):
         session.hold(held=True)
         held_s = session.mark("high priority stops")
-        session.wait(PAUSE_S)
+        session.twin.wait(PAUSE_S)
         session.hold(held=False)
         resumed_s = session.mark("high priority comes back")
-        times.append((held_s, resumed_s, session.wait(LP_FOR_S)))
+        times.append((held_s, resumed_s, session.twin.wait(LP_FOR_S)))
     looks = session.looks()
     return {
         "lp_at_full_speed_s": [
@@ -308,7 +298,7 @@ def _hp_stops(session: Session, target: Targets, full_mib_s: float) -> dict[str,
             for held_s, resumed_s, _ in times
         ],
         "hp_back_in_target_s": [
-            _inside(session.requests(resumed_s, ended_s), resumed_s, target)
+            figures.inside_after_s(session.requests(resumed_s, ended_s), resumed_s, target)
             for _, resumed_s, ended_s in times
         ],
     }
@@ -319,20 +309,20 @@ def _volume_changes(session: Session, volume: Volume, target: Targets) -> JsonOb
     lp = cgroup_of(session.twin, workloads.LP_POD).name
     session.twin.set_limits(workloads.DATA_CLAIM, iops=volume.iops, mib_s=volume.mib_s)
     begun_s = session.mark(f"the volume becomes {volume}")
-    ended_s = session.wait(CHANGED_FOR_S)
+    ended_s = session.twin.wait(CHANGED_FOR_S)
     session.hold(held=True)
     session.mark("high priority stops, for the new volume's full speed")
-    measured_s = session.wait(PAUSE_S / 2)
-    until_s = session.wait(PAUSE_S)
+    measured_s = session.twin.wait(PAUSE_S / 2)
+    until_s = session.twin.wait(PAUSE_S)
     session.hold(held=False)
     session.mark("high priority comes back")
-    session.wait(SETTLE_S)
+    session.twin.wait(SETTLE_S)
     looks = session.looks()
     full_mib_s = figures.mib_s(looks, lp, measured_s, until_s)
     return {
         "volume": str(volume),
         "device_speed_mib_s": full_mib_s,
-        "hp_inside_after_s": _inside(
+        "hp_inside_after_s": figures.inside_after_s(
             session.requests(begun_s, ended_s), begun_s, target, run_of=figures.SETTLED_RUN_OF
         ),
         "lp_settled_after_s": None
@@ -382,8 +372,8 @@ def _shares(session: Session) -> dict[str, float] | None:
         session.twin.create_pod(manifest)
         names[name] = cgroup_of(session.twin, name).name
         _wait_until_moved(session, name, 2 * workloads.SATURATING_FILE_BYTES)
-    begun_s = session.wait(SETTLE_S * 2)
-    ended_s = session.wait(SHARE_FOR_S)
+    begun_s = session.twin.wait(SETTLE_S * 2)
+    ended_s = session.twin.wait(SHARE_FOR_S)
     weights = {names[name]: DEFAULT_CLASSES[priority].weight for name, priority in _SHARERS.items()}
     errors = figures.share_errors(session.looks(), weights, begun_s, ended_s)
     for name in _SHARERS:
