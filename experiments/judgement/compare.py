@@ -74,16 +74,14 @@ def compare_policies(study: Study) -> PolicyComparison:
         for name, result in study.scenarios.items()
         if name != BASELINE
     )
-    ours = next((result for result in policies if result.policy == DRCIO), None)
-    others = [result for result in policies if result.policy != DRCIO]
+    ours = [result for result in policies if result.policy == DRCIO]
+    rivals = [(other, one) for one in ours for other in policies if other.policy != DRCIO]
     return PolicyComparison(
         policies=policies,
-        as_good_as_ours=tuple(
-            other.policy for other in others if ours is not None and _loses_nothing(other, ours)
-        ),
-        lower_latency=_trading(others, ours, _latency_losses, _throughput_losses),
-        more_throughput=_trading(others, ours, _throughput_losses, _latency_losses),
-        other_latency=_trading(others, ours, _latency_losses, _latency_losses),
+        as_good_as_ours=tuple(other.policy for other, one in rivals if _loses_nothing(other, one)),
+        lower_latency=_trading(rivals, _latency_losses, _throughput_losses),
+        more_throughput=_trading(rivals, _throughput_losses, _latency_losses),
+        other_latency=_trading(rivals, _latency_losses, _latency_losses),
     )
 
 
@@ -132,17 +130,12 @@ def _loses_nothing(other: PolicyResult, ours: PolicyResult) -> bool:
 
 
 def _trading(
-    others: Sequence[PolicyResult],
-    ours: PolicyResult | None,
-    won: Losses,
-    lost: Losses,
+    rivals: Sequence[tuple[PolicyResult, PolicyResult]], won: Losses, lost: Losses
 ) -> tuple[str, ...]:
     """Name the policies that beat ours in one of the first figures, and lose to it in one of the second."""
-    if ours is None:
-        return ()
     return tuple(
         other.policy
-        for other in others
+        for other, ours in rivals
         if any(loss < 1 / (1 + TIE_TOLERANCE) for loss in won(other, ours))
         and any(loss > 1 + TIE_TOLERANCE for loss in lost(other, ours))
     )

@@ -19,12 +19,11 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
     lp_pods, hp_pods = record.pods_of("lp"), record.pods_of("hp")
     window = [sample for sample in record.samples if 0 <= sample.t_s <= record.duration_s]
     hp_devices = record.devices.hp
-    shared = series.growth_in_run(
-        record, series.pods_counter(lp_pods, lambda pod: series.pod_bytes(pod, hp_devices))
-    )
-    own = series.growth_in_run(
-        record, series.pods_counter(hp_pods, lambda pod: series.pod_bytes(pod, hp_devices))
-    )
+
+    def on_hp_devices(pods: Sequence[str]) -> float:
+        counter = series.pods_counter(pods, lambda pod: series.pod_bytes(pod, hp_devices))
+        return series.growth_in_run(record, counter).delta
+
     covered = series.growth_in_run(record, lambda sample: 0)
     controllers = [sample.controller for sample in window if sample.controller is not None]
     states = Counter(
@@ -38,11 +37,11 @@ def health_of(record: RunRecord, volume: Volume, moved: series.Growth, lp: LpFig
         fell_behind=record.load.fell_behind,
         lag_p99_ms=record.load.lag_p99_ms,
         sampled_share=covered.seconds / record.duration_s,
-        hp_moved_bytes=round(own.delta),
+        hp_moved_bytes=round(on_hp_devices(hp_pods)),
         lp_present=any(name in sample.pods for sample in window for name in lp_pods),
         lp_active_share=moved.active_seconds / record.duration_s,
         lp_volume_share=max(lp.mib_s / volume.mib_s, lp.ops_s / volume.iops),
-        lp_shared_share=shared.delta / moved.delta if moved.delta > 0 else None,
+        lp_shared_share=on_hp_devices(lp_pods) / moved.delta if moved.delta > 0 else None,
         hp_cpu_wait_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.cpu_pressure.some_us),
         hp_throttled_share=series.worst_pod_share(record, hp_pods, lambda pod: pod.throttled_us),
         hp_restarts=sum(record.pods[name].restarts for name in hp_pods),

@@ -68,10 +68,8 @@ def build_report(directory: Path, *, on_step: Callable[[str], None] = lambda ste
     policies = compare_policies(result) if compares_policies(result) else None
     document = results_json(result, verdict)
     results = write_results(directory, document)
-    drawn: list[Drawn] = []
-    policy_pictures = (pareto(policies),) if policies is not None else ()
-    for picture in (*policy_pictures, *pictures(result, verdict, records)):
-        drawn.append(_drawn(picture, directory, on_step))
+    wanted = [*([pareto(policies)] if policies is not None else ()), *pictures(result, verdict, records)]
+    drawn = [_drawn(picture, directory, on_step) for picture in wanted]
     fuzzed = find_fuzzed(directory)
     beside = (
         (fuzzed, _drawn(fuzz_picture(fuzzed), directory, on_step) if fuzzed.figures else None)

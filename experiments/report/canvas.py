@@ -82,9 +82,7 @@ class Drawn:
         name = self.picture.name
         svg = in_colours(self.template[self.template.index("<svg") :], CSS)
         # Several pictures share a page, and ids must not clash there.
-        svg = re.sub(r'\bid="', f'id="{name}-', svg)
-        svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-        svg = re.sub(r'xlink:href="#', f'xlink:href="#{name}-', svg)
+        svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
         return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', _svg_head(r"\1"), svg, count=1)
 
     def write(self, directory: Path) -> tuple[Path, ...]:
