@@ -89,8 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_next_step(run, arguments.output))
     if made_up:
         options = " ".join(f"--config images.{config_key(name)}=NAME@sha256:..." for name in made_up)
+        why = (
+            "the stack neither builds nor names them, which `pulumi up` refuses"
+            if stand_ins
+            else "images are built by `pulumi up`"
+        )
         print(
-            f"Image references of {', '.join(made_up)} are placeholders: {_why_placeholders(stand_ins)}.\n"
+            f"Image references of {', '.join(made_up)} are placeholders: {why}.\n"
             f"hint: to apply the files, name images by digest: {options}"
         )
     return 0
@@ -177,12 +182,6 @@ def stand_in_images(settings: Settings) -> dict[str, str]:
         f"{NAMESPACE}:images.{config_key(name)}": f"{name}@sha256:{placeholder_digest(name)}"
         for name in lacking
     }
-
-
-def _why_placeholders(stand_ins: Mapping[str, str]) -> str:
-    if stand_ins:
-        return "the stack neither builds nor names them, which `pulumi up` refuses"
-    return "images are built by `pulumi up`"
 
 
 def placeholders(run: DryRun, settings: Settings) -> list[str]:

@@ -140,7 +140,7 @@ def deployed_of(resources: Mapping[str, Tree]) -> Deployed:
         },
         monitoring_gib=claim_gib,
         monitoring_class=claim_class,
-        names=frozenset(state.names()),
+        names=frozenset(urn.rpartition("::")[2] for urn in resources),
     )
 
 
@@ -164,14 +164,8 @@ class _State:
                 return _tree(resource.get("outputs"))
         return {}
 
-    def names(self) -> Iterator[str]:
-        return (urn.rpartition("::")[2] for urn in self._resources)
-
-    def kinds(self) -> set[object]:
-        return {resource.get("type") for resource in self._resources.values()}
-
     def platform(self) -> str | None:
-        kinds = self.kinds()
+        kinds = {resource.get("type") for resource in self._resources.values()}
         if _CLUSTER in kinds or "aws:ec2/vpc:Vpc" in kinds:
             return "eks"
         if _NODE_GROUP in kinds:
