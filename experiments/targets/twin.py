@@ -386,7 +386,7 @@ class TwinTarget:
 
     def _describe(self) -> JsonObject:
         guest = self.twin.environment()
-        ready = self._service_detail()
+        ready = httpx.get(self.twin.url(HP_PORT) + "/readyz", timeout=READY_TIMEOUT_S).json()
         return {
             "commit": checkout_commit(),
             "target": "twin",
@@ -403,12 +403,6 @@ class TwinTarget:
             "read_path": ready.get("read_path"),
             "profile_given": self._options.give_controller_volume,
         }
-
-    def _service_detail(self) -> Mapping[str, JsonValue]:
-        return cast(
-            "Mapping[str, JsonValue]",
-            httpx.get(self.twin.url(HP_PORT) + "/readyz", timeout=READY_TIMEOUT_S).json(),
-        )
 
 
 def _host_file_notes(measured: JsonObject) -> list[str]:
