@@ -6,8 +6,7 @@ import contextlib
 import random
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,21 +27,6 @@ def free_port() -> int:
             if port not in _given:
                 _given.add(port)
                 return port
-
-
-def wait_until(done: Callable[[], bool], within_s: float = PATIENCE_S, every_s: float = 0.2) -> bool:
-    """Wait for what must come about, and return whether it did."""
-    return not wait_until_none(lambda: [] if done() else ["not yet"], within_s, every_s)
-
-
-def wait_until_none(
-    look: Callable[[], list[str]], within_s: float = PATIENCE_S, every_s: float = 0.2
-) -> list[str]:
-    """Look until nothing is found, and return what still was when the time was up."""
-    deadline = time.monotonic() + within_s
-    while (found := look()) and time.monotonic() < deadline:
-        time.sleep(every_s)
-    return found
 
 
 class Process:

@@ -71,7 +71,7 @@ class Real:
         return self.cluster.plane.kube.get(self._path(name))
 
     def log(self, name: str) -> str:
-        return self.cluster.plane.kube.text(f"{self._path(name)}/log")
+        return self.cluster.plane.kube.client.get(f"{self._path(name)}/log").raise_for_status().text
 
     def delete(self, name: str) -> None:
         self.cluster.plane.kube.delete(self._path(name))

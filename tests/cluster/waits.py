@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from local_cluster.processes import wait_until
+from tests.waits import wait_until
 
 PATIENCE_S: Final = 900.0
 """Of the host's time: an agent takes ten seconds of the node's to start."""

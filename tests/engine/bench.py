@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from local_cluster.processes import wait_until_none
 from local_cluster.programs import Programs
 from stacks.configuration import settings
 from tests.engine.charts import ChartRepository
@@ -16,6 +15,7 @@ from tests.engine.cloud.account import Account
 from tests.engine.cloud.provider import Providers
 from tests.engine.cluster import Cluster, Clusters
 from tests.engine.stack import Stack, Workspace
+from tests.waits import wait_until_none
 
 GIVEN_IMAGES: Final[Mapping[str, object]] = {
     "drcio:images.build": "none",

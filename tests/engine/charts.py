@@ -17,7 +17,8 @@ from typing import Final
 import httpx
 import yaml
 
-from local_cluster.kube import Kube, Object, path_of
+from local_cluster.kube import Kube, Object
+from tests.engine.kube import path_of, watch
 
 CHART: Final = Path(__file__).parent / "chart"
 NAME: Final = "kube-prometheus-stack"
@@ -100,8 +101,8 @@ class Operator:
         watched = [("prometheuses", self._on_change)]
         watched += [(plural, partial(self._release, plural)) for plural in LEAVES]
         for plural, on_change in watched:
-            arguments = (f"{GROUP}/{plural}", on_change, self._stop)
-            threading.Thread(target=self.kube.watch, args=arguments, daemon=True).start()
+            arguments = (self.kube, f"{GROUP}/{plural}", on_change, self._stop)
+            threading.Thread(target=watch, args=arguments, daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()

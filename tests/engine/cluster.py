@@ -15,16 +15,18 @@ from components.volume_guard import APP as GUARD
 from components.volumes_gone import SETTLE_S, given_up
 from experiment_runner.manifest import APP as EXPERIMENT
 from local_cluster.control_plane import ControlPlane, PlaneOptions, User
-from local_cluster.kube import BUILT_IN, Kube, Object, is_built_in_role, label, path_of
-from local_cluster.processes import PATIENCE_S, wait_until_none
+from local_cluster.kube import Kube, Object
+from local_cluster.processes import PATIENCE_S
 from local_cluster.programs import Programs
 from lp_batch.manifest import APP as BATCH
 from tests.engine.charts import Operator
 from tests.engine.cloud.account import Account, Held, Properties
 from tests.engine.cloud.component import TOKEN
+from tests.engine.kube import BUILT_IN, is_built_in_role, label, objects, path_of
 from tests.engine.nodes import End, Life, Nodes
 from tests.engine.runner import Runner
 from tests.engine.volumes import DRIVER, Volumes
+from tests.waits import wait_until_none
 
 DEFAULT_CLASS: Final = "standard"
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
@@ -110,7 +112,7 @@ class Cluster:
         """
         return sorted(
             name
-            for name in self.kube.objects()
+            for name in objects(self.kube)
             if not name.startswith("CustomResourceDefinition ")
             and name not in (f"StorageClass /{DEFAULT_CLASS}", f"CSIDriver /{DRIVER}")
         )

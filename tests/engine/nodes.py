@@ -21,8 +21,10 @@ from typing import Any, Final
 import httpx
 
 from local_cluster.errors import PlaneError
-from local_cluster.kube import STRATEGIC, Kube, Object, label, path_of
-from local_cluster.processes import PATIENCE_S, wait_until
+from local_cluster.kube import Kube, Object
+from local_cluster.processes import PATIENCE_S
+from tests.engine.kube import STRATEGIC, evict, label, path_of, watch
+from tests.waits import wait_until
 
 START_S: Final = 0.15
 """From being scheduled to running."""
@@ -96,7 +98,7 @@ class Nodes:
 
     def start(self) -> None:
         pods = threading.Thread(
-            target=self.kube.watch, args=("/api/v1/pods", self._on_pod, self._stop), daemon=True
+            target=watch, args=(self.kube, "/api/v1/pods", self._on_pod, self._stop), daemon=True
         )
         self._threads = [pods, threading.Thread(target=self._act, daemon=True)]
         for thread in self._threads:
@@ -152,7 +154,7 @@ class Nodes:
                 break
             for pod in pods:
                 if "deletionTimestamp" not in pod["metadata"]:
-                    self.kube.evict(pod)
+                    evict(self.kube, pod)
             time.sleep(0.1)
         self.kube.delete(f"/api/v1/nodes/{name}")
         self._names.pop(name, None)

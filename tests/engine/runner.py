@@ -18,8 +18,9 @@ from drcio_controller.manifest import CONFIG_FILE
 from experiment_runner.manifest import APP, RESULTS_KEY
 from experiments.job.scene import JOB_UID_LABEL, Scene, found_in
 from hp_service.manifest import NAME as SERVICE
-from local_cluster.kube import Kube, Object, label
+from local_cluster.kube import Kube, Object
 from lp_batch.manifest import APP as BATCH
+from tests.engine.kube import label
 
 MEASURES_S: Final = 0.6
 PATIENCE_S: Final = 20.0

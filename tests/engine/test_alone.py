@@ -9,6 +9,7 @@ import pytest
 from drcio_controller.manifest import APP_LABEL
 from stacks.render import main
 from tests.engine.bench import Bench
+from tests.engine.kube import objects
 from tests.kubectl import kubectl
 from tests.stacks.preview.test_alone import ALONE
 
@@ -33,7 +34,7 @@ def run(bench: Bench, *command: str) -> str:
 
 def test_base_is_applied_and_deleted_whole(bench: Bench, base: Path) -> None:
     kube = bench.existing.kube
-    before = set(kube.objects())
+    before = set(objects(kube))
 
     run(bench, "apply", "-k", str(base))
     (daemon_set,) = kube.items(DAEMON_SETS)
@@ -41,4 +42,4 @@ def test_base_is_applied_and_deleted_whole(bench: Bench, base: Path) -> None:
 
     run(bench, "delete", "-k", str(base), "--wait=true")
     assert kube.items(DAEMON_SETS) == []
-    assert {name for name in set(kube.objects()) - before if "drcio" in name} == set()
+    assert {name for name in set(objects(kube)) - before if "drcio" in name} == set()

@@ -10,13 +10,13 @@ from drcio_controller.manifest import APP_LABEL as CONTROLLER
 from experiment_runner.manifest import APP as EXPERIMENT
 from hp_service.manifest import NAME as SERVICE
 from local_cluster.kube import Kube, Object
-from local_cluster.processes import wait_until
 from lp_batch.manifest import APP as BATCH
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.nodes import End, Life
 from tests.engine.running import Running
 from tests.engine.stack import kill_engine
 from tests.engine.test_faults import Update
+from tests.waits import wait_until
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1beta1"
 LEFT_ALONE_S = 8.0

@@ -10,11 +10,11 @@ import yaml
 
 from drcio_controller.manifest import APP_LABEL as CONTROLLER
 from drcio_controller.manifest import CONFIG_FILE
-from local_cluster.kube import STRATEGIC
-from local_cluster.processes import wait_until
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.cluster import DEFAULT_CLASS
+from tests.engine.kube import STRATEGIC
 from tests.engine.running import Running
+from tests.waits import wait_until
 
 LEAN = {**EXISTING, "drcio:monitoring.enabled": False, "drcio:experiment.enabled": False}
 

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from local_cluster.processes import wait_until
 from tests.engine.bench import EXISTING, Bench
 from tests.engine.stack import Outcome, kill_engine
+from tests.waits import wait_until
 
 LEAN = {**EXISTING, "drcio:monitoring.enabled": False}
 AWAY_S = 30.0

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from hp_service.manifest import NAME as SERVICE
-from local_cluster.kube import label
-from local_cluster.processes import wait_until
 from lp_batch.manifest import APP as BATCH
 from tests.engine.bench import GIVEN_IMAGES, Bench
+from tests.engine.kube import label
 from tests.engine.running import Running
+from tests.waits import wait_until
 
 CONFIG = {
     **GIVEN_IMAGES,

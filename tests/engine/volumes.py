@@ -10,8 +10,9 @@ from typing import Final
 
 import httpx
 
-from local_cluster.kube import Kube, Object, path_of
+from local_cluster.kube import Kube, Object
 from tests.engine.cloud.account import Account
+from tests.engine.kube import path_of, watch
 
 DRIVER: Final = "ebs.csi.aws.com"
 SELECTED: Final = "volume.kubernetes.io/selected-node"
@@ -62,7 +63,7 @@ class Volumes:
             except httpx.HTTPStatusError as error:
                 log.debug("%s: %s", error, error.response.text)
 
-        self.kube.watch(path, guarded, self._stop)
+        watch(self.kube, path, guarded, self._stop)
 
     def _on_class(self, event: str, item: Object) -> None:
         name = item["metadata"]["name"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local_cluster.node.supervisor import Children, units
-from local_cluster.processes import wait_until
+from tests.waits import wait_until
 
 COMMANDS = {"kubelet": ["sh", "-c", "echo began $$; exec sleep 60"], "brief": ["true"]}
 
