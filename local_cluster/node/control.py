@@ -24,9 +24,6 @@ class NodeControl:
         """Return the knobs of every pod cgroup (`node_twin.guest.cgrouptree`)."""
         return cast("dict[str, dict[str, str]]", self._ask("GET", "/cgroups"))
 
-    def monotonic_s(self) -> float:
-        return cast(float, self._ask("GET", "/now")["monotonic_s"])
-
     def cpu(self) -> JsonObject:
         """Return a look at who took how much of the node's CPU (`local_cluster.node.cpu`)."""
         return self._ask("GET", "/cpu")

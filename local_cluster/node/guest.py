@@ -81,7 +81,6 @@ def main() -> int:
     programs.start()
     control = ControlServer(
         {
-            "GET /now": lambda _: {"monotonic_s": time.monotonic(), "unix_s": time.time()},
             "GET /cpu": lambda _: cpu.look(time.monotonic(), proc=Path("/proc"), cgroup_root=CGROUP_ROOT),
             "GET /cgroups": lambda _: knobs_of_pods(CGROUP_ROOT),
             "POST /exact": lambda asked: _execute(idle, on=asked["on"] is True),
