@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node_twin.volume.image import build_server
+from node_twin import volume
 
+DEVICE = Path(volume.__file__).parent / "device"
+MAIN = Path(__file__).with_name("simulate.c")
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "twin"
 MS = 1_000_000
 S = 1_000_000_000
@@ -36,7 +38,9 @@ Simulate = Callable[..., Outcome]
 
 @pytest.fixture(scope="session")
 def simulate() -> Simulate:
-    program = build_server(CACHE).with_name("ebs-simulate")
+    program = CACHE / "device" / "ebs-simulate"
+    command = ["make", "-s", "-C", str(DEVICE), f"OUT={program.parent}", f"MAIN={MAIN}", str(program)]
+    subprocess.run(command, check=True)
 
     def run(script: Sequence[str], *volumes: str) -> Outcome:
         options = [
