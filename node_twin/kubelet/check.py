@@ -65,7 +65,7 @@ def _check_container(
     root: Path,
 ) -> None:
     variables = environment(manifest, container, given=base_env, read_config_map=read_config_map)
-    program, *_ = command_line(container, {}, variables)
+    program, *_ = command_line(container, variables)
     mounted = (*(mount.mount_path for mount in container.mounts), _RESULTS)
     directory = PurePosixPath("/") / container.working_dir
     if not _within(directory, mounted) and _on_machine(root, str(directory)) is False:

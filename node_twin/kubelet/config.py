@@ -24,8 +24,6 @@ class KubeletConfig:
     """Every container finds a directory of this one, `results_of` its pod, at /results."""
     base_env: Mapping[str, str] = field(default_factory=dict)
     """What an image would set; PATH above all."""
-    entrypoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Commands by image name, for containers that have none."""
     image_dirs: tuple[Path, ...] = ()
     """What stands for every image's content. A volume mounted above it does not hide it: where the
     checkout lies is the machine's affair, not the manifest's."""

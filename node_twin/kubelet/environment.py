@@ -1,7 +1,7 @@
 """A container's environment and command line: the downward API and `$(NAME)`."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from .errors import ManifestError
 from .manifest import ConfigMapEnv, ContainerSpec, FieldEnv, LiteralEnv, PodManifest
@@ -48,23 +48,13 @@ def environment(
     return variables
 
 
-def command_line(
-    container: ContainerSpec, entrypoints: Mapping[str, Iterable[str]], variables: Mapping[str, str]
-) -> list[str]:
-    """Return the arguments to execute: `command`, or the image's entry point, then `args`."""
-    repository = container.image.partition("@")[0]
-    # A registry's port has a colon too, but a slash after it.
-    if ":" in repository.rpartition("/")[2]:
-        repository = repository.rpartition(":")[0]
-    name = repository.rpartition("/")[2]
-    entrypoint = next(
-        (entrypoints[key] for key in (container.image, repository, name) if key in entrypoints), ()
-    )
-    command = [*(container.command or entrypoint), *container.args]
+def command_line(container: ContainerSpec, variables: Mapping[str, str]) -> list[str]:
+    """Return the arguments to execute: `command`, then `args`; an image's own entry point is not known."""
+    command = [*container.command, *container.args]
     if not command:
         raise ManifestError(
             f"container {container.name} has no command, and the image {container.image!r} is not known here",
-            hint=f"give it a command; known images: {', '.join(sorted(entrypoints)) or 'none'}",
+            hint="give it a command",
         )
     return [expand(argument, variables) for argument in command]
 

@@ -178,7 +178,7 @@ class PodWorker:
         scratch_dir.mkdir(parents=True)
         return await self._runtime.run(
             {
-                "argv": command_line(spec, config.entrypoints, variables),
+                "argv": command_line(spec, variables),
                 "env": variables,
                 "working_dir": spec.working_dir or config.working_dir,
                 "cgroup": str(cgroup),
