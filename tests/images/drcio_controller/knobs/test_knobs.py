@@ -14,6 +14,7 @@ import pytest
 from drcio_controller.errors import Busy, NotSupported, ReadBackMismatch
 from drcio_controller.kernel.knob import Knob
 from drcio_controller.kernel.parse import Limits
+from drcio_controller.knobs import knobset
 from drcio_controller.knobs.journal import FILE_NAME, UNREAD_NAME, Journal
 from drcio_controller.knobs.knobset import CALM_S, CONTEST_PAUSE_LIMIT_S, REWRITE_LIMIT, VERIFY_INTERVAL_S
 from drcio_controller.knobs.writers import Knobs
@@ -43,6 +44,11 @@ def held(node: FakeNode) -> tuple[Knob, Knobs]:
     knob, knobs = weight_of(node), start(node)
     knobs.reconcile({knob: "1000"}, 0.0)
     return knob, knobs
+
+
+@pytest.fixture
+def looked_at_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knobset, "VERIFY_INTERVAL_S", 0.0)
 
 
 def test_wanted_knob_is_written_and_put_back(node: FakeNode) -> None:
@@ -137,6 +143,7 @@ def test_cgroup_that_vanished_between_list_and_write_is_no_error_at_the_end(node
     assert knobs.restore().unreleased == ()
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_cgroup_made_anew_at_the_same_path_is_written_and_nobody_is_blamed(node: FakeNode) -> None:
     cgroup = node.add_pod("a", QosClass.BURSTABLE)
     knob = Knob(f"{cgroup}/io.weight")
@@ -146,7 +153,7 @@ def test_cgroup_made_anew_at_the_same_path_is_written_and_nobody_is_blamed(node:
     (node.folder / "taken-inode").touch()
     node.add_pod("a", QosClass.BURSTABLE)
 
-    result = knobs.reconcile({knob: "10"}, 0.5, verify=True)
+    result = knobs.reconcile({knob: "10"}, 0.5)
 
     assert node.read(knob.file) == "default 10\n"
     assert result.foreign == ()
@@ -162,21 +169,23 @@ def test_change_behind_its_back_is_undone_and_reported(node: FakeNode) -> None:
     assert node.read(knob.file) == "default 1000\n"
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_value_found_first_is_put_back_though_somebody_changed_it_meanwhile(node: FakeNode) -> None:
     knob, knobs = held(node)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
-    knobs.reconcile({knob: "1000"}, 0.5, verify=True)
+    knobs.reconcile({knob: "1000"}, 0.5)
 
     knobs.restore()
 
     assert node.read(knob.file) == "default 100\n"
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_value_of_somebody_who_insists_is_left_at_the_end(node: FakeNode) -> None:
     knob, knobs = held(node)
     for look in range(REWRITE_LIMIT + 1):
         node.write(f"{node.roots.cgroup}/{knob.file}", "default 42")
-        knobs.reconcile({knob: "1000"}, float(look), verify=True)
+        knobs.reconcile({knob: "1000"}, float(look))
 
     knobs.restore()
 
@@ -195,16 +204,18 @@ def test_change_that_nobody_looked_at_before_the_end_is_left_as_found(node: Fake
 def insist(node: FakeNode, knobs: Knobs, knob: Knob, at_s: float, value: str = "42") -> bool:
     """Let somebody else write, look, and say whether the knob holds ours after that."""
     node.write(f"{node.roots.cgroup}/{knob.file}", f"default {value}")
-    knobs.reconcile({knob: "1000"}, at_s, verify=True)
+    knobs.reconcile({knob: "1000"}, at_s)
     return node.read(knob.file) == "default 1000\n"
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_foreign_writes_far_apart_are_undone_at_once_however_many(node: FakeNode) -> None:
     knob, knobs = held(node)
 
     assert all(insist(node, knobs, knob, (CALM_S + 1) * turn) for turn in range(1, 3 * REWRITE_LIMIT))
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_knob_that_somebody_keeps_changing_is_left_to_them_for_ever_longer(node: FakeNode) -> None:
     knob, knobs = held(node)
     now_s, pauses = 0.0, []
@@ -215,7 +226,7 @@ def test_knob_that_somebody_keeps_changing_is_left_to_them_for_ever_longer(node:
         assert (knob in knobs.held) == ours
         while not ours:
             now_s += 0.5
-            ours = bool(knobs.reconcile({knob: "1000"}, now_s, verify=True).foreign)
+            ours = bool(knobs.reconcile({knob: "1000"}, now_s).foreign)
             ours = ours and node.read(knob.file) == "default 1000\n"
         pauses.append(now_s - began_s)
         now_s += 0.5
@@ -224,21 +235,23 @@ def test_knob_that_somebody_keeps_changing_is_left_to_them_for_ever_longer(node:
     assert pauses[-1] == CONTEST_PAUSE_LIMIT_S
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_value_that_stays_with_somebody_else_is_told_once(node: FakeNode) -> None:
     knob, knobs = held(node)
     for _ in range(REWRITE_LIMIT + 5):
         insist(node, knobs, knob, 0.0)
 
-    assert knobs.reconcile({knob: "1000"}, 0.1, verify=True).foreign == ()
+    assert knobs.reconcile({knob: "1000"}, 0.1).foreign == ()
 
 
+@pytest.mark.usefixtures("looked_at_in_each_pass")
 def test_somebody_who_gives_up_leaves_the_knob_to_us(node: FakeNode) -> None:
     knob, knobs = held(node)
     for _ in range(REWRITE_LIMIT + 5):
         insist(node, knobs, knob, 0.0)
     node.write(f"{node.roots.cgroup}/{knob.file}", "default 1000")
 
-    knobs.reconcile({knob: "1000"}, 0.1, verify=True)
+    knobs.reconcile({knob: "1000"}, 0.1)
     assert knobs.held == {knob: "1000"}
 
 

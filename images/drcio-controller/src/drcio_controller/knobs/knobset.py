@@ -125,28 +125,25 @@ class KnobSet:
         """Return whether a pass would do nothing: the same holds as last time, and no look at it is due."""
         return now_s < self._look_at_s and wanted == self._wanted
 
-    def follow(
-        self, wanted: Mapping[Knob, str], gone: Iterable[Knob], now_s: float, *, verify: bool = False
-    ) -> Reconciled:
+    def follow(self, wanted: Mapping[Knob, str], gone: Iterable[Knob], now_s: float) -> Reconciled:
         """Put back what is `gone` from the wanted knobs, and make those hold."""
-        return joined([self.release(gone), self.hold(wanted, now_s, verify=verify)])
+        return joined([self.release(gone), self.hold(wanted, now_s)])
 
-    def hold(self, wanted: Mapping[Knob, str], now_s: float, *, verify: bool = False) -> Reconciled:
+    def hold(self, wanted: Mapping[Knob, str], now_s: float) -> Reconciled:
         """Make the wanted knobs hold, in their order.
 
-        Those that were written earlier are read again every few seconds, or all of them now with
-        `verify`. Never raises for a kernel file.
+        Those that were written earlier are read again every few seconds. Never raises for a kernel file.
         """
         failures = self._remember([knob for knob in wanted if knob not in self._held])
         failed = {failure.knob for failure in failures}
-        self._verify_left = len(wanted) if verify else VERIFIED_PER_PASS
+        self._verify_left = VERIFIED_PER_PASS
         written: list[Knob] = []
         foreign: list[ForeignChange] = []
         for knob, value in wanted.items():
             if knob in failed:
                 continue
             try:
-                changed = self._settle(knob, value, now_s, verify=verify)
+                changed = self._settle(knob, value, now_s)
             except Vanished as error:
                 self._held.pop(knob, None)
                 failures.append(Failure(knob, error))
@@ -217,7 +214,7 @@ class KnobSet:
             failures += [Failure(entry.knob, error) for entry in entries]
         return failures
 
-    def _settle(self, knob: Knob, value: str, now_s: float, *, verify: bool) -> bool | ForeignChange | None:
+    def _settle(self, knob: Knob, value: str, now_s: float) -> bool | ForeignChange | None:
         """Return None if nothing was to do, True after a write, or what somebody else did."""
         held = self._held.get(knob)
         if held is None:
@@ -229,8 +226,7 @@ class KnobSet:
             self._held[knob] = _Held(value, now_s)
             return None
         result: bool | ForeignChange | None = None
-        overdue = now_s - held.verified_at_s >= VERIFY_INTERVAL_S and self._verify_left > 0
-        if verify or overdue:
+        if now_s - held.verified_at_s >= VERIFY_INTERVAL_S and self._verify_left > 0:
             self._verify_left -= 1
             held.verified_at_s = now_s
             found = read_knob(self._roots, knob)
@@ -239,7 +235,7 @@ class KnobSet:
                     del self._held[knob]
                     for failure in self._remember([knob]):
                         raise failure.error
-                    return self._settle(knob, value, now_s, verify=False)
+                    return self._settle(knob, value, now_s)
                 result = self._foreign(knob, held, found, now_s)
                 if held.rewrite_at_s is not None:
                     return result

@@ -81,11 +81,10 @@ class Knobs:
         }
         return {device: now_s - min(at_s) for device, at_s in began_s.items() if at_s}
 
-    def reconcile(self, wanted: Mapping[Knob, str], now_s: float, *, verify: bool = False) -> Reconciled:
+    def reconcile(self, wanted: Mapping[Knob, str], now_s: float) -> Reconciled:
         """Make the wanted set hold, in its order, and put back every knob that is not in it any more.
 
-        Knobs that were written earlier are read again every few seconds, or all of them now
-        with `verify`. Never raises for a kernel file.
+        Knobs that were written earlier are read again every few seconds. Never raises for a kernel file.
         """
         if self._dry_run:
             self._log_once(wanted)
@@ -93,12 +92,12 @@ class Knobs:
         outside = self._journal.knobs_outside(wanted)
         controllers, defaults, devices = _divided(wanted)
         done: list[Reconciled] = []
-        if verify or not self._controllers.rests(controllers, now_s):
-            done.append(self._controllers.hold(controllers, now_s, verify=verify))
-        stopped = self._devices(devices, outside, now_s, done, verify=verify)
+        if not self._controllers.rests(controllers, now_s):
+            done.append(self._controllers.hold(controllers, now_s))
+        stopped = self._devices(devices, outside, now_s, done)
         gone = [knob for knob in outside if knob.device is None and not knob.switches_controller]
-        if gone or verify or not self._defaults.rests(defaults, now_s):
-            done.append(self._defaults.follow(defaults, gone, now_s, verify=verify))
+        if gone or not self._defaults.rests(defaults, now_s):
+            done.append(self._defaults.follow(defaults, gone, now_s))
         # A cgroup whose controller goes waits for whoever is writing to a file of it.
         if not stopped and (gone := [knob for knob in outside if knob.switches_controller]):
             done.append(self._controllers.release(gone))
@@ -166,8 +165,6 @@ class Knobs:
         outside: Collection[Knob],
         now_s: float,
         done: list[Reconciled],
-        *,
-        verify: bool,
     ) -> bool:
         """Let each device's writer do its part; return whether one has not come back."""
         gone: dict[DeviceId, list[Knob]] = {}
@@ -179,9 +176,9 @@ class Knobs:
         started: dict[DeviceId, _Lane] = {}
         for device in {*self._lanes, *wanted, *gone} - late:
             lane, part = self._lane(device), wanted.get(device, {})
-            if verify or device in gone or not lane.knobs.rests(part, now_s):
+            if device in gone or not lane.knobs.rests(part, now_s):
                 started[device] = lane
-                follow = partial(lane.knobs.follow, part, gone.get(device, ()), now_s, verify=verify)
+                follow = partial(lane.knobs.follow, part, gone.get(device, ()), now_s)
                 lane.writer.start(follow)
         finished, slow = self._finish(started, time.monotonic() + PATIENCE_S)
         done += finished
