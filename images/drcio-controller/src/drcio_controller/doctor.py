@@ -23,7 +23,7 @@ from drcio_controller.law.registry import engine_of
 from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.standby import REMEDIES, NodeLock, Standby, cgroup_standby, offers_io
 from drcio_controller.status.model import Effect
-from drcio_controller.status.table import plain
+from drcio_controller.status.table import objects, plain, texts
 
 
 class Grade(StrEnum):
@@ -80,7 +80,7 @@ def examine(
         return [_bad("cgroup v2", str(error), error.hint or ""), *settings, *about_agent]
     if standby is not None:
         return [_bad("cgroup v2", *REMEDIES[standby]), *settings, *about_agent]
-    checks = [Check(grade=Grade.GOOD, subject="cgroup v2", finding=f"mounted at {roots.cgroup}")]
+    checks = [_good("cgroup v2", f"mounted at {roots.cgroup}")]
     if not offers_io(roots.cgroup):
         _, remedy = REMEDIES[Standby.NO_IO]
         return [
@@ -131,6 +131,14 @@ def _controllers(path: Path) -> frozenset[str] | None:
         return None
 
 
+def _good(subject: str, finding: str) -> Check:
+    return Check(grade=Grade.GOOD, subject=subject, finding=finding)
+
+
+def _note(subject: str, finding: str, hint: str = "") -> Check:
+    return Check(grade=Grade.NOTE, subject=subject, finding=finding, hint=hint)
+
+
 def _bad(subject: str, finding: str, hint: str = "") -> Check:
     return Check(grade=Grade.BAD, subject=subject, finding=finding, hint=hint)
 
@@ -146,7 +154,7 @@ def _state_dir(folder: Path | None, *, expected: bool) -> list[Check]:
     if folder is None or not (expected or folder.exists()):
         return []
     if folder.is_dir() and os.access(folder, os.W_OK):
-        return [Check(grade=Grade.GOOD, subject="state", finding=f"{folder} can be written")]
+        return [_good("state", f"{folder} can be written")]
     hint = "mount a writable tmpfs of the node there: without it a killed agent leaves its changes behind"
     return [_bad("state", f"{folder} cannot be written", hint)]
 
@@ -181,8 +189,8 @@ def _agent(roots: Roots, answer: AgentAnswer) -> list[Check]:
             hint = "see its log; what it last set stays in force and follows the load no more"
             return [_bad("agent", f"does not answer: {answer.error}", hint)]
         if NodeLock(roots.cgroup).held_by_somebody():
-            return [Check(grade=Grade.NOTE, subject="agent", finding="one steers this node, elsewhere")]
-        return [Check(grade=Grade.NOTE, subject="agent", finding="none runs here")]
+            return [_note("agent", "one steers this node, elsewhere")]
+        return [_note("agent", "none runs here")]
     checks = []
     if status.get("standby"):
         checks.append(_bad("agent", f"passive: {status.get('standby')}"))
@@ -194,61 +202,41 @@ def _agent(roots: Roots, answer: AgentAnswer) -> list[Check]:
         checks.append(_bad("agent", f"its last look was {time.time() - at_unix_s:.0f} s ago"))
     if status.get("config_error"):
         checks += _config(str(status.get("config_error")))
-    checks += [_bad("agent", problem) for problem in _texts(status.get("problems"))]
+    checks += [_bad("agent", problem) for problem in texts(status, "problems")]
     checks += [
-        Check(
-            grade=Grade.NOTE,
-            subject=f"disk {device.get('name')}",
-            finding=f"control is withdrawn, it did not help: {device.get('withdrawn')}",
+        _note(
+            f"disk {device.get('name')}", f"control is withdrawn, it did not help: {device.get('withdrawn')}"
         )
-        for device in _objects(status.get("devices"))
+        for device in objects(status, "devices")
         if device.get("withdrawn")
     ]
-    for pod in _objects(status.get("pods")):
+    for pod in objects(status, "pods"):
         name = f"pod {pod.get('namespace')}/{pod.get('name')}"
-        checks += [
-            Check(grade=Grade.NOTE, subject=name, finding=problem) for problem in _texts(pod.get("problems"))
-        ]
+        checks += [_note(name, problem) for problem in texts(pod, "problems")]
         checks += [
             _bad(name, f"its weight is inert on {entry.get('device')}: {entry.get('why')}")
-            for entry in _objects(pod.get("devices"))
+            for entry in objects(pod, "devices")
             if entry.get("effect") == Effect.INERT
         ]
     if not checks:
-        checks.append(Check(grade=Grade.GOOD, subject="agent", finding="answers, and everything holds"))
+        checks.append(_good("agent", "answers, and everything holds"))
     return checks
-
-
-def _objects(value: object) -> list[Mapping[str, object]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _levels(roots: Roots, hierarchy: Hierarchy | None) -> list[Check]:
     if hierarchy is None:
-        return [
-            Check(grade=Grade.NOTE, subject="pods", finding="no kubepods cgroup: no pod has run here yet")
-        ]
-    checks = [
-        Check(
-            grade=Grade.GOOD,
-            subject="pods",
-            finding=f"{hierarchy.kubepods}, cgroup driver {hierarchy.driver}",
-        )
-    ]
+        return [_note("pods", "no kubepods cgroup: no pod has run here yet")]
+    checks = [_good("pods", f"{hierarchy.kubepods}, cgroup driver {hierarchy.driver}")]
     for level in hierarchy.levels:
         enabled = _controllers(roots.cgroup / level / "cgroup.subtree_control")
         name = level or "/"
         if enabled is None:
-            checks.append(Check(grade=Grade.NOTE, subject="io below", finding=f"{name}: not there"))
+            checks.append(_note("io below", f"{name}: not there"))
         elif "io" in enabled:
-            checks.append(Check(grade=Grade.GOOD, subject="io below", finding=name))
+            checks.append(_good("io below", name))
         else:
             finding = f"{name}: off; the controller would turn it on"
-            checks.append(Check(grade=Grade.NOTE, subject="io below", finding=finding))
+            checks.append(_note("io below", finding))
     return checks
 
 
@@ -256,32 +244,26 @@ def _iocost(roots: Roots) -> Check:
     try:
         settings = parse_settings(read_text(roots.cgroup / "io.cost.qos"), "io.cost.qos")
     except Vanished:
-        return Check(
-            grade=Grade.NOTE,
-            subject="iocost",
-            finding="the kernel does not have it",
-            hint="CONFIG_BLK_CGROUP_IOCOST is needed; BFQ or io.max would be used instead",
+        return _note(
+            "iocost",
+            "the kernel does not have it",
+            "CONFIG_BLK_CGROUP_IOCOST is needed; BFQ or io.max would be used instead",
         )
     except KernelFileError as error:
-        return Check(grade=Grade.BAD, subject="iocost", finding=str(error))
+        return _bad("iocost", str(error))
     on = [device for device, values in settings.items() if values.get("enable") == "1"]
     if on:
-        return Check(grade=Grade.GOOD, subject="iocost", finding=f"on for {', '.join(on)}")
-    return Check(
-        grade=Grade.NOTE,
-        subject="iocost",
-        finding="off everywhere: io.weight changes nothing now; the controller would turn it on",
-    )
+        return _good("iocost", f"on for {', '.join(on)}")
+    return _note("iocost", "off everywhere: io.weight changes nothing now; the controller would turn it on")
 
 
 def _pressure(roots: Roots) -> Check:
     if (roots.cgroup / "io.pressure").exists():
-        return Check(grade=Grade.GOOD, subject="pressure", finding="stall times are measured (PSI)")
-    return Check(
-        grade=Grade.NOTE,
-        subject="pressure",
-        finding="no stall times: the kernel runs without PSI",
-        hint="boot with psi=1; the controller works without it and reports less",
+        return _good("pressure", "stall times are measured (PSI)")
+    return _note(
+        "pressure",
+        "no stall times: the kernel runs without PSI",
+        "boot with psi=1; the controller works without it and reports less",
     )
 
 
@@ -303,12 +285,11 @@ def _device(roots: Roots, device_id: DeviceId, config: Config, own_disks: Collec
     try:
         device = describe(roots.sys, device_id, own_disks)
     except KernelFileError as error:
-        return Check(grade=Grade.NOTE, subject=f"disk {device_id}", finding=str(error))
+        return _note(f"disk {device_id}", str(error))
     engine, note = choose(engine_of(config), device, ())
-    return Check(
-        grade=Grade.GOOD,
-        subject=f"disk {device.name}",
-        finding=f"{_describe(device, config)}; would use {engine}" + (f" ({note})" if note else ""),
+    return _good(
+        f"disk {device.name}",
+        f"{_describe(device, config)}; would use {engine}" + (f" ({note})" if note else ""),
     )
 
 

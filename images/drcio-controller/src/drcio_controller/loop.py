@@ -30,7 +30,7 @@ from drcio_controller.pods.mapping import Hierarchy, find_hierarchy
 from drcio_controller.pods.nodepod import NodePod, classify
 from drcio_controller.pods.sandbox import Sandboxes
 from drcio_controller.status.model import NodeStatus
-from drcio_controller.status.report import DeviceSeen, Header, Seen, Tally, build_status
+from drcio_controller.status.report import DeviceSeen, Seen, Tally, build_status
 from drcio_controller.window import Use, Window, use_of, windows
 
 log = logging.getLogger(__name__)
@@ -119,10 +119,6 @@ class Controller:
         self._last: Reconciled = Reconciled()
         self._failing: dict[Knob, str] = {}
         self._now_s = 0.0
-
-    @property
-    def config(self) -> Config:
-        return self._config
 
     def set_config(self, config: Config) -> None:
         """Take a new configuration; a new policy starts without memory, also on a volume told anew."""
@@ -244,14 +240,14 @@ class Controller:
         self, at_unix_s: float, *, synced: bool, config_error: str, problems: Sequence[str] = ()
     ) -> NodeStatus:
         """Return what is known now; `problems` are the caller's own."""
-        header = Header(
+        header = NodeStatus(
             node=self._node_name,
             at_unix_s=at_unix_s,
             policy=self._config.policy_text,
             config_digest=self._config_digest,
             synced=synced,
             config_error=config_error,
-            problems=[*problems, *self._knob_problems()],
+            problems=(*problems, *self._knob_problems()),
         )
         seen = Seen(
             hierarchy=self._hierarchy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from drcio_controller.config import Engine, VolumeProfile
@@ -29,19 +29,6 @@ from drcio_controller.status.model import (
     PodStatus,
 )
 from drcio_controller.window import Flow, Window
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What holds for the whole node."""
-
-    node: str
-    at_unix_s: float
-    policy: str
-    config_digest: str
-    synced: bool
-    config_error: str
-    problems: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +116,20 @@ class Tally:
         self.foreign_changes[knob.name] += 1
 
 
-def build_status(header: Header, seen: Seen, devices: Sequence[DeviceSeen]) -> NodeStatus:
-    """Return the node's status; pure."""
-    problems = list(header.problems)
+def build_status(header: NodeStatus, seen: Seen, devices: Sequence[DeviceSeen]) -> NodeStatus:
+    """Return the node's status: what holds for all of it (`header`), its pods and devices; pure."""
+    problems = header.problems
     if seen.hierarchy is None:
-        problems.append("no kubepods cgroup was found: kubelet has not started a pod yet")
+        problems += ("no kubepods cgroup was found: kubelet has not started a pod yet",)
     on_device = [_pods_on_device(entry, seen, seen.hierarchy) for entry in devices] if seen.hierarchy else []
-    return NodeStatus(
-        node=header.node,
-        at_unix_s=header.at_unix_s,
-        policy=header.policy,
-        config_digest=header.config_digest,
-        synced=header.synced,
-        config_error=header.config_error,
+    return replace(
+        header,
         pods=tuple(
             _pod_status(pod, seen, tuple(table[uid] for table in on_device if uid in table))
             for uid, pod in (seen.pods.items() if seen.hierarchy else ())
         ),
         devices=tuple(_device_status(entry, seen) for entry in devices),
-        problems=tuple(problems),
+        problems=problems,
     )
 
 

@@ -24,21 +24,21 @@ def render(status: Document) -> str:
     lines = [f"node {status.get('node')}   policy {status.get('policy')}"]
     if status.get("standby"):
         lines.append(f"this agent is passive: {status.get('standby')}")
-    pods = _objects(status, "pods")
-    for device in _objects(status, "devices"):
+    pods = objects(status, "pods")
+    for device in objects(status, "devices"):
         lines += ["", *_device(device, at_unix_s), *_users(pods, device.get("device"))]
     elsewhere = [
         f"{_name(pod)} ({_text(pod.get('priority'))})"
         for pod in pods
-        if pod.get("weight") is not None and not _objects(pod, "devices")
+        if pod.get("weight") is not None and not objects(pod, "devices")
     ]
     if elsewhere:
         lines += ["", f"managed, without I/O on a managed device: {', '.join(elsewhere)}"]
     if not any(pod.get("weight") is not None for pod in pods):
         lines += ["", "no managed pods"]
     for pod in pods:
-        lines += [f"problem: {_name(pod)}: {problem}" for problem in _texts(pod, "problems")]
-    lines += [f"problem: {problem}" for problem in _texts(status, "problems")]
+        lines += [f"problem: {_name(pod)}: {problem}" for problem in texts(pod, "problems")]
+    lines += [f"problem: {problem}" for problem in texts(status, "problems")]
     if status.get("config_error"):
         lines.append(f"configuration refused: {status.get('config_error')}")
     return "\n".join(map(plain, lines))
@@ -107,7 +107,7 @@ def _users(pods: Sequence[Document], device: object) -> list[str]:
     users = [
         (_float(entry.get("bytes_per_s")) or 0.0, pod, entry)
         for pod in pods
-        for entry in _objects(pod, "devices")
+        for entry in objects(pod, "devices")
         if entry.get("device") == device
     ]
     users.sort(key=lambda user: -user[0])
@@ -153,12 +153,14 @@ def _name(pod: Document) -> str:
     return f"{pod.get('namespace')}/{pod.get('name')}"
 
 
-def _objects(document: Document, key: str) -> list[dict[str, object]]:
+def objects(document: Document, key: str) -> list[Document]:
+    """Return the objects of a list in a document; none where there is no list."""
     value = document.get(key)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def _texts(document: Document, key: str) -> list[str]:
+def texts(document: Document, key: str) -> list[str]:
+    """Return the texts of a list in a document; none where there is no list."""
     value = document.get(key)
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
