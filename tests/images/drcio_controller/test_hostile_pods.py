@@ -21,7 +21,7 @@ from drcio_controller.agent import render_once
 from drcio_controller.config import Config, LatencyTarget
 from drcio_controller.kube import pod as kube_pod
 from drcio_controller.kube.jsontypes import Json, JsonObject, object_at, objects_at, text_at
-from drcio_controller.kube.pod import Container, Pod, QosClass
+from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.latency.watch import LatencyWatch
 from drcio_controller.pods.nodepod import LatencySource, NodePod, classify
 from drcio_controller.testing.store import Resource
@@ -185,13 +185,10 @@ def every_port(patch: pytest.MonkeyPatch) -> None:
 
 
 def every_container(patch: pytest.MonkeyPatch) -> None:
-    def all_of_them(status: JsonObject) -> tuple[Container, ...]:
-        return tuple(
-            Container(text_at(entry, "name"), text_at(entry, "containerID"), running=False)
-            for entry in objects_at(status, "containerStatuses")
-        )
+    def all_of_them(status: JsonObject) -> tuple[str, ...]:
+        return tuple(text_at(entry, "containerID") for entry in objects_at(status, "containerStatuses"))
 
-    patch.setattr(kube_pod, "_containers", all_of_them)
+    patch.setattr(kube_pod, "_container_ids", all_of_them)
 
 
 def raw_words(patch: pytest.MonkeyPatch) -> None:

@@ -141,11 +141,10 @@ def _pod(uid: str, qos: QosClass, priority: str) -> Pod:
         name=f"pod-{uid[:8]}",
         labels={"drcio.io/priority": priority},
         annotations={},
-        node_name="bench",
         qos_class=qos,
         phase="Running",
         pod_ip="",
-        containers=(),
+        container_ids=(),
     )
 
 

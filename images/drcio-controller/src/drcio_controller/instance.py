@@ -31,10 +31,6 @@ class InstanceLimit:
     """For a while; equal to the baseline where the instance does not burst."""
     burst_iops: float
 
-    @property
-    def bursts(self) -> bool:
-        return self.burst_bytes_per_s > self.baseline_bytes_per_s or self.burst_iops > self.baseline_iops
-
 
 def limit_of(instance_type: str) -> InstanceLimit | None:
     """Return an instance type's limit, or None for one that the table does not have."""

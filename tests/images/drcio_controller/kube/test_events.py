@@ -11,7 +11,7 @@ from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.kube.pod import Pod, QosClass
 from tests.waits import eventually
 
-POD = Pod("u1", "shop", "api", {}, {}, "n1", QosClass.BURSTABLE, "Running", "", (), "1")
+POD = Pod("u1", "shop", "api", {}, {}, QosClass.BURSTABLE, "Running", "", (), "1")
 
 
 def notice(message: str = "m", uid: str = "u1") -> PodNotice:

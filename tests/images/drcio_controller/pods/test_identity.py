@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from drcio_controller.kube.pod import Container, Pod, QosClass
+from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.pods.identity import cgroup_uids, unproven
 
 ID = "0123456789abcdef" * 4
@@ -20,11 +20,10 @@ def pod(uid: str, *, static_hash: str = "", container_id: str = ID) -> Pod:
         name=uid,
         labels={},
         annotations={},
-        node_name="node-1",
         qos_class=QosClass.BURSTABLE,
         phase="Running",
         pod_ip="",
-        containers=(Container("main", container_id, True),),
+        container_ids=(container_id,),
         static_hash=static_hash,
     )
 

@@ -153,11 +153,10 @@ def test_any_label_and_annotation_is_survived(label: str, weight: str, target: s
             "drcio.io/latency-target": target,
             "prometheus.io/port": port,
         },
-        node_name="",
         qos_class=QosClass.BURSTABLE,
         phase="Running",
         pod_ip="10.0.0.1",
-        containers=(),
+        container_ids=(),
     )
 
     found = asked(pod)

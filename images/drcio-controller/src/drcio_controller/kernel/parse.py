@@ -22,7 +22,6 @@ UNLIMITED: Final = None
 
 _DEVICE = re.compile(r"\d{1,4}:\d{1,7}\Z", re.ASCII)
 _UNSIGNED = re.compile(r"\d{1,20}\Z", re.ASCII)
-_DECIMAL = re.compile(r"\d{1,20}(?:\.\d{1,6})?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,8 @@ class IoStat:
     wbytes: int = 0
     rios: int = 0
     wios: int = 0
-    dbytes: int = 0
-    dios: int = 0
     cost_usage_us: int | None = None
     """iocost: device time this cgroup used by the cost model; None where iocost is off."""
-    cost_wait_us: int | None = None
-    """iocost: time bios waited for budget; only with the kernel's blkcg debug statistics."""
-    cost_vrate_pct: float | None = None
-    """iocost: the root cgroup's line only."""
 
     def plus(self, other: IoStat) -> IoStat:
         """Return the sum of two cgroups' counters."""
@@ -49,10 +42,7 @@ class IoStat:
             wbytes=self.wbytes + other.wbytes,
             rios=self.rios + other.rios,
             wios=self.wios + other.wios,
-            dbytes=self.dbytes + other.dbytes,
-            dios=self.dios + other.dios,
             cost_usage_us=_sum(self.cost_usage_us, other.cost_usage_us),
-            cost_wait_us=_sum(self.cost_wait_us, other.cost_wait_us),
         )
 
     @property
@@ -78,10 +68,6 @@ class Weights:
 
     default: int
     per_device: Mapping[DeviceId, int] = field(default_factory=dict)
-
-    def on(self, device: DeviceId) -> int:
-        """Return the weight that acts on one device."""
-        return self.per_device.get(device, self.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +131,6 @@ def parse_unsigned(text: str, source: str) -> int:
     return int(text)
 
 
-def _decimal(text: str, source: str) -> float:
-    if _DECIMAL.match(text) is None:
-        raise Malformed(f"{source}: expected a decimal number, found {text[:40]!r}")
-    return float(text)
-
-
 def _assignments(words: list[str], source: str) -> dict[str, str]:
     values = {}
     for word in words:
@@ -161,11 +141,11 @@ def _assignments(words: list[str], source: str) -> dict[str, str]:
     return values
 
 
-_IO_STAT_COUNTERS: Final = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
+_IO_STAT_COUNTERS: Final = ("rbytes", "wbytes", "rios", "wios")
 _USUAL_IO_STAT: Final = re.compile(
     r"([0-9]{1,4}:[0-9]{1,7})"
     + "".join(rf" {key}=([0-9]{{1,20}})" for key in _IO_STAT_COUNTERS)
-    + r"(?: cost\.usage=([0-9]{1,20}))?",
+    + r" dbytes=[0-9]{1,20} dios=[0-9]{1,20}(?: cost\.usage=([0-9]{1,20}))?",
     re.ASCII,
 )
 """A pod's line as kernels write it nearly always: one match of it costs a fifth of taking it apart."""
@@ -182,9 +162,9 @@ def parse_io_stat(text: str) -> dict[DeviceId, IoStat]:
         usual = _USUAL_IO_STAT.fullmatch(line)
         if usual is not None:
             device, *counts, usage = usual.groups()
-            rbytes, wbytes, rios, wios, dbytes, dios = map(int, counts)
             usage_us = None if usage is None else int(usage)
-            result[DeviceId(device)] = IoStat(rbytes, wbytes, rios, wios, dbytes, dios, usage_us)
+            rbytes, wbytes, rios, wios = map(int, counts)
+            result[DeviceId(device)] = IoStat(rbytes, wbytes, rios, wios, usage_us)
             continue
         words = line.split()
         start = next((index for index, word in enumerate(words) if "=" in word), None)
@@ -201,19 +181,12 @@ def parse_io_stat(text: str) -> dict[DeviceId, IoStat]:
         if device_word == "(unknown)":
             continue
         values = _assignments(words[start:], "io.stat")
-        counters = {key: parse_unsigned(values.get(key, "0"), f"io.stat {key}") for key in _IO_STAT_COUNTERS}
-        usage, wait, vrate = (values.get(key) for key in ("cost.usage", "cost.wait", "cost.vrate"))
-        result[DeviceId(device_word)] = IoStat(
-            rbytes=counters["rbytes"],
-            wbytes=counters["wbytes"],
-            rios=counters["rios"],
-            wios=counters["wios"],
-            dbytes=counters["dbytes"],
-            dios=counters["dios"],
-            cost_usage_us=None if usage is None else parse_unsigned(usage, "io.stat cost.usage"),
-            cost_wait_us=None if wait is None else parse_unsigned(wait, "io.stat cost.wait"),
-            cost_vrate_pct=None if vrate is None else _decimal(vrate, "io.stat cost.vrate"),
+        rbytes, wbytes, rios, wios = (
+            parse_unsigned(values.get(key, "0"), f"io.stat {key}") for key in _IO_STAT_COUNTERS
         )
+        usage = values.get("cost.usage")
+        usage_us = None if usage is None else parse_unsigned(usage, "io.stat cost.usage")
+        result[DeviceId(device_word)] = IoStat(rbytes, wbytes, rios, wios, usage_us)
     return result
 
 

@@ -36,7 +36,6 @@ _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 _PORT_LIMIT = 65535
-_NAME_LIMIT_CHARS = 63
 
 
 class QosClass(StrEnum):
@@ -45,16 +44,6 @@ class QosClass(StrEnum):
     GUARANTEED = "Guaranteed"
     BURSTABLE = "Burstable"
     BEST_EFFORT = "BestEffort"
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One container of a pod, init and ephemeral ones included."""
-
-    name: str
-    id: str
-    """The runtime's id without its `containerd://`; empty until the container was created."""
-    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +57,12 @@ class Pod:
     """Only those with KEPT_LABEL_PREFIX."""
     annotations: Mapping[str, str]
     """Only those with a prefix in KEPT_ANNOTATION_PREFIXES; a value is cut at VALUE_LIMIT_CHARS."""
-    node_name: str
     qos_class: QosClass
     phase: str
     pod_ip: str
-    containers: tuple[Container, ...]
+    container_ids: tuple[str, ...]
+    """Of its containers that were created, init and ephemeral ones included: the runtime's ids without their
+    `containerd://`."""
     static_hash: str = ""
     """The uid that the pod, marked as the mirror of a static pod, says its cgroup is named after; a
     claim, to be believed by `identity.cgroup_uids` alone."""
@@ -81,11 +71,6 @@ class Pod:
     host_network: bool = False
     ports: frozenset[int] = frozenset()
     """TCP ports that its containers declare."""
-
-    @property
-    def key(self) -> str:
-        """Return `namespace/name`, for people."""
-        return f"{self.namespace}/{self.name}"
 
     @property
     def ended(self) -> bool:
@@ -125,11 +110,10 @@ def parse_pod(document: JsonObject) -> Pod:
         name=name,
         labels=kept_labels(document),
         annotations=_strings(object_at(metadata, "annotations"), KEPT_ANNOTATION_PREFIXES),
-        node_name=node_name,
         qos_class=qos_class,
         phase=text_at(status, "phase") or "Unknown",
         pod_ip=text_at(status, "podIP"),
-        containers=_containers(status),
+        container_ids=_container_ids(status),
         static_hash=_static_hash(metadata, node_name),
         host_ips=_host_ips(status),
         host_network=object_at(document, "spec").get("hostNetwork") is True,
@@ -188,20 +172,11 @@ def _declared_ports(spec: JsonObject) -> frozenset[int]:
     return frozenset(itertools.islice(ports, KEPT_PORTS))
 
 
-def _containers(status: JsonObject) -> tuple[Container, ...]:
+def _container_ids(status: JsonObject) -> tuple[str, ...]:
     lists = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
     found = (
-        Container(
-            name=text_at(entry, "name")[:_NAME_LIMIT_CHARS],
-            id=_bare_id(text_at(entry, "containerID")),
-            running="running" in object_at(entry, "state"),
-        )
+        text_at(entry, "containerID").rpartition("://")[2]
         for key in lists
         for entry in objects_at(status, key)
     )
-    return tuple(itertools.islice(found, KEPT_CONTAINERS))
-
-
-def _bare_id(container_id: str) -> str:
-    bare = container_id.rpartition("://")[2]
-    return bare if _CONTAINER_ID.fullmatch(bare) else ""
+    return tuple(itertools.islice(filter(_CONTAINER_ID.fullmatch, found), KEPT_CONTAINERS))

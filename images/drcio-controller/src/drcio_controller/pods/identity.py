@@ -59,5 +59,5 @@ def unproven(pods: Mapping[str, Pod], uids: Mapping[str, str]) -> list[str]:
 
 def _holds(pod: Pod, names: Collection[str]) -> bool:
     """Return whether one of the cgroups is of a container of the pod: `ID`, `RUNTIME-ID.scope`."""
-    ids = {container.id for container in pod.containers if len(container.id) >= _ID_LEAST_CHARS}
+    ids = {each for each in pod.container_ids if len(each) >= _ID_LEAST_CHARS}
     return any(name.removesuffix(".scope").rpartition("-")[2] in ids for name in names)
