@@ -404,7 +404,7 @@ class Agent:
             except queue.Empty:
                 return items
 
-    def _wake(self, _: object = None) -> None:
+    def _wake(self) -> None:
         self._news.put(_Wake())
 
     def _alive(self) -> bool:

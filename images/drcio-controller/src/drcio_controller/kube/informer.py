@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from drcio_controller.loglimit import LogLimit
 
@@ -55,52 +55,14 @@ T = TypeVar("T", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
-class Added(Generic[T]):
-    """An object was seen for the first time."""
-
-    item: T
-
-
-@dataclass(frozen=True, slots=True)
-class Modified(Generic[T]):
-    """An object changed in what is kept of it."""
-
-    item: T
-    previous: T
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted(Generic[T]):
-    """An object is gone; `item` is its last state."""
-
-    item: T
-
-
-@dataclass(frozen=True, slots=True)
-class Resynced(Generic[T]):
-    """A list took the place of everything known before; keys are uids."""
-
-    items: Mapping[str, T]
-
-
-Change: TypeAlias = Added[T] | Modified[T] | Deleted[T] | Resynced[T]
-
-
-@dataclass(frozen=True, slots=True)
 class InformerHealth:
-    """How well the picture can be trusted. Counters only grow."""
+    """How well the picture can be trusted."""
 
     synced: bool = False
     """Whether there has been a list at all."""
-    connected: bool = False
-    """Whether a watch is open now."""
     failures_in_a_row: int = 0
-    lists: int = 0
-    watches: int = 0
-    events: int = 0
-    bookmarks: int = 0
     malformed: int = 0
-    broken_watches: int = 0
+    """Objects that were skipped; only grows."""
     last_error: str = ""
 
 
@@ -126,10 +88,10 @@ class Source(Protocol):
 
 
 class Informer(Generic[T]):
-    """A thread that lists and watches objects of one kind and delivers what happens.
+    """A thread that lists and watches objects of one kind.
 
-    `deliver` is called in that thread, at once and in order; it must not block. A reader that wants
-    the whole picture instead takes `items()`. Every failure is logged, or those that `failure_lines`
+    `changed` is called in that thread after each change of `items()`, at once; it must not block. Every
+    failure is logged, or those that `failure_lines`
     admits by their kind; informers that share one log a kind together.
     """
 
@@ -137,7 +99,7 @@ class Informer(Generic[T]):
         self,
         source: Source,
         parse: Callable[[JsonObject], T],
-        deliver: Callable[[Change[T]], None],
+        changed: Callable[[], None],
         *,
         field_selector: str = "",
         backoff: Backoff | None = None,
@@ -148,7 +110,7 @@ class Informer(Generic[T]):
         self._source = source
         self._parse_object = parse
         self._field_selector = field_selector
-        self._deliver = deliver
+        self._changed = changed
         self._backoff = backoff or Backoff()
         self._failure_lines = failure_lines
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
@@ -179,7 +141,7 @@ class Informer(Generic[T]):
 
     @property
     def alive(self) -> bool:
-        """Return whether the thread runs; a programming error in `deliver` ends it."""
+        """Return whether the thread runs; a programming error in `changed` ends it."""
         return self._thread.is_alive()
 
     def items(self) -> Mapping[str, T]:
@@ -220,14 +182,8 @@ class Informer(Generic[T]):
         with self._lock:
             self._items = items
         self._page_size = _PAGE_SIZE
-        self._health = replace(
-            self._health,
-            synced=True,
-            lists=self._health.lists + 1,
-            failures_in_a_row=0,
-            last_error="",
-        )
-        self._deliver(Resynced(dict(items)))
+        self._health = replace(self._health, synced=True, failures_in_a_row=0, last_error="")
+        self._changed()
         return page.resource_version
 
     def _watch_from(self, resource_version: str) -> None:
@@ -238,7 +194,6 @@ class Informer(Generic[T]):
             field_selector=self._field_selector,
         )
         self._watch = watch
-        self._health = replace(self._health, connected=True, watches=self._health.watches + 1)
         received = 0
         try:
             with watch:
@@ -249,16 +204,12 @@ class Informer(Generic[T]):
                     received += 1
         finally:
             self._watch = None
-            self._health = replace(self._health, connected=False)
         if not received and self._clock() - opened_s < _SHORTEST_WATCH_S and not self._stop.is_set():
             raise ApiUnavailable("the watch ended as soon as it was opened", "protocol")
 
     def _take(self, event: WatchEvent) -> None:
-        if event.type == "BOOKMARK":
-            self._health = replace(self._health, bookmarks=self._health.bookmarks + 1)
-        else:
+        if event.type != "BOOKMARK":
             self._apply(event)
-            self._health = replace(self._health, events=self._health.events + 1)
         self._health = replace(self._health, failures_in_a_row=0, last_error="")
         # Only now: what could not be taken must come again.
         self._resource_version = text_at(event.document, "metadata", "resourceVersion") or None
@@ -269,8 +220,7 @@ class Informer(Generic[T]):
             with self._lock:
                 gone = self._items.pop(uid, None)
             if gone is not None:
-                # The last state may be one that does not parse; the pod is gone all the same.
-                self._deliver(Deleted(self._parse(event.document) or gone))
+                self._changed()
             return
         if event.type not in ("ADDED", "MODIFIED"):
             raise WatchBroken(f"watch event type is {event.type!r}; expected ADDED, MODIFIED or DELETED")
@@ -280,10 +230,8 @@ class Informer(Generic[T]):
         with self._lock:
             previous = self._items.get(item.uid)
             self._items[item.uid] = item
-        if previous is None:
-            self._deliver(Added(item))
-        elif item != previous:  # most changes are of what is not kept: conditions, heartbeats, a mesh's notes
-            self._deliver(Modified(item, previous))
+        if item != previous:  # most changes are of what is not kept: conditions, heartbeats, a mesh's notes
+            self._changed()
 
     def _parse(self, document: JsonObject) -> T | None:
         try:
@@ -298,8 +246,6 @@ class Informer(Generic[T]):
         """Count the failure, choose where to go on, wait."""
         failures = self._health.failures_in_a_row + 1
         self._health = replace(self._health, failures_in_a_row=failures, last_error=str(error))
-        if isinstance(error, WatchBroken):
-            self._health = replace(self._health, broken_watches=self._health.broken_watches + 1)
         self._choose_restart(error, failures)
         retry_after_s = error.retry_after_s if isinstance(error, ApiRefused) else None
         if isinstance(error, AnswerTooLarge):
