@@ -139,7 +139,7 @@ def test_a_label_change_is_delivered_within_100_ms(node: Node) -> None:
 
 
 def test_bookmarks_move_the_resume_point(node: Node) -> None:
-    """Without them a watch would resume at a version that other nodes' pods have driven out of the history."""
+    """Without them a watch would resume at a version that other pods have driven out of the history."""
     node.started()
     for batch in range(3):
         for number in range(20):

@@ -47,15 +47,15 @@ def test_update_of_an_old_version_is_a_conflict() -> None:
     old = store.create(PODS, "default", pod("a"))
     store.patch(PODS, "default", "a", {"metadata": {"labels": {"x": "y"}}})
     with pytest.raises(StoreError) as caught:
-        store.replace(PODS, "default", "a", old)
+        store.patch(PODS, "default", "a", old)
     assert (caught.value.code, caught.value.reason) == (HTTPStatus.CONFLICT, "Conflict")
 
 
 def test_identity_survives_an_update() -> None:
     store = PodStore()
     created = store.create(PODS, "default", pod("a"))
-    replaced = store.replace(PODS, "default", "a", {"metadata": {"uid": "other"}, "spec": {"x": 1}})
-    assert text_at(replaced, "metadata", "uid") == text_at(created, "metadata", "uid")
+    patched = store.patch(PODS, "default", "a", {"metadata": {"uid": "other"}, "spec": {"x": 1}})
+    assert text_at(patched, "metadata", "uid") == text_at(created, "metadata", "uid")
 
 
 def test_history_is_bounded_and_then_expired() -> None:

@@ -93,28 +93,17 @@ def create_app(store: PodStore, options: ApiOptions | None = None) -> Starlette:
     api = _Api(store, options, hub)
     guard = functools.partial(_guarded, options)
     routes = [Route("/version", guard(_version))]
-    for group, resources in (
-        ("/api/v1", tuple(Resource)),
-        ("/apis/events.k8s.io/v1", (Resource.EVENTS,)),
-    ):
-        for resource in resources:
-            collection = guard(functools.partial(api.collection, resource))
-            item = guard(functools.partial(api.item, resource))
-            if not resource.namespaced:
-                routes += [
-                    Route(f"{group}/{resource}", collection, methods=["GET", "POST"]),
-                    Route(f"{group}/{resource}/{{name}}", item, methods=["GET", "PUT", "PATCH", "DELETE"]),
-                ]
-                continue
-            routes += [
-                Route(f"{group}/{resource}", collection, methods=["GET"]),
-                Route(f"{group}/namespaces/{{namespace}}/{resource}", collection, methods=["GET", "POST"]),
-                Route(
-                    f"{group}/namespaces/{{namespace}}/{resource}/{{name}}",
-                    item,
-                    methods=["GET", "PUT", "PATCH", "DELETE"],
-                ),
-            ]
+    for resource in Resource:
+        collection = guard(functools.partial(api.collection, resource))
+        item = guard(functools.partial(api.item, resource))
+        own = "/api/v1"
+        if resource.namespaced:
+            routes.append(Route(f"{own}/{resource}", collection, methods=["GET"]))
+            own += "/namespaces/{namespace}"
+        routes += [
+            Route(f"{own}/{resource}", collection, methods=["GET", "POST"]),
+            Route(f"{own}/{resource}/{{name}}", item, methods=["GET", "PATCH", "DELETE"]),
+        ]
     routes.append(Route("/api/v1/namespaces/{namespace}/pods/{name}/log", guard(api.log)))
     app = Starlette(routes=routes)
     app.state.hub = hub
@@ -178,8 +167,6 @@ class _Api:
     async def item(self, resource: Resource, request: Request) -> Response:
         namespace, name = request.path_params.get("namespace", ""), request.path_params["name"]
         match request.method:
-            case "PUT":
-                answer = self._store.replace(resource, namespace, name, await _body(request))
             case "PATCH":
                 content_type = request.headers.get("content-type", "").partition(";")[0]
                 if content_type != _MERGE_PATCH:

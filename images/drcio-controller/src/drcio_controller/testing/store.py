@@ -160,18 +160,6 @@ class PodStore:
                 raise StoreError(HTTPStatus.CONFLICT, "AlreadyExists", message)
             return self._commit(resource, "ADDED", document, None)
 
-    def replace(self, resource: Resource, namespace: str, name: str, document: JsonObject) -> JsonObject:
-        """Store an object in place of the one there.
-
-        A resource version in it must be the current one; its uid and creation time are kept.
-        """
-        document = copy.deepcopy(document)
-        self._check_identity(resource, namespace, document)
-        with self._lock:
-            current = self._find(resource, namespace, name)
-            self._check_version(resource, name, current, document)
-            return self._update(resource, current, document)
-
     def patch(self, resource: Resource, namespace: str, name: str, patch: JsonObject) -> JsonObject:
         """Apply a JSON merge patch (RFC 7386)."""
         with self._lock:
