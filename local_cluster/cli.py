@@ -19,6 +19,7 @@ from experiments.targets.twin import prepare_volume
 from local_cluster import cluster, status
 from local_cluster.errors import ClusterError
 from local_cluster.images.prepare import Prepared, prepared
+from local_cluster.node.boot import NodeOptions
 from local_cluster.node.settings import DRIVERS
 from local_cluster.told import Told
 from node_twin.errors import TwinError
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     images.set_defaults(command=_images)
     for command in (up, walk):
         command.add_argument(
-            "--memory-mib", type=memory_mib, default=cluster.ClusterOptions.memory_mib, help="of the node"
+            "--memory-mib", type=memory_mib, default=NodeOptions.memory_mib, help="of the node"
         )
         command.add_argument(
             "--cgroup-driver", choices=DRIVERS, default=DRIVERS[0], help="the kubelet's; EKS has the first"
@@ -110,11 +111,11 @@ def _tour(options: argparse.Namespace) -> int:
 
 def _cluster_options(
     options: argparse.Namespace, images: Prepared, tell: Callable[[str], None]
-) -> cluster.ClusterOptions:
+) -> NodeOptions:
     contents = None
     if not getattr(options, "empty_volume", False):
         contents = prepare_volume(cluster.CACHE / "volume", Told(tell))
-    return cluster.ClusterOptions(
+    return NodeOptions(
         store=images.disk,
         volume_contents=contents,
         memory_mib=options.memory_mib,

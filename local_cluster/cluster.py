@@ -17,14 +17,14 @@ from typing import Final
 
 import httpx
 
-from drcio_controller.ebs import Volume, parse_volume
 from local_cluster import objects
 from local_cluster.control_plane import ControlPlane, PlaneOptions
 from local_cluster.errors import ClusterError, NodeError
 from local_cluster.node import boot
+from local_cluster.node.boot import NodeOptions
 from local_cluster.node.control import NodeControl
 from local_cluster.node.cpu import spent
-from local_cluster.node.settings import DRIVERS, HOST_ADDRESS
+from local_cluster.node.settings import HOST_ADDRESS
 from local_cluster.programs import ROOT, find
 from node_twin.guest.window import IDLE_SLICE
 from node_twin.jsontypes import JsonObject
@@ -38,26 +38,10 @@ PROGRAMS: Final = (
 CACHE: Final = ROOT / ".cache"
 FOLDER: Final = CACHE / "cluster" / "run"
 LOCK: Final = CACHE / "cluster" / "lock"
-VOLUME: Final = parse_volume("gp3")
-VOLUME_BYTES: Final = 8 << 30
 _LOOK_EVERY_S: Final = 1.0
 _ENDS_WITHIN_S: Final = 30.0
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterOptions:
-    """What cluster to start."""
-
-    store: Path
-    """The disk with the images (`local_cluster.images.store`)."""
-    volume: Volume = VOLUME
-    volume_bytes: int = VOLUME_BYTES
-    volume_contents: Path | None = None
-    """Copied to the volume before it is served: what a service prepared once, for example."""
-    memory_mib: int = 4096
-    cgroup_driver: str = DRIVERS[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +50,7 @@ class Cluster:
 
     plane: ControlPlane
     node: boot.Node
-    options: ClusterOptions
+    options: NodeOptions
 
     @property
     def kubeconfig(self) -> Path:
@@ -80,7 +64,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
+def running(options: NodeOptions, *, tell: Tell) -> Iterator[Cluster]:
     """Start a cluster and yield it once its node is Ready; all of it ends with the context, or with us.
 
     Raises:
@@ -106,12 +90,7 @@ def running(options: ClusterOptions, *, tell: Tell) -> Iterator[Cluster]:
             folder=FOLDER,
             cache=CACHE / "twin",
             engine=Path(programs["kubelet"]).parent,
-            store=options.store,
-            volume=options.volume,
-            volume_bytes=options.volume_bytes,
-            volume_contents=options.volume_contents,
-            memory_mib=options.memory_mib,
-            cgroup_driver=options.cgroup_driver,
+            options=options,
             repository=ROOT,
         )
         node = stack.enter_context(boot.node(config, plane, tell=tell))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from drcio_controller.ebs import Volume
+from drcio_controller.ebs import Volume, parse_volume
 from local_cluster.control_plane import ControlPlane, User
 from local_cluster.errors import NodeError, ToolMissing
 from local_cluster.kube import Kube, Object
@@ -20,7 +20,6 @@ from local_cluster.node.guest import DNS_KUBECONFIG, KUBELET_KUBECONFIG, PROXY_K
 from local_cluster.node.settings import DRIVERS, HOST_ADDRESS, LOGS, NODE, SHARED, NodeSettings
 from local_cluster.node.supervisor import SYSTEMD, Systemd
 from node_twin.errors import BootError, TwinError
-from node_twin.host.kernel import DEFAULT_KERNEL
 from node_twin.host.prepare import Ground, TwinConfig, prepared
 from node_twin.host.session import CPUS_WITH_KVM
 from node_twin.host.vm import BOOT_ATTEMPTS, PANIC, Guest, GuestConfig, booted, disk_serial, free_ports
@@ -33,10 +32,26 @@ USERS: Final = (KUBELET, PROXY, DNS)
 """Whom the control plane has to know."""
 CLAIM: Final = "shared"
 _LOOK_EVERY_S: Final = 0.5
+READY_WITHIN_S: Final = 900.0
+VOLUME: Final = parse_volume("gp3")
 _CNI_FOLDERS: Final = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 """Debian's and Arch's, the project's own releases', Fedora's."""
 
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeOptions:
+    """What may differ from one cluster to another."""
+
+    store: Path
+    """The disk with the images (`local_cluster.images.store`)."""
+    volume: Volume = VOLUME
+    volume_bytes: int = 8 << 30
+    volume_contents: Path | None = None
+    """Copied to the volume before it is served: what a service prepared once, for example."""
+    memory_mib: int = 4096
+    cgroup_driver: str = DRIVERS[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +64,8 @@ class NodeConfig:
     """The twin's: kernel, the volume's server and whether KVM works are the same here."""
     engine: Path
     """Folder with kubelet, kube-proxy and coredns."""
-    store: Path
-    """The disk with the images."""
-    volume: Volume
-    volume_bytes: int
-    volume_contents: Path | None = None
-    """Copied to the volume's root."""
-    memory_mib: int = 4096
-    kernel: str = DEFAULT_KERNEL
-    cgroup_driver: str = DRIVERS[0]
     repository: Path
-    ready_within_s: float = 900.0
+    options: NodeOptions
 
 
 class Node:
@@ -86,9 +92,9 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
     Raises:
         NodeError: it did not become ready.
     """
-    ground = _ground(config, tell)
+    ground, options = _ground(config, tell), config.options
     request = VolumeRequest(
-        claim=CLAIM, limits=config.volume, size_bytes=config.volume_bytes, contents=config.volume_contents
+        claim=CLAIM, limits=options.volume, size_bytes=options.volume_bytes, contents=options.volume_contents
     )
     with contextlib.ExitStack() as stack:
         (image,) = stack.enter_context(attached([request], spill_dir=config.cache / "volumes"))
@@ -105,7 +111,7 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
                 volume_server=str(ground.volume_server),
                 volume=image.guest_option(),
                 store_serial=disk_serial(0),
-                cgroup_driver=config.cgroup_driver,
+                cgroup_driver=options.cgroup_driver,
                 virtual_time=not ground.kvm,
             ),
         )
@@ -117,9 +123,9 @@ def node(config: NodeConfig, plane: ControlPlane, *, tell: Tell) -> Iterator[Nod
             forwards={port: port, control: control},
             shared_dirs={SHARED: config.folder},
             reaches_host=True,
-            disks=[config.store],
+            disks=[options.store],
             cpus=CPUS_WITH_KVM if ground.kvm else 1,
-            memory_mib=config.memory_mib,
+            memory_mib=options.memory_mib,
             kvm=ground.kvm,
         )
         with contextlib.closing(NodeControl(control)) as channel:
@@ -132,7 +138,7 @@ def _ground(config: NodeConfig, tell: Tell) -> Ground:
     Raises:
         NodeError: it cannot be had.
     """
-    if config.cgroup_driver == Systemd.driver and not SYSTEMD.exists():
+    if config.options.cgroup_driver == Systemd.driver and not SYSTEMD.exists():
         raise ToolMissing(
             f"no {SYSTEMD}, which runs the node's programs",
             hint="apt-get install systemd, or --cgroup-driver cgroupfs",
@@ -141,7 +147,6 @@ def _ground(config: NodeConfig, tell: Tell) -> Ground:
         output=config.folder,
         cache=config.cache,
         volumes=(),
-        kernel=config.kernel,
         repository=config.repository,
     )
     try:
@@ -174,7 +179,7 @@ def _until_ready(
         tell("booting the node" + ("" if attempt == 1 else f", attempt {attempt}: its kernel panicked"))
         guest = stack.enter_context(booted(guest_config, console=console))
         try:
-            _wait(guest, plane, earlier, config.ready_within_s, tell)
+            _wait(guest, plane, earlier, READY_WITHIN_S, tell)
         except BootError as error:
             guest.stop()
             if PANIC not in error.console_tail or attempt == BOOT_ATTEMPTS:

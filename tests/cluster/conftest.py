@@ -12,6 +12,7 @@ from experiments.targets.twin import TwinOptions, bare_twin
 from local_cluster import cluster
 from local_cluster.cluster import Cluster
 from local_cluster.images.prepare import Prepared, prepared
+from local_cluster.node.boot import NodeOptions
 from local_cluster.node.settings import DRIVERS
 from local_cluster.programs import Programs, find
 from node_twin.host.session import running
@@ -45,7 +46,7 @@ def images() -> Prepared:
 @pytest.fixture(scope="session")
 def up(images: Prepared) -> Iterator[Cluster]:
     driver = os.environ.get("DRCIO_CGROUP_DRIVER", DRIVERS[0])
-    options = cluster.ClusterOptions(store=images.disk, cgroup_driver=driver)
+    options = NodeOptions(store=images.disk, cgroup_driver=driver)
     with cluster.running(options, tell=print) as started:
         yield started
 

@@ -13,10 +13,11 @@ import yaml
 
 from drcio_controller.config import Config, Engine, dump
 from drcio_controller.manifest import CONFIG_FILE
-from local_cluster.cluster import VOLUME, Cluster
+from local_cluster.cluster import Cluster
 from local_cluster.deploy import settings_in
 from local_cluster.images.prepare import Prepared
 from local_cluster.kube import Object
+from local_cluster.node.boot import VOLUME
 from local_cluster.node.settings import NODE
 from local_cluster.programs import ROOT
 from lp_batch.manifest import PodOptions, pod_template

@@ -29,7 +29,7 @@ from local_cluster.images import build
 from local_cluster.images.prepare import ALL, disk_key, prepared
 from local_cluster.images.store import StoredImage, containerd
 from local_cluster.node import files
-from local_cluster.node.boot import CLAIM
+from local_cluster.node.boot import CLAIM, NodeOptions
 from local_cluster.node.settings import DRIVERS, STORE_PATH, NodeSettings
 from local_cluster.programs import ROOT, find
 from local_cluster.tour import spec_of
@@ -175,7 +175,7 @@ def test_stack_file_renders_once_its_images_are_named(tmp_path: Path) -> None:
 def test_stack_file_tells_the_controller_what_the_clusters_volume_is() -> None:
     settings = settings_in(yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"], stack="local")
     volume = VolumeImage(
-        request=VolumeRequest(claim=CLAIM, limits=cluster.VOLUME, size_bytes=cluster.VOLUME_BYTES),
+        request=VolumeRequest(claim=CLAIM, limits=NodeOptions.volume, size_bytes=NodeOptions.volume_bytes),
         fd=-1,
         in_memory=True,
         index=0,
@@ -184,26 +184,26 @@ def test_stack_file_tells_the_controller_what_the_clusters_volume_is() -> None:
     seen = Device(id=DeviceId("259:1"), name="nvme0n1", serial=volume.serial, model=EBS_MODEL)
     profile, source = seen.profile(told)
     assert (profile.iops, profile.mib_s, source) == (
-        cluster.VOLUME.iops,
-        cluster.VOLUME.mib_s,
+        NodeOptions.volume.iops,
+        NodeOptions.volume.mib_s,
         "configured",
     )
     images = Device(id=DeviceId("254:0"), name="vda", serial=disk_serial(0))
     assert images.profile(told)[1] == "learning", "the images' disk is another"
     measured = settings.storage
-    assert (measured.iops, measured.throughput_mib_s) == (cluster.VOLUME.iops, cluster.VOLUME.mib_s)
-    assert measured.size_gib << 30 == cluster.VOLUME_BYTES
+    assert (measured.iops, measured.throughput_mib_s) == (NodeOptions.volume.iops, NodeOptions.volume.mib_s)
+    assert measured.size_gib << 30 == NodeOptions.volume_bytes
 
 
 def test_tour_measures_the_scenarios_as_the_stack_file_measures_a_changed_weight() -> None:
     file = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())
-    spec = spec_of(settings_in(file["config"], stack="local"), cluster.VOLUME)
+    spec = spec_of(settings_in(file["config"], stack="local"), NodeOptions.volume)
     for planned in plan_runs(spec):
         told = laid_over(file, overrides_of(spec, planned, name="tour"))["config"]
         assert isinstance(told, Mapping)
         settings = settings_in(told, stack="local")
         assert settings.scenario == planned.scenario.name
-        assert replace(spec_of(settings, cluster.VOLUME), seed=spec.seed) == spec
+        assert replace(spec_of(settings, NodeOptions.volume), seed=spec.seed) == spec
 
 
 @pytest.mark.parametrize("memory", ["0", "-1", "999999999", "much"])
