@@ -12,7 +12,6 @@ class KubeletConfig:
     """Where things are on this node."""
 
     node_name: str
-    node_ip: str = "127.0.0.1"
     cgroup_root: Path = Path("/sys/fs/cgroup")
     state_dir: Path
     """Pods' own directories; on a tmpfs, best."""
@@ -27,7 +26,6 @@ class KubeletConfig:
     image_dirs: tuple[Path, ...] = ()
     """What stands for every image's content. A volume mounted above it does not hide it: where the
     checkout lies is the machine's affair, not the manifest's."""
-    working_dir: str = "/"
     node_cpus: int = 1
     node_memory_bytes: int = 1 << 30
     crash_loop: CrashLoopBackOff = field(default_factory=CrashLoopBackOff)

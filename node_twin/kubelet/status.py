@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 from drcio_controller.kube.jsontypes import Json, JsonObject
 from drcio_controller.kube.pod import QosClass
 
 from .manifest import ContainerSpec, PodManifest, RestartPolicy
 from .restarts import restarts
+
+_ADDRESS: Final = "127.0.0.1"
+"""All pods are on the node's network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,6 @@ def pod_status(
     init: list[ContainerRecord],
     main: list[ContainerRecord],
     *,
-    node_ip: str,
     start_time_s: float,
     stopping: bool,
 ) -> JsonObject:
@@ -101,9 +104,9 @@ def pod_status(
     return {
         "phase": current,
         "qosClass": qos.value,
-        "hostIP": node_ip,
-        "podIP": node_ip,
-        "podIPs": [{"ip": node_ip}],
+        "hostIP": _ADDRESS,
+        "podIP": _ADDRESS,
+        "podIPs": [{"ip": _ADDRESS}],
         "startTime": timestamp(start_time_s),
         "conditions": conditions,
         "initContainerStatuses": [

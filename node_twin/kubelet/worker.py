@@ -180,7 +180,7 @@ class PodWorker:
             {
                 "argv": command_line(spec, variables),
                 "env": variables,
-                "working_dir": spec.working_dir or config.working_dir,
+                "working_dir": spec.working_dir or "/",
                 "cgroup": str(cgroup),
                 "log_file": str(log_dir / f"{record.restart_count}.log"),
                 "scratch_dir": str(scratch_dir),
@@ -305,7 +305,6 @@ class PodWorker:
             self.qos,
             self._init,
             self._main,
-            node_ip=self._config.node_ip,
             start_time_s=self._start_time_s,
             stopping=self._stopping.is_set(),
         )

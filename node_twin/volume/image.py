@@ -36,10 +36,6 @@ class VolumeRequest:
     size_bytes: int
     contents: Path | None = None
     """Directory copied to the volume's root; None leaves it empty."""
-    from_snapshot: bool = False
-    """Each block is fetched when it is first touched, as on a volume made from a snapshot."""
-    seed: int = 1
-    """Of its latencies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +68,7 @@ class VolumeImage:
         limits = self.request.limits
         settings = (
             f"size_mib={self.request.size_bytes >> 20},type={limits.type},iops={limits.iops},"
-            f"mib_s={limits.mib_s},seed={self.request.seed},snapshot={int(self.request.from_snapshot)}"
+            f"mib_s={limits.mib_s},seed=1,snapshot=0"
         )
         return f"{self.request.claim}={self.serial}@{_FIRST_SLOT + self.index:02x}:{settings}"
 
