@@ -7,9 +7,8 @@ would be added to every latency.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from load_generator.client import Answer, Client
 from load_generator.plan import Plan
@@ -41,12 +40,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-
-
-class Sender(Protocol):
-    """Asks the service one question."""
-
-    def score(self, request_id: int) -> Coroutine[object, object, Answer]: ...
 
 
 def generate(
@@ -128,7 +121,7 @@ class Phase:
     def __init__(
         self,
         name: str,
-        sender: Sender,
+        client: Client,
         offsets_us: tuple[int, ...],
         ids: tuple[int, ...],
         duration_s: float,
@@ -137,7 +130,7 @@ class Phase:
     ) -> None:
         self.recorder = Recorder()
         self._name = name
-        self._sender = sender
+        self._client = client
         self._offsets_us = offsets_us
         self._ids = ids
         self._duration_s = duration_s
@@ -206,7 +199,7 @@ class Phase:
         scheduled_us = self._offsets_us[index]
         self.recorder.on_sent(max(self.elapsed_us() - scheduled_us, 0))
         try:
-            answer = await self._sender.score(self._ids[index])
+            answer = await self._client.score(self._ids[index])
         except asyncio.CancelledError:
             self.recorder.on_answer(scheduled_us, self.elapsed_us(), Answer(error="dropped", timings_us={}))
             raise

@@ -9,15 +9,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from drcio_controller.loglimit import LogLimit
 
 from .backoff import Backoff
-from .client import Page, WatchEvent
+from .client import Collection, Watch, WatchEvent
 from .errors import (
     AnswerTooLarge,
     ApiRefused,
@@ -66,27 +65,6 @@ class InformerHealth:
     last_error: str = ""
 
 
-class WatchStream(Protocol):
-    """An open watch."""
-
-    def __enter__(self) -> "WatchStream": ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    def __iter__(self) -> Iterator[WatchEvent]: ...
-    def abort(self) -> None: ...
-
-
-class Source(Protocol):
-    """What the informer asks of a client."""
-
-    def list(
-        self, *, field_selector: str, resource_version: str, limit: int, continue_token: str
-    ) -> Page: ...
-
-    def watch(self, *, resource_version: str, timeout_s: int, field_selector: str) -> WatchStream: ...
-
-
 class Informer(Generic[T]):
     """A thread that lists and watches objects of one kind.
 
@@ -97,7 +75,7 @@ class Informer(Generic[T]):
 
     def __init__(
         self,
-        source: Source,
+        source: Collection,
         parse: Callable[[JsonObject], T],
         changed: Callable[[], None],
         *,
@@ -118,7 +96,7 @@ class Informer(Generic[T]):
         self._lock = threading.Lock()  # guards _items; the rest is replaced whole, by the thread alone
         self._items: dict[str, T] = {}
         self._health = InformerHealth()
-        self._watch: WatchStream | None = None
+        self._watch: Watch | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
         self._resource_version: str | None = None
