@@ -73,7 +73,7 @@ def test_api_server_that_refuses_is_asked_again(rig: Rig, code: HTTPStatus) -> N
     cgroup = rig.add_pod("a", "low")
     rig.expect_weight(cgroup, 10)
     rig.api.faults.fail_next(2, code)
-    rig.api.faults.cut_watches()
+    rig.api.faults.cuts = 1
     rig.relabel("a", "high")
 
     rig.expect_weight(cgroup, 1000)

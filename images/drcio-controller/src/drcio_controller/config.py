@@ -207,17 +207,7 @@ def parse(text: str) -> Config:
     if document is None:
         raise ConfigError("configuration is empty", hint="write at least `policy: drcio`")
     top = _mapping(document, "configuration")
-    known = {
-        "classes",
-        "default_class",
-        "policy",
-        "engine",
-        "interval_s",
-        "idle_after_s",
-        "floor_percent",
-        "volumes",
-        "instance",
-    }
+    known = {item.name for item in fields(Config)} - {"iomax_percent"}
     _refuse_unknown(top, known, "configuration")
     values = Config()
     policy, percent = parse_policy(_text(top.get("policy", values.policy_text), "policy"))

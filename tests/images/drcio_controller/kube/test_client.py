@@ -81,12 +81,12 @@ def test_missing_object_is_not_found(client: KubeClient) -> None:
 
 
 def test_slow_server_is_a_timeout(client: KubeClient, server: PodApiServer) -> None:
-    server.faults.delay(1)
+    server.faults.delay_s = 1
     try:
         with pytest.raises(ApiUnavailable) as caught:
             client.pods.list()
     finally:
-        server.faults.delay(0)
+        server.faults.delay_s = 0
     assert caught.value.kind == "timeout"
 
 

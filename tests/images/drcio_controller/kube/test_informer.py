@@ -162,7 +162,7 @@ def test_expired_watch_lists_again(node: Node) -> None:
 
 def test_watch_cut_in_mid_line_loses_nothing(node: Node) -> None:
     node.started()
-    node.server.faults.cut_watches(2)
+    node.server.faults.cuts = 2
     node.create("a")
     assert list(node.next()) == ["a"]
     assert node.count("list") <= 2
@@ -171,7 +171,7 @@ def test_watch_cut_in_mid_line_loses_nothing(node: Node) -> None:
 @pytest.mark.parametrize("line", [b"not json\n", b"{}\n", b'{"type":"ADDED","object":7}\n', b"\xff\xfe\n"])
 def test_garbage_on_a_watch_loses_nothing(node: Node, line: bytes) -> None:
     node.started()
-    node.server.faults.send_garbage(line)
+    node.server.faults.garbage.append(line)
     node.create("a")
     assert list(node.next()) == ["a"]
     assert (node.count("watch"), node.count("list")) == (2, 1)

@@ -118,13 +118,7 @@ class Journal:
             "schema": _SCHEMA,
             "boot_id": self._boot_id,
             "entries": [
-                {
-                    "file": entry.knob.file,
-                    "key": entry.knob.key,
-                    "in_sysfs": entry.knob.in_sysfs,
-                    "inode": entry.inode,
-                    "before": entry.before,
-                }
+                {**entry.knob._asdict(), "inode": entry.inode, "before": entry.before}
                 for entry in self._entries.values()
             ],
         }

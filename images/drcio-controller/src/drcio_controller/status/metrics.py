@@ -134,14 +134,17 @@ def _devices(status: NodeStatus) -> Iterable[Metric]:
 
 
 def _counters(status: NodeStatus, tally: Tally) -> Iterable[Metric]:
-    yield _counter("drcio_workload_discovery", "Managed pods discovered", tally.discovered)
-    yield _counter("drcio_io_weight_applied", "Weights written and read back", tally.weight_writes)
-    yield _counter("drcio_ticks", "Passes of the control loop", tally.ticks)
-    yield _counter("drcio_tick_errors", "Passes that ended in an unexpected error", tally.tick_errors)
-    yield _counter("drcio_tick_seconds", "Time spent in passes", tally.tick_seconds)
-    yield _counter("drcio_malformed_files", "Kernel files that could not be read", tally.malformed)
-    yield _counter("drcio_config_reloads", "Configuration files taken", tally.config_reloads)
-    yield _counter("drcio_config_errors", "Configuration files refused", tally.config_errors)
+    for name, text, value in (
+        ("drcio_workload_discovery", "Managed pods discovered", tally.discovered),
+        ("drcio_io_weight_applied", "Weights written and read back", tally.weight_writes),
+        ("drcio_ticks", "Passes of the control loop", tally.ticks),
+        ("drcio_tick_errors", "Passes that ended in an unexpected error", tally.tick_errors),
+        ("drcio_tick_seconds", "Time spent in passes", tally.tick_seconds),
+        ("drcio_malformed_files", "Kernel files that could not be read", tally.malformed),
+        ("drcio_config_reloads", "Configuration files taken", tally.config_reloads),
+        ("drcio_config_errors", "Configuration files refused", tally.config_errors),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
     for name, text, counts in (
         ("drcio_knob_writes", "Kernel files written", tally.writes),
         ("drcio_knob_failures", "Kernel files that could not be written", tally.failures),
@@ -190,7 +193,3 @@ def _write_times(tally: Tally) -> HistogramMetricFamily:
     for file, times in list(tally.write_times.items()):
         family.add_metric([file], list(zip(bounds, accumulate(times.counts), strict=True)), times.total_s)
     return family
-
-
-def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, value=value)

@@ -119,8 +119,8 @@ def _guarded(options: ApiOptions, endpoint: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         if options.faults.delay_s:
             await asyncio.sleep(options.faults.delay_s)
-        failure = options.faults.take_failure()
-        if failure is not None:
+        if options.faults.failures:
+            failure = options.faults.failures.popleft()
             error = StoreError(failure.code, failure.code.phrase.replace(" ", ""), "injected failure")
             return _refuse(error, failure.retry_after_s)
         if options.token is not None and request.headers.get("authorization") != f"Bearer {options.token}":
@@ -310,8 +310,10 @@ class _WatchResponse(Response):
             if event["type"] != "BOOKMARK":
                 if self._faults.delay_s:
                     await asyncio.sleep(self._faults.delay_s)
-                line = self._faults.take_garbage() + line
-                if self._faults.take_cut():
+                if self._faults.garbage:
+                    line = self._faults.garbage.popleft() + line
+                if self._faults.cuts:
+                    self._faults.cuts -= 1
                     await send(
                         {"type": "http.response.body", "body": line[: len(line) // 2], "more_body": True}
                     )

@@ -3,12 +3,12 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import uvicorn
 
 from .faults import Faults
-from .podapi import ApiOptions, create_app
+from .podapi import ApiOptions, WatchHub, create_app
 from .store import PodStore
 
 _STOP_TIMEOUT_S = 10.0
@@ -31,7 +31,7 @@ class PodApiServer:
         self._port = port
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
-        self._close_watches: Callable[[], None] = _nothing_to_close
+        self._hub: WatchHub | None = None
 
     @property
     def faults(self) -> Faults:
@@ -48,7 +48,7 @@ class PodApiServer:
         listener = socket.create_server((self._host, self._port), reuse_port=False)
         self._port = listener.getsockname()[1]
         app = create_app(self.store, self.options)
-        self._close_watches = app.state.hub.close
+        self._hub = app.state.hub
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -65,16 +65,12 @@ class PodApiServer:
 
     def down(self) -> None:
         """End open watches and stop listening."""
-        if self._server is None or self._thread is None:
+        if self._server is None or self._thread is None or self._hub is None:
             return
-        self._close_watches()
+        self._hub.close()
         self._server.should_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
         self._server = self._thread = None
-
-
-def _nothing_to_close() -> None:
-    pass
 
 
 def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
