@@ -18,7 +18,7 @@ from drcio_controller.kube.pod import Pod, QosClass
 from drcio_controller.law.decision import Decision, Latency, View
 from drcio_controller.law.law import UNBOUND_RATIO
 from drcio_controller.law.static import StaticPolicy
-from drcio_controller.loop import DEVICE_LINGER_S, Controller, no_latencies
+from drcio_controller.loop import DEVICE_LINGER_S, Controller
 from drcio_controller.pods.nodepod import NodePod
 from drcio_controller.status.model import Effect, NodeStatus
 from drcio_controller.testing.fakenode import DEVICE, FakeNode
@@ -33,7 +33,7 @@ class Rig:
         self,
         node: FakeNode,
         config: Config | None = None,
-        latencies: Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]] = no_latencies,
+        latencies: Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]] = lambda _pods, _now_s: {},
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.node = node

@@ -68,11 +68,6 @@ class _DeviceState:
     window: Window | None = None
 
 
-def no_latencies(pods: Mapping[str, NodePod], now_s: float) -> Mapping[str, Latency]:
-    """Return no latency: kernel signals alone."""
-    return {}
-
-
 class Controller:
     """Everything that one node needs, driven from one thread."""
 
@@ -83,7 +78,7 @@ class Controller:
         roots: Roots,
         knobs: Knobs,
         config: Config,
-        latencies: LatencySource = no_latencies,
+        latencies: LatencySource = lambda _pods, _now_s: {},
         tally: Tally | None = None,
         mountinfo: str = "",
         clock: Callable[[], float] | None = None,

@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGTERM, ask)
-    record = generate(plan, on_progress=None if options.quiet else _show, stop=stop)
+    record = generate(plan, on_progress=(lambda _: None) if options.quiet else _show, stop=stop)
     _write(output, record)
     _print_result(record, output)
     if received:

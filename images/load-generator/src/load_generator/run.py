@@ -33,24 +33,24 @@ class Progress:
     """Of this phase."""
     phase_s: float
     """How long this phase takes; at most, for ready and drain."""
-    sent: int
-    completed: int
-    failed: int
-    in_flight: int
+    sent: int = 0
+    completed: int = 0
+    failed: int = 0
+    in_flight: int = 0
 
 
 OnProgress = Callable[[Progress], None]
 
 
 def generate(
-    plan: Plan, *, on_progress: OnProgress | None = None, stop: threading.Event | None = None
+    plan: Plan, *, on_progress: OnProgress = lambda _: None, stop: threading.Event | None = None
 ) -> LoadRecord:
     """Run a plan to its end and return its record; blocks, and may be called in any thread.
 
     Setting `stop` ends the load early: what is in flight is dropped, the record is marked `interrupted`.
     `on_progress` is called about once a second in the calling thread.
     """
-    return asyncio.run(_generate(plan, on_progress or _ignore, stop or threading.Event()))
+    return asyncio.run(_generate(plan, on_progress, stop or threading.Event()))
 
 
 async def _generate(plan: Plan, on_progress: OnProgress, stop: threading.Event) -> LoadRecord:
@@ -100,17 +100,7 @@ async def _wait_until_ready(
         now_s = time.monotonic()
         if now_s - reported_s >= _PROGRESS_INTERVAL_S:
             reported_s = now_s
-            on_progress(
-                Progress(
-                    phase="ready",
-                    elapsed_s=now_s - begin_s,
-                    phase_s=timeout_s,
-                    sent=0,
-                    completed=0,
-                    failed=0,
-                    in_flight=0,
-                )
-            )
+            on_progress(Progress(phase="ready", elapsed_s=now_s - begin_s, phase_s=timeout_s))
         await asyncio.wait([probing], timeout=_STOP_POLL_S)
     probing.result()
 
@@ -218,7 +208,3 @@ class Phase:
                 in_flight=len(self._tasks),
             )
         )
-
-
-def _ignore(_progress: Progress) -> None:
-    """The default of `on_progress`."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from drcio_controller.kube.errors import ApiUnavailable, Conflict, NotFound
-from drcio_controller.kube.events import Aggregator, EventRecorder, EventType, PodNotice, RateLimit
+from drcio_controller.kube.events import Aggregator, EventRecorder, EventType, PodNotice
 from drcio_controller.kube.jsontypes import JsonObject
 from drcio_controller.kube.pod import Pod, QosClass
+from drcio_controller.loglimit import LogLimit
 from tests.waits import eventually
 
 POD = Pod("u1", "shop", "api", {}, {}, QosClass.BURSTABLE, "Running", "", (), "1")
@@ -19,23 +20,25 @@ def notice(message: str = "m", uid: str = "u1") -> PodNotice:
 
 
 def test_equal_notices_are_counted_together() -> None:
-    aggregator = Aggregator(RateLimit())
+    aggregator = Aggregator(LogLimit())
     tallies = [aggregator.admit(notice(), now_s) for now_s in (10.0, 20.0)]
     assert [tally and (tally.count, tally.first_s) for tally in tallies] == [(1, 10.0), (2, 10.0)]
 
 
 def test_talkative_pod_is_held_back_and_others_are_not() -> None:
-    aggregator = Aggregator(RateLimit(burst=2, refill_per_s=0.1))
+    aggregator = Aggregator(LogLimit(burst=2, refill_s=10))
     admitted = [aggregator.admit(notice(str(n)), 0.0) is not None for n in range(4)]
     assert admitted == [True, True, False, False]
     assert aggregator.admit(notice(uid="u2"), 0.0) is not None
 
 
 def test_held_back_notices_are_in_the_next_count() -> None:
-    aggregator = Aggregator(RateLimit(burst=1, refill_per_s=0.1))
+    now_s = 0.0
+    aggregator = Aggregator(LogLimit(burst=1, refill_s=10, clock=lambda: now_s))
     for _ in range(5):
-        aggregator.admit(notice(), 0.0)
-    tally = aggregator.admit(notice(), 10.0)
+        aggregator.admit(notice(), now_s)
+    now_s = 10.0
+    tally = aggregator.admit(notice(), now_s)
     assert tally is not None
     assert tally.count == 6
 

@@ -79,10 +79,6 @@ class WatchEvent:
     document: JsonObject
 
 
-def ignore_request(verb: str, result: str) -> None:
-    """Observe nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
     """What is asked of the API server."""
@@ -108,7 +104,7 @@ class KubeClient:
         endpoint: Endpoint,
         *,
         timeouts: Timeouts | None = None,
-        observe: RequestObserver = ignore_request,
+        observe: RequestObserver = lambda _verb, _result: None,
     ) -> None:
         self._endpoint = endpoint
         self._timeouts = timeouts or Timeouts()

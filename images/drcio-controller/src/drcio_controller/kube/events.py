@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol
+
+from drcio_controller.loglimit import LogLimit
 
 from .errors import Conflict, KubeError, NotFound
 from .jsontypes import JsonObject
@@ -23,10 +25,9 @@ from .pod import Pod
 
 log = logging.getLogger(__name__)
 
-_V = TypeVar("_V")
-
 _QUEUE_LIMIT = 256
 _REMEMBERED = 1024
+_BURST, _REFILL_S = 25, 300.0
 _MESSAGE_LIMIT_CHARS = 1024  # the API server refuses more
 
 
@@ -59,14 +60,6 @@ class PodNotice:
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimit:
-    """A token bucket per pod."""
-
-    burst: int = 25
-    refill_per_s: float = 1 / 300
-
-
-@dataclass(frozen=True, slots=True)
 class Tally:
     """How often a notice was given, and since when."""
 
@@ -74,44 +67,26 @@ class Tally:
     first_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Bucket:
-    tokens: float
-    at_s: float
-
-
 class Aggregator:
-    """Count equal notices and hold back those of a talkative pod. Knows no API server and no clock."""
+    """Count equal notices and hold back those of a talkative pod. Knows no API server."""
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(self, limit: LogLimit) -> None:
         self._limit = limit
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def admit(self, notice: PodNotice, now_s: float) -> Tally | None:
         """Return the notice's tally with this one counted in, or None where it is held back."""
         name = notice.event_name
-        known = self._tallies.get(name, Tally(0, now_s))
+        known = self._tallies.pop(name, Tally(0, now_s))
         # Counted even where nothing is sent: the next one that is sent carries the true count.
-        tally = replace(known, count=known.count + 1)
-        _remember(self._tallies, name, tally)
-        bucket = self._buckets.get(notice.pod_uid, _Bucket(self._limit.burst, now_s))
-        refilled = bucket.tokens + max(now_s - bucket.at_s, 0.0) * self._limit.refill_per_s
-        tokens = min(refilled, float(self._limit.burst))
-        admitted = tokens >= 1.0
-        _remember(self._buckets, notice.pod_uid, _Bucket(tokens - 1.0 if admitted else tokens, now_s))
-        return tally if admitted else None
+        tally = self._tallies[name] = replace(known, count=known.count + 1)
+        if len(self._tallies) > _REMEMBERED:
+            self._tallies.popitem(last=False)
+        return tally if self._limit.admits(notice.pod_uid) else None
 
     def forget(self, notice: PodNotice) -> None:
         """Start the notice's count anew; the server has dropped its Event."""
         self._tallies.pop(notice.event_name, None)
-
-
-def _remember(memory: "OrderedDict[str, _V]", key: str, value: _V) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)
 
 
 class EventSink(Protocol):
@@ -135,7 +110,7 @@ class EventRecorder:
     ) -> None:
         self._sink = sink
         self._source: JsonObject = {"component": component, "host": node_name}
-        self._aggregator = Aggregator(RateLimit())
+        self._aggregator = Aggregator(LogLimit(burst=_BURST, refill_s=_REFILL_S, overall=_REMEMBERED))
         self._clock = clock
         self._queue: queue.Queue[PodNotice | None] = queue.Queue(_QUEUE_LIMIT)
         self._thread = threading.Thread(target=self._run, name="event-recorder", daemon=True)

@@ -82,11 +82,6 @@ Admission = Callable[[JsonObject], JsonObject]
 Key = tuple[str, str]
 
 
-def admit_as_is(pod: JsonObject) -> JsonObject:
-    """Admit every pod as it comes."""
-    return pod
-
-
 class PodStore:
     """Pods, Events and ConfigMaps of a cluster that exists in this process only.
 
@@ -100,7 +95,7 @@ class PodStore:
         *,
         history: int = 1000,
         graceful_deletion: bool = False,
-        admit: Admission = admit_as_is,
+        admit: Admission = lambda pod: pod,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._lock = threading.RLock()
