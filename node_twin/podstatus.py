@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from node_twin.jsontypes import JsonObject, JsonValue
+from drcio_controller.kube.jsontypes import object_at, objects_at, text_at
+from node_twin.jsontypes import JsonObject
 
 ENDED: Final = ("Succeeded", "Failed")
 
 
 def phase_of(pod: JsonObject) -> str:
-    status = cast("Mapping[str, str]", pod.get("status") or {})
-    return status.get("phase", "Pending")
+    return text_at(pod, "status", "phase") or "Pending"
 
 
 def has_ended(pod: JsonObject | None) -> bool:
@@ -21,22 +20,17 @@ def has_ended(pod: JsonObject | None) -> bool:
 
 
 def is_ready(pod: JsonObject) -> bool:
-    status = cast("Mapping[str, Sequence[Mapping[str, str]]]", pod.get("status") or {})
     return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in status.get("conditions") or ()
+        text_at(condition, "type") == "Ready" and text_at(condition, "status") == "True"
+        for condition in objects_at(pod, "status", "conditions")
     )
 
 
 def start_error(pod: JsonObject) -> str:
     """Return why a container of the pod could not even be started; empty where none failed so."""
-    status = cast(
-        "Mapping[str, Sequence[Mapping[str, Mapping[str, Mapping[str, str]]]]]", pod.get("status") or {}
-    )
-    for container in status.get("containerStatuses") or ():
-        ended = (container.get("lastState") or {}).get("terminated") or {}
-        if ended.get("reason") == "StartError":
-            return ended.get("message", "no message")
+    for container in objects_at(pod, "status", "containerStatuses"):
+        if text_at(container, "lastState", "terminated", "reason") == "StartError":
+            return text_at(container, "lastState", "terminated", "message") or "no message"
     return ""
 
 
@@ -45,32 +39,31 @@ def failures_of(pod: JsonObject | None) -> dict[str, str]:
 
     A container that failed and was started again counts.
     """
-    status = cast("Mapping[str, Sequence[Mapping[str, JsonValue]]]", (pod or {}).get("status") or {})
+    if pod is None:
+        return {}
     found = {}
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        for state in ("state", "lastState"):
-            ended = cast(
-                "Mapping[str, str | int] | None",
-                cast("Mapping[str, JsonValue]", container.get(state) or {}).get("terminated"),
-            )
-            if ended and ended["exitCode"] != 0:
-                found[str(container["name"])] = _why(ended)
-                break
-    if pod is not None and not found and phase_of(pod) == "Failed":  # its volumes could not be made
-        found[""] = str(status.get("message") or "failed without a reason")
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in objects_at(pod, "status", kind):
+            for state in ("state", "lastState"):
+                ended = object_at(container, state, "terminated")
+                if ended.get("exitCode", 0) != 0:
+                    found[text_at(container, "name")] = _why(ended)
+                    break
+    if not found and phase_of(pod) == "Failed":  # its volumes could not be made
+        found[""] = text_at(pod, "status", "message") or "failed without a reason"
     return found
 
 
-def _why(ended: Mapping[str, str | int]) -> str:
-    code = int(ended["exitCode"])
-    if ended.get("reason") == "StartError":
-        return f"could not be started: {ended.get('message') or 'no message'}"
-    if ended.get("reason") == "OOMKilled":
+def _why(ended: JsonObject) -> str:
+    code = cast(int, ended["exitCode"])
+    if text_at(ended, "reason") == "StartError":
+        return f"could not be started: {text_at(ended, 'message') or 'no message'}"
+    if text_at(ended, "reason") == "OOMKilled":
         return "was killed, out of memory"
     return f"ended by signal {code - 128}" if code > 128 else f"ended with status {code}"
 
 
 def restarts_of(pod: JsonObject | None) -> int:
     """Return how often the pod's containers have been started again."""
-    status = cast("Mapping[str, Sequence[Mapping[str, int]]]", (pod or {}).get("status") or {})
-    return sum(entry.get("restartCount", 0) for entry in status.get("containerStatuses") or ())
+    entries = objects_at(pod or {}, "status", "containerStatuses")
+    return sum(cast(int, entry.get("restartCount", 0)) for entry in entries)
