@@ -27,15 +27,6 @@ lifecycle hooks (emulation slows programs twentyfold; a restart because of that 
 
 from .admission import admission
 from .config import KubeletConfig
-from .errors import ContainerStartError, KubeletError, ManifestError
 from .kubelet import Kubelet, running
 
-__all__ = [
-    "ContainerStartError",
-    "Kubelet",
-    "KubeletConfig",
-    "KubeletError",
-    "ManifestError",
-    "admission",
-    "running",
-]
+__all__ = ["Kubelet", "KubeletConfig", "admission", "running"]

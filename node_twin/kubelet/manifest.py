@@ -263,12 +263,12 @@ class Reader:
             raise self.wrong(key, "a port number")
         return value
 
-    def choice(self, key: str, choices: type[RestartPolicy], default: RestartPolicy) -> RestartPolicy:
-        """Return one of an enumeration's values."""
+    def restart_policy(self) -> RestartPolicy:
+        """Return the restart policy, to restart always by default."""
         try:
-            return choices(self.text(key, default.value))
+            return RestartPolicy(self.text("restartPolicy", RestartPolicy.ALWAYS))
         except ValueError:
-            raise self.wrong(key, f"one of {', '.join(choices)}") from None
+            raise self.wrong("restartPolicy", f"one of {', '.join(RestartPolicy)}") from None
 
     def _path(self, key: str) -> str:
         return f"{self.where}.{key}"
@@ -301,7 +301,7 @@ def parse_manifest(document: JsonObject) -> PodManifest:
         init_containers=tuple(_container(reader) for reader in spec.children("initContainers")),
         containers=containers,
         volumes=tuple(_volume(reader) for reader in spec.children("volumes")),
-        restart_policy=spec.choice("restartPolicy", RestartPolicy, RestartPolicy.ALWAYS),
+        restart_policy=spec.restart_policy(),
         grace_period_s=spec.whole_number("terminationGracePeriodSeconds", 30),
     )
     _check_names(manifest, spec.where)

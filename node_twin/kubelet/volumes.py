@@ -5,7 +5,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import ConfigMapReader
@@ -24,27 +23,19 @@ from .shim import Bind
 _DATA = "..data"
 
 
-@dataclass(frozen=True, slots=True)
-class PodVolumes:
-    """A pod's volumes, made."""
+Sources = Mapping[str, Path]
+"""A pod's volumes, made, by their names in the manifest."""
 
-    sources: Mapping[str, Path]
-    """By the volume's name in the manifest."""
 
-    def binds(self, container: ContainerSpec) -> list[Bind]:
-        """Return the container's mounts, outer ones first."""
-        return [
-            self._bind(mount.volume, mount.mount_path, mount.sub_path, mount.read_only)
-            for mount in sorted(container.mounts, key=lambda mount: mount.mount_path)
-        ]
-
-    def _bind(self, volume: str, mount_path: str, sub_path: str, read_only: bool) -> Bind:
-        source = self.sources[volume]
-        if sub_path:
-            source /= sub_path
-            if not source.exists():
-                source.mkdir(parents=True)
-        return {"source": str(source), "target": mount_path, "read_only": read_only}
+def binds(sources: Sources, container: ContainerSpec) -> list[Bind]:
+    """Return the container's mounts, outer ones first."""
+    found: list[Bind] = []
+    for mount in sorted(container.mounts, key=lambda mount: mount.mount_path):
+        source = sources[mount.volume] / mount.sub_path
+        if mount.sub_path and not source.exists():
+            source.mkdir(parents=True)
+        found.append({"source": str(source), "target": mount.mount_path, "read_only": mount.read_only})
+    return found
 
 
 def check_volume(
@@ -63,14 +54,12 @@ def check_volume(
 
 def make_volumes(
     manifest: PodManifest, pod_dir: Path, claims: Mapping[str, Path], read_config_map: ConfigMapReader
-) -> PodVolumes:
+) -> Sources:
     """Make the pod's volumes, its own ones below `pod_dir`."""
-    return PodVolumes(
-        {
-            volume.name: _make(volume, pod_dir / "volumes" / volume.name, claims, read_config_map)
-            for volume in manifest.volumes
-        }
-    )
+    return {
+        volume.name: _make(volume, pod_dir / "volumes" / volume.name, claims, read_config_map)
+        for volume in manifest.volumes
+    }
 
 
 def refresh_config_maps(manifest: PodManifest, pod_dir: Path, read_config_map: ConfigMapReader) -> None:

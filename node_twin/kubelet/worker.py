@@ -22,7 +22,7 @@ from .restarts import init_policy, restarts
 from .runtime import ContainerRuntime, Process
 from .shim import Bind
 from .status import ContainerRecord, Running, Terminated, Waiting, pod_status
-from .volumes import PodVolumes, make_volumes, refresh_config_maps
+from .volumes import Sources, binds, make_volumes, refresh_config_maps
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class PodWorker:
             await self._remove(self._slice)
         self._report(failure)
 
-    def _prepare(self) -> PodVolumes:
+    def _prepare(self) -> Sources:
         self._tree.create(self._slice, pod_knobs(self.manifest), delegate=True)
         # Where the pause container would be. A reader of the tree must cope with a scope that no
         # container status names.
@@ -103,7 +103,7 @@ class PodWorker:
         self._dir.mkdir(parents=True, exist_ok=True)
         return make_volumes(self.manifest, self._dir, self._config.claims, self._read_config_map)
 
-    async def _live(self, volumes: PodVolumes) -> None:
+    async def _live(self, volumes: Sources) -> None:
         policy = self.manifest.restart_policy
         self._report()
         for record in self._init:
@@ -112,7 +112,7 @@ class PodWorker:
                 return
         await asyncio.gather(*(self._keep(record, policy, volumes) for record in self._main))
 
-    async def _keep(self, record: ContainerRecord, policy: RestartPolicy, volumes: PodVolumes) -> int:
+    async def _keep(self, record: ContainerRecord, policy: RestartPolicy, volumes: Sources) -> int:
         """Run a container, again and again as the policy says; return its last exit code."""
         delay_s: float | None = None
         while True:
@@ -134,7 +134,7 @@ class PodWorker:
                     return ended.exit_code
             record.restart_count += 1
 
-    async def _run_once(self, record: ContainerRecord, volumes: PodVolumes) -> Terminated:
+    async def _run_once(self, record: ContainerRecord, volumes: Sources) -> Terminated:
         record.container_id = secrets.token_hex(32)
         scope = f"{self._slice}/{container_scope(record.container_id)}"
         started_s = time.time()
@@ -168,7 +168,7 @@ class PodWorker:
         reason = "OOMKilled" if out_of_memory else "Completed" if code == 0 else "Error"
         return Terminated(code, reason, started_s, time.time(), record.container_id)
 
-    async def _start(self, record: ContainerRecord, scope: str, volumes: PodVolumes) -> Process:
+    async def _start(self, record: ContainerRecord, scope: str, volumes: Sources) -> Process:
         spec, config = record.spec, self._config
         variables = self._environment(spec)
         cgroup = self._tree.create(scope, container_knobs(spec.resources), delegate=False)
@@ -191,15 +191,15 @@ class PodWorker:
             }
         )
 
-    def _binds(self, spec: ContainerSpec, volumes: PodVolumes) -> list[Bind]:
+    def _binds(self, spec: ContainerSpec, volumes: Sources) -> list[Bind]:
         """Return the container's mounts in order: volumes, results, and what these would hide."""
-        binds = [*volumes.binds(spec), *self._results_bind()]
+        mounts = [*binds(volumes, spec), *self._results_bind()]
         hidden: list[Bind] = [
             {"source": str(path), "target": str(path), "read_only": True}
             for path in self._config.image_dirs
-            if any(path.is_relative_to(bind["target"]) for bind in binds)
+            if any(path.is_relative_to(bind["target"]) for bind in mounts)
         ]
-        return [*binds, *hidden]
+        return [*mounts, *hidden]
 
     def _results_bind(self) -> list[Bind]:
         """Return the mount through which a pod hands files to whoever started the twin."""

@@ -7,7 +7,7 @@ import pytest
 from drcio_controller.kube.jsontypes import Json
 from node_twin.kubelet.errors import ManifestError
 from node_twin.kubelet.manifest import PodManifest, parse_manifest
-from node_twin.kubelet.volumes import make_volumes, refresh_config_maps, write_atomically
+from node_twin.kubelet.volumes import binds, make_volumes, refresh_config_maps, write_atomically
 from tests.node_twin.kubelet.manifests import container, pod
 
 
@@ -20,7 +20,7 @@ def source(of: PodManifest, tmp_path: Path, data: dict[str, str] | None = None) 
     shared = tmp_path / "shared"
     shared.mkdir(exist_ok=True)
     volumes = make_volumes(of, tmp_path / "pod", {"any": shared}, lambda _: data)
-    (bind,) = volumes.binds(of.containers[0])
+    (bind,) = binds(volumes, of.containers[0])
     return Path(bind["source"])
 
 
