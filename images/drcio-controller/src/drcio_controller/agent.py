@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -91,17 +92,9 @@ class Options:
     """How a kernel file is written; a fake node has its own way."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wake:
-    """A reason to look again: pods, namespaces or cgroups are not what they were."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """It is time to end."""
-
-
-_News = _Wake | _Stop
+class _News(Enum):
+    WAKE = "pods, namespaces or cgroups are not what they were"
+    STOP = "it is time to end"
 
 
 class Agent:
@@ -191,7 +184,7 @@ class Agent:
 
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler or another thread."""
-        self._news.put(_Stop())
+        self._news.put(_News.STOP)
 
     def _listen(self) -> None:
         """Serve, or log once why not: what holds on the node does not depend on who can ask about it."""
@@ -246,7 +239,7 @@ class Agent:
                     f" {self._informer.health().last_error or 'no answer'}",
                     hint="check --api-server, --node-name and the service account's rights",
                 )
-            if isinstance(self._next_news(0.1), _Stop):
+            if self._next_news(0.1) is _News.STOP:
                 return 130
         self._take_pods()
         for _ in range(2):
@@ -264,12 +257,10 @@ class Agent:
             self._file.config.interval_s, self._options.dry_run,
         )  # fmt: skip
         next_tick_s = time.monotonic()
-        stopping = False
-        while not stopping:
+        while True:
             news = self._next_news(max(0.0, next_tick_s - time.monotonic()))
-            batch = [] if news is None else [news, *self._drain()]
-            stopping = any(isinstance(item, _Stop) for item in batch)
-            if stopping:
+            batch = [] if news is None else [news, *iter(lambda: self._next_news(0.0), None)]
+            if _News.STOP in batch:
                 break
             began_s = time.monotonic()
             due = began_s >= next_tick_s
@@ -396,16 +387,8 @@ class Agent:
         except queue.Empty:
             return None
 
-    def _drain(self) -> list[_News]:
-        items = []
-        while True:
-            try:
-                items.append(self._news.get_nowait())
-            except queue.Empty:
-                return items
-
     def _wake(self) -> None:
-        self._news.put(_Wake())
+        self._news.put(_News.WAKE)
 
     def _alive(self) -> bool:
         """Return whether it looks at the node, and would hear of a change."""

@@ -103,7 +103,7 @@ def fetch(url: str, *, timeout_s: float = TIMEOUT_S) -> str:
         with connection:
             _set_time_left(connection, deadline_s)
             connection.sendall(request.encode("ascii"))
-            return _answer(connection, deadline_s, BODY_LIMIT_BYTES)
+            return _answer(connection, deadline_s)
 
 
 @cache
@@ -112,7 +112,7 @@ def _authorities() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _answer(connection: socket.socket, deadline_s: float, BODY_LIMIT_BYTES: int) -> str:
+def _answer(connection: socket.socket, deadline_s: float) -> str:
     received = bytearray()
     body_at = -1
     while True:
