@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -139,17 +138,6 @@ class ControlPlane:
         """Raise PlaneError where a part has ended."""
         if ended := [process.name for process in self.processes.values() if not process.alive]:
             raise PlaneError(f"{', '.join(ended)} ended\n{self.logs()}")
-
-    @contextlib.contextmanager
-    def api_server_away(self) -> Iterator[None]:
-        """Nothing answers at the API server's address within the block; it is ready again after it."""
-        api_server = self.processes["kube-apiserver"]
-        api_server.stop(grace_s=0.5)
-        try:
-            yield
-        finally:
-            api_server.start()
-            self._wait_until_ready()
 
     def logs(self) -> str:
         """Return the end of each part's log."""

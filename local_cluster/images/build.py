@@ -17,8 +17,6 @@ BUILD_TIMEOUT_S: Final = 1800.0
 class Built:
     """One image in the engine."""
 
-    name: str
-    """As the program calls it: controller, hp-service, ..."""
     tag: str
     size_bytes: int
 
@@ -43,4 +41,4 @@ def build(
     base = ("--build-arg", f"BASE={base_image}") if base_image else ()
     where = ("--file", str(REPOSITORY / context.dockerfile), str(REPOSITORY / context.path))
     engine.run("build", "--network=host", "--tag", tag, *base, *where, timeout_s=BUILD_TIMEOUT_S)
-    return Built(name=name, tag=tag, size_bytes=int(engine.inspect(tag, "{{.Size}}")))
+    return Built(tag=tag, size_bytes=int(engine.inspect(tag, "{{.Size}}")))

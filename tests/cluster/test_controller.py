@@ -29,6 +29,7 @@ from tests.cluster.nodes import Real
 from tests.cluster.observe import is_of
 from tests.cluster.pods import CLAIM
 from tests.cluster.waits import eventually
+from tests.engine.kube import api_server_away
 from tests.kubectl import kubectl
 from tests.stacks.dryruns import render
 
@@ -253,7 +254,7 @@ def test_pods_tell_of_a_weight_that_acts_no_more_and_then_again(installed: Scene
 
 def test_weights_stay_while_the_api_server_is_away(installed: Scene) -> None:
     acts(installed)
-    with installed.up.plane.api_server_away():
+    with api_server_away(installed.up.plane):
         time.sleep(30)
         tree = installed.node.cgroups()
         firsts = [it["io.weight"].splitlines()[0] for it in tree.values() if it.get("io.weight")]

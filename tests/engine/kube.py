@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import httpx
 
+from local_cluster.control_plane import ControlPlane
 from local_cluster.kube import Kube, Object
+from tests.waits import wait_until
 
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 BUILT_IN: Final = ("kube-system", "kube-public", "kube-node-lease", "default")
@@ -157,3 +160,15 @@ def path_of(item: Mapping[str, Any], plural: str, group: str = "/api/v1") -> str
     metadata = item["metadata"]
     space = metadata.get("namespace")
     return f"{group}/{f'namespaces/{space}/' if space else ''}{plural}/{metadata['name']}"
+
+
+@contextlib.contextmanager
+def api_server_away(plane: ControlPlane) -> Iterator[None]:
+    """Nothing answers at the API server's address within the block; it is ready again after it."""
+    api_server = plane.processes["kube-apiserver"]
+    api_server.stop(grace_s=0.5)
+    try:
+        yield
+    finally:
+        api_server.start()
+        assert wait_until(plane.kube.ready), plane.logs()

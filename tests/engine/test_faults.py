@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from tests.engine.bench import EXISTING, Bench
+from tests.engine.kube import api_server_away
 from tests.engine.stack import Outcome, kill_engine
 from tests.waits import wait_until
 
@@ -53,7 +54,7 @@ def test_an_update_survives_an_api_server_that_is_away_for_half_a_minute(bench: 
     update.start()
     wait_for_pod(bench, "hp-gnn-service")
 
-    with bench.existing.plane.api_server_away():
+    with api_server_away(bench.existing.plane):
         time.sleep(AWAY_S)
     restart_controllers(bench)
     update.join()
@@ -70,7 +71,7 @@ def test_no_refresh_and_no_destroy_loses_anything_to_an_api_server_that_is_away(
     stack = bench.stack("fault-unseen", "drcio", {**LEAN, "drcio:experiment.enabled": False})
     stack.up()
     kube, plane = bench.existing.kube, bench.existing.plane
-    with plane.api_server_away():
+    with api_server_away(plane):
         refreshed = stack.refresh(fails=None)
         destroyed = stack.destroy(fails=None)
     restart_controllers(bench)
@@ -84,7 +85,7 @@ def test_no_refresh_and_no_destroy_loses_anything_to_an_api_server_that_is_away(
     ending = Update(stack.destroy)
     ending.start()
     assert wait_until(lambda: not kube.items("/apis/apps/v1/namespaces/drcio/deployments"), every_s=0.05)
-    with plane.api_server_away():
+    with api_server_away(plane):
         time.sleep(SHORTLY_AWAY_S)
     restart_controllers(bench)
     ending.join()
