@@ -82,11 +82,6 @@ class Runtime:
         reader, writer = await asyncio.open_connection(sock=ours)
         return cls(shim, reader, writer)
 
-    @property
-    def shim_pid(self) -> int:
-        """Return the shim's pid."""
-        return self._shim.pid
-
     async def run(self, launch: Launch) -> Process:
         """Start a container's process; return it once its command has been executed."""
         return await self._begin("run", "launch", launch)

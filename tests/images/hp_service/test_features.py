@@ -36,7 +36,7 @@ def column(features: FloatArray, name: str) -> FloatArray:
 
 
 def test_every_node_has_a_finite_row_that_fits(graph: ReviewGraph, features: FloatArray) -> None:
-    assert features.shape == (graph.nodes, len(FEATURE_NAMES))
+    assert features.shape == (graph.reviews + graph.users + graph.products, len(FEATURE_NAMES))
     assert np.isfinite(features).all()
     assert len(FEATURE_NAMES) <= MAX_FEATURES
     assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES)

@@ -100,7 +100,7 @@ def test_replication_keeps_users_and_spreads_products_over_copies(graph: ReviewG
 def test_replicated_nodes_map_to_the_node_of_the_same_kind(graph: ReviewGraph) -> None:
     large = replicated(graph, 3, np.random.default_rng(0))
     origin = original_node(graph, 3)
-    assert len(origin) == large.nodes
+    assert len(origin) == large.reviews + large.users + large.products
     nodes = large.neighbourhood(np.array([graph.reviews * 2 + 4]))[0]
     assert origin[nodes[0]] == 4
     assert origin[nodes[1]] == graph.reviews + graph.user_of[4]

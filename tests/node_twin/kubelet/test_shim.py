@@ -161,7 +161,7 @@ def test_closing_the_runtime_kills_its_containers(tmp_path: Path) -> None:
 def test_shim_that_dies_is_noticed(tmp_path: Path) -> None:
     async def check(bench: Bench) -> None:
         process = await bench.run("exec sleep 600")
-        os.kill(bench.runtime.shim_pid, signal.SIGKILL)
+        os.kill(bench.runtime._shim.pid, signal.SIGKILL)
         with pytest.raises(RuntimeLost):
             await process.exited
         with pytest.raises(RuntimeLost):

@@ -49,10 +49,6 @@ class ReviewGraph:
     def products(self) -> int:
         return len(self.product_start) - 1
 
-    @property
-    def nodes(self) -> int:
-        return self.reviews + self.users + self.products
-
     @cached_property
     def _slot_keys(self) -> UInt64Array:
         return np.arange(USER_FANOUT + PRODUCT_FANOUT, dtype=np.uint64) * _GOLDEN
