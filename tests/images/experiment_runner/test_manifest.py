@@ -1,9 +1,8 @@
 from pathlib import Path
 
-from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, RunnerOptions, pod_template
+from experiment_runner.manifest import RECORD_KEY, RESULTS_KEY, PodTemplate, RunnerOptions, pod_template
 from experiments.job import cli, publish
 from experiments.records.spec import scenario
-from load_generator.manifest import PodTemplate
 from tests.experiments.build import build_spec
 from tests.images.contract import args_of, loaded_with, validate
 
@@ -52,7 +51,9 @@ def test_entries_are_those_that_the_runner_writes() -> None:
 
 
 def test_importing_the_manifest_loads_nothing_else() -> None:
-    assert not {"experiments", "pulumi", "urllib3"} & loaded_with("experiment_runner.manifest")
+    assert not {"experiments", "pulumi", "urllib3", "load_generator"} & loaded_with(
+        "experiment_runner.manifest"
+    )
 
 
 def test_the_image_has_what_the_runner_imports() -> None:

@@ -1,13 +1,12 @@
 """The container's contract as Kubernetes JSON: defined here, used by the platform and by the node twin.
 
-Imports one other contract and no code, so that a Pulumi program can load it in no time.
+Imports nothing of the package, so that a Pulumi program can load it in no time.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from load_generator.manifest import PodTemplate, loading_pod
+from typing import TypedDict
 
 APP = "drcio-experiment"
 CONTAINER = "experiment"
@@ -21,6 +20,16 @@ RECORD_KEY = "run.json.gz"
 
 JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 """Kubernetes puts it on a Job's pods (since 1.27)."""
+UID = 10001
+
+Json = str | int | bool | Sequence["Json"] | Mapping[str, "Json"]
+
+
+class PodTemplate(TypedDict):
+    """What Kubernetes calls PodTemplateSpec."""
+
+    metadata: dict[str, Json]
+    spec: dict[str, Json]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +86,52 @@ class RunnerOptions:
 
 
 def pod_template(options: RunnerOptions) -> PodTemplate:
-    """Describe a pod of the Job that measures."""
-    return loading_pod(
-        APP,
-        {
-            "name": CONTAINER,
-            "image": options.image,
-            "command": ["python", "-m", "experiments.job"],
-            "args": options.args,
-            "workingDir": options.working_dir,
-            "env": [
-                {
-                    "name": "JOB_UID",
-                    "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}},
-                }
-            ],
-        },
-        {
+    """Describe a pod of the Job that measures: one container, which may write to its volumes only.
+
+    The pod has no priority label: load is not a workload that the controller weighs.
+    """
+    return PodTemplate(
+        metadata={"labels": {"app": APP}},
+        spec={
+            "restartPolicy": "Never",
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": UID,
+                "runAsGroup": UID,
+                "fsGroup": UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container(options)],
             "serviceAccountName": APP,
             "automountServiceAccountToken": options.api_server is None,
             # A stop drops the requests in flight, judges what there is and publishes it.
             "terminationGracePeriodSeconds": 30,
         },
     )
+
+
+def _container(options: RunnerOptions) -> dict[str, Json]:
+    return {
+        # No CPU limit: a throttled generator falls behind its schedule.
+        "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "name": CONTAINER,
+        "image": options.image,
+        "command": ["python", "-m", "experiments.job"],
+        "args": options.args,
+        "workingDir": options.working_dir,
+        "env": [
+            {
+                "name": "JOB_UID",
+                "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}},
+            }
+        ],
+    }
 
 
 def _dump(value: Mapping[str, object]) -> str:
