@@ -170,7 +170,7 @@ def test_volume_that_nobody_told_about_is_found_by_its_queue(iops: int, mib_s: i
 
     assert law <= 2.5
     assert none > 20
-    assert share >= 0.6
+    assert share >= 0.55  # a burst takes 16 ms of the smaller one's bucket
 
 
 def test_volume_that_is_made_smaller_is_followed() -> None:

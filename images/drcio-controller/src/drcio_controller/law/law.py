@@ -125,7 +125,7 @@ class Law:
     still in each burst and comes back at once; less, and the bursts themselves are held back."""
     demand_headroom: float = 1.5
     """That share is at least so many times what the protected use."""
-    burst_factor: float = 8.0
+    burst_factor: float = 10.0
     """How many bursts the protected may be ahead of their share: the next one may come early."""
     period_min_s: float = 0.032
     period_max_s: float = 0.4
