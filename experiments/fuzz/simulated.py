@@ -162,6 +162,7 @@ class Simulated:
                 profile=self.mix.profile,
                 profile_known=self.told,
                 lately=lately,
+                froze_s=self._knobs.froze_s,
             )
         )
         self.decisions.append((snapshot.at_s, decision))

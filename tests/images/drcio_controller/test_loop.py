@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Rig:
         config: Config | None = None,
         latencies: Callable[[Mapping[str, NodePod], float], Mapping[str, Latency]] = lambda _pods, _now_s: {},
         clock: Callable[[], float] | None = None,
+        write: Callable[[str, str], None] | None = None,
     ) -> None:
         self.node = node
         self.now_s = 0.0
@@ -43,7 +45,7 @@ class Rig:
         self.controller = Controller(
             node_name="node-1",
             roots=node.roots,
-            knobs=Knobs(node.roots, Journal(None), write=node.write),
+            knobs=Knobs(node.roots, Journal(None), write=write or node.write),
             config=config or Config(),
             latencies=latencies,
             clock=clock,
@@ -459,6 +461,24 @@ def test_rate_is_taken_over_the_time_between_two_readings(node: FakeNode, make_p
 
     assert [view.window.span_s for view in views] == pytest.approx([0.53, 0.47])
     assert views[-1].window.flows[0].bytes_per_s == pytest.approx((1 << 20) / 0.47)
+
+
+def test_how_long_a_write_froze_the_queue_reaches_the_policy(
+    node: FakeNode, make_pod: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(path: str, text: str) -> None:
+        if "io.cost." in path:
+            time.sleep(0.05)
+        node.write(path, text)
+
+    views: list[View] = []
+    monkeypatch.setattr("drcio_controller.loop.make_policy", lambda config: Seen(views))
+    rig = Rig(node, write=slowly)
+    rig.add(make_pod("a", "high"))
+    for _ in range(8):
+        rig.tick("a")
+
+    assert 0.05 <= views[-1].froze_s < 5.0
 
 
 @pytest.mark.parametrize(

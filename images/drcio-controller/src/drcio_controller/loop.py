@@ -13,6 +13,7 @@ from drcio_controller.engines.choose import choose
 from drcio_controller.errors import KernelFileError, NotSupported, ReadBackMismatch, Vanished
 from drcio_controller.instance import InstanceLimit, limit_of
 from drcio_controller.kernel.devices import Device, describe, node_disks
+from drcio_controller.kernel.drain import FREEZING_FILES
 from drcio_controller.kernel.knob import Knob, Roots
 from drcio_controller.kernel.parse import DeviceId
 from drcio_controller.knobs.knobset import Reconciled
@@ -66,6 +67,8 @@ class _DeviceState:
     engine_note: str = ""
     decision: Decision = _FIRST_DECISION
     window: Window | None = None
+    froze_s: float = 0.0
+    """How long the last writes took that freeze the queue."""
 
 
 class Controller:
@@ -392,6 +395,7 @@ class Controller:
                     profile=profile,
                     profile_known=source == "configured",
                     lately={uid for uid, device in self._active_at_s if device == window.device},
+                    froze_s=state.froze_s,
                     latencies=latencies,
                     instance=self._instance_load(state.device, seen),
                 )
@@ -463,8 +467,13 @@ class Controller:
         for knob in result.written:
             log.debug("written knob=%s", knob)
             self.tally.written(knob)
+        froze_s: dict[DeviceId, float] = {}
         for knob, seconds in result.took_s:
             self.tally.took(knob, seconds)
+            if knob.device and knob.name in FREEZING_FILES:
+                froze_s[knob.device] = froze_s.get(knob.device, 0.0) + seconds
+        for device in froze_s.keys() & self._devices.keys():
+            self._devices[device].froze_s = froze_s[device]
         for change in result.foreign:
             self.tally.foreign(change.knob)
             if self._kernel_lines.admits(change.knob.name):

@@ -657,3 +657,26 @@ def test_burst_in_the_rhythm_of_the_ordinary_looks_is_no_load_that_has_grown() -
 
     assert state.demand == pytest.approx(burst_s / 0.5, rel=0.2)
     assert state.burst_s > 0.4 * burst_s
+
+
+def test_write_that_froze_the_queue_for_long_is_followed_by_no_other_for_ten_times_as_long() -> None:
+    before = holding()
+    froze_s = 1.0
+    wanting = replace(before, withheld=0.3, priced_at_s=200.0)
+
+    soon = step(wanting, replace(CALM, now_s=209.0, froze_s=froze_s), LAW)
+    late = step(wanting, replace(CALM, now_s=211.0, froze_s=froze_s), LAW)
+
+    assert (soon.price, soon.period_s) == (before.price, before.period_s)
+    assert late.budget_ratio < soon.budget_ratio - 0.2
+
+
+def test_queue_is_drained_and_the_drain_ended_however_long_a_write_freezes() -> None:
+    state = replace(holding(), priced_at_s=200.0)
+
+    draining = step(state, replace(QUEUE, now_s=200.5, froze_s=5.0), LAW)
+    over = step(draining.state, replace(CALM, now_s=201.0, froze_s=5.0), LAW)
+
+    assert draining.budget_ratio < 0.5
+    assert over.state.mode is Mode.HOLD
+    assert over.budget_ratio > 0.7

@@ -56,6 +56,8 @@ class View:
     lately: Collection[str] = ()
     """The uids of the pods that did I/O here in the last ten seconds: they count in what others' weights are
     reckoned against."""
+    froze_s: float = 0.0
+    """How long the last write on this device took that freezes its queue: it waits until that is empty."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By pod uid; only pods that name a target and could be asked."""
     instance: InstanceLoad | None = None

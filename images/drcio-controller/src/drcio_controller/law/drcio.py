@@ -156,6 +156,7 @@ class DrcioPolicy:
             yielding_waits=any(
                 flow.active and (flow.io_stall_ratio or 0.0) > WAITING_STALL for flow in yielding
             ),
+            froze_s=view.froze_s,
             missed_target=_missed_target(view, protected),
         )
 

@@ -141,6 +141,9 @@ class Law:
     """A price that is too low by a third of this is mended, one that is too high by all of it, or after
     so long by less and less; a period that is half as long again. Each such write freezes the queue
     until it is empty."""
+    freeze_rest: float = 10.0
+    """A freeze is a wait for the protected as well. A write that no queue and no probe asks for comes so many
+    times as long after the one before as that has frozen the queue."""
     queue_factor: float = 2.5
     queue_slack_s: float = 0.003
     """A mean time in the device of more than base * factor + slack may be a queue."""
@@ -209,6 +212,8 @@ class Signals:
     """Of the capacity: the least that is ever let in."""
     yielding_waits: bool = False
     """Yielding pods wait for their I/O most of the time: they would do more if they could."""
+    froze_s: float = 0.0
+    """How long the last write of price or period has frozen the queue."""
     missed_target: bool = False
     """A protected pod that names a target is over it, and is not short of CPU."""
 
@@ -282,6 +287,7 @@ class State:
     price: Use | None = None
     """In force."""
     priced_at_s: float = -math.inf
+    """Since when price and period are in force."""
     charged: float = 1.2
     """What a second of the device costs the protected, in seconds of iocost's budget."""
     shared: float | None = None
@@ -339,9 +345,11 @@ def step(state: State, seen: Signals, law: Law) -> Outcome:
         confirmed = _filling(state, seen, law)
     state = _gain(state, seen, law, confirmed=confirmed)
     state = _withhold(state, seen, law)
+    before = state.mode
     state, reason, level = _decide(state, seen, law, confirmed=confirmed)
     state = replace(state, delivered=seen.delivered)
-    return _outcome(state, seen, law, reason, level)
+    rests = before is Mode.HOLD is state.mode and not _rested(state, seen, law)
+    return _outcome(state, seen, law, reason, level, rests=rests)
 
 
 def limit_s(state: State, law: Law) -> float:
@@ -595,7 +603,11 @@ def _gain(state: State, seen: Signals, law: Law, *, confirmed: bool) -> State:
         return _less_gain(state, state.gain / lately, law)
     gain = min(most, state.gain / mean)
     # The longer it was measured the smaller is the error.
-    if filled_s < law.gain_s or gain < state.gain + law.gain_rough * law.gain_s / filled_s:
+    if (
+        filled_s < law.gain_s
+        or not _rested(state, seen, law)
+        or gain < state.gain + law.gain_rough * law.gain_s / filled_s
+    ):
         return state
     return replace(state, gain=state.gain + law.gain_way * (gain - state.gain), filled_s=0.0, price=None)
 
@@ -774,24 +786,36 @@ def _hold(state: State, seen: Signals, law: Law) -> tuple[State, str, float | No
     if seen.missed_target:
         level = min(level, law.margin_min)
     wanted = seen.delivered > 0.9 * level * capacity and not _filling(state, seen, law)
+    wanted = wanted and _rested(state, seen, law)
     if capacity < state.ceiling and wanted and since_s > state.probe_wait_s and not seen.missed_target:
         state = replace(state, mode=Mode.PROBE, probed_at_s=seen.now_s)
         return state, "asking whether the device can do more", probing
     return replace(state, mode=Mode.HOLD, drain_looks=0), "a little below what the device can do", level
 
 
-def _outcome(state: State, seen: Signals, law: Law, reason: str, level: float | None) -> Outcome:
-    """Turn the level into a budget, and leave what is in force where the difference is small."""
+def _rested(state: State, seen: Signals, law: Law) -> bool:
+    """Return whether the last write is so long ago that another costs the protected little of their time."""
+    return seen.now_s - state.priced_at_s >= law.freeze_rest * seen.froze_s
+
+
+def _outcome(
+    state: State, seen: Signals, law: Law, reason: str, level: float | None, *, rests: bool
+) -> Outcome:
+    """Turn the level into a budget, and leave what is in force where the difference is small.
+
+    Where it `rests`, it is left whatever the difference: the last write froze the queue for too long.
+    """
     wanted_s, period_s = wanted_period_s(state, law), state.period_s
-    if not period_s or not 1 / 1.5 <= wanted_s / period_s <= 1.5:
+    if not period_s or not (rests or 1 / 1.5 <= wanted_s / period_s <= 1.5):
         period_s = wanted_s
+        state = replace(state, priced_at_s=seen.now_s)
     aim = None if level is None else level * (state.capacity or 1.0)
     ratio = UNBOUND_RATIO if aim is None else aim
     if state.mode in (Mode.HOLD, Mode.PROBE):
         ratio *= state.gain
     wanted = _wanted_price(state, seen, law).times(1 / ratio)
     price = state.price
-    if price is None or not _good_enough(price, wanted, state, seen, law):
+    if price is None or not (rests or _good_enough(price, wanted, state, seen, law)):
         price = wanted
         state = replace(state, priced_at_s=seen.now_s)
     mix = state.large[0][1] if state.large else seen.largest
