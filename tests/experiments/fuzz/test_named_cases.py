@@ -11,6 +11,7 @@ import pytest
 from drcio_controller.config import Config, Engine
 from drcio_controller.kube.pod import QosClass
 from drcio_controller.law.drcio import DrcioPolicy
+from drcio_controller.law.law import Law
 from experiments.fuzz.mix import BASE_S, High, HighKind, Low, Mix
 from experiments.fuzz.mix import Engine as Submits
 from experiments.fuzz.simulated import BUCKET_S, LINK_BYTES_PER_S, SPREAD, WRITE_BASE_S, Simulated
@@ -183,6 +184,31 @@ def test_volume_that_is_made_smaller_is_followed() -> None:
 
     assert law <= 8 * alone
     assert moved >= 0.6 * 60 * MIB
+
+
+def hiccups(law: Law, seconds: int = 200) -> tuple[float, float]:
+    """Return p95 and low priority's bytes per second on a volume that is slow for a second in every ten."""
+    steady = replace(SERVICE, kind=HighKind.STEADY, block_bytes=16 * KIB, burst=1, think_s=0.01)
+    simulated = Simulated(mix(low(depth=8), high=steady), DrcioPolicy(Config(), law), Engine.IOCOST)
+    for second in range(seconds):
+        slow = 3 if second % 10 == 9 else 1
+        simulated.node.set_base(
+            slow * BASE_S, slow * WRITE_BASE_S, SPREAD, link_bytes_per_s=LINK_BYTES_PER_S / slow
+        )
+        simulated.run(float(second))
+    p95 = float(np.percentile(simulated.latencies_ms(4.0), 95))
+    moved = simulated.done("low")[1] / seconds
+    simulated.close()
+    return p95, moved
+
+
+def test_volume_that_is_slow_now_and_then_costs_low_priority_little() -> None:
+    """No bucket is empty then, and whatever is withheld changes nothing."""
+    without_p95, without = hiccups(Law(withhold_step=0.0))
+    p95, moved = hiccups(Law())
+
+    assert p95 <= 1.1 * without_p95
+    assert moved >= 0.8 * without
 
 
 def test_whole_device_is_low_prioritys_when_high_priority_stops() -> None:

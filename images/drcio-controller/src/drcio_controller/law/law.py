@@ -111,6 +111,8 @@ class Law:
     withhold_often: float = 0.02
     """In so few of the looks the buckets may be found empty. Each such look lowers what is let in by a step,
     and the others raise it again by as much in all."""
+    withhold_most: float = 0.3
+    """More is never withheld: a device that is slow now and then by itself would cost all of it."""
     withhold_demand: float = 3.5
     """So many times what the protected use themselves is not withheld: their own bursts need it."""
     unseen: float = 0.75
@@ -294,8 +296,14 @@ class State:
     """Of what the protected use, what is of the bucket that the yielding pods fill."""
     withheld: float = 0.0
     """Of the capacity, what less is let in than by reckoning, since the buckets were found empty."""
-    filling_looks: int = 0
-    """So many looks one after the other have found them empty."""
+    withheld_before: float = 0.0
+    """The same before the looks that have found them empty one after the other."""
+    empty_looks: int = 0
+    """So many are those looks."""
+    vain_looks: int = 0
+    """So many have found them empty since about as much is withheld as may be."""
+    withhold_from_s: float = -math.inf
+    """Until then nothing is withheld, as it did not help."""
     period_s: float = 0.0
 
 
@@ -451,7 +459,7 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
             largest_s=max(largest_s, burst_s),
             ordinary_looks=state.ordinary_looks + 1,
         )
-        state = _risen(state, seen, before)
+        state = _risen(state, seen, law, before)
     if not bursts_known(state):
         return replace(state, burst_s=max(seen.read_s * READS_EXPECTED, state.largest_s))
     state, first = replace(state, burst_s=state.largest_s, heard_enough=True), not state.heard_enough
@@ -459,14 +467,14 @@ def listen(state: State, seen: Signals, law: Law, *, short: bool = True) -> Stat
     return replace(state, price=None, period_s=wanted_period_s(state, law)) if first else state
 
 
-def _risen(state: State, seen: Signals, before: float) -> State:
+def _risen(state: State, seen: Signals, law: Law, before: float) -> State:
     """Begin to listen anew where the protected have done more than the mean for so long that it is no burst.
 
     The mean is late, and beside it all that a load does that has begun or grown looks like a burst.
     """
     if state.rise_looks:
         before = state.rise_from
-    if seen.protected.cost <= RISEN * before:
+    if seen.protected.cost <= RISEN * before or state.rise_s > law.burst_memory_s:
         return replace(state, rise_looks=0, rise_s=0.0, rise_work_s=0.0)
     since = state if state.rise_looks else replace(state, rise_s=0.0, rise_work_s=0.0)
     state = replace(
@@ -622,23 +630,30 @@ def _withhold(state: State, seen: Signals, law: Law) -> State:
     """Hold back more of the capacity the more often the buckets are empty, until they hardly ever are.
 
     What iocost gives back late, and then lets through at once, no reckoning knows for all mixes. A device
-    that is slow by itself is so in each look, and nothing that is withheld changes that.
+    that is slow by itself is so in each look, or however much is withheld: then all of it is given back.
     """
-    pausing = not seen.protected_active or seen.protected.cost < QUIET * state.demand
-    if state.mode is not Mode.HOLD or pausing or not seen.yielding_active or seen.latency_s is None:
-        return state
-    if seen.now_s - seen.span_s <= state.priced_at_s:
-        # What the budget before left in the device is not this one's.
-        return state
+    if not (seen.protected_active and seen.yielding_active):
+        kept = 1 - min(1.0, seen.span_s / law.probe_last_s)
+        return replace(state, withheld=state.withheld * kept, empty_looks=0, vain_looks=0)
+    pausing = seen.protected.cost < QUIET * state.demand
+    if state.mode is not Mode.HOLD or pausing or seen.latency_s is None:
+        return replace(state, empty_looks=0)
     if not _filling(state, seen, law):
         back = law.withhold_step * law.withhold_often / (1 - law.withhold_often)
-        return replace(state, withheld=max(0.0, state.withheld - back), filling_looks=0)
-    looks = state.filling_looks + 1
-    if looks >= law.drain_looks:
-        withheld = max(0.0, state.withheld - (looks - 1) * law.withhold_step)
-        return replace(state, withheld=withheld, filling_looks=0, base_s=seen.latency_s)
-    withheld = min(law.margin - law.drain_floor, state.withheld + law.withhold_step)
-    return replace(state, withheld=withheld, filling_looks=looks)
+        return replace(state, withheld=max(0.0, state.withheld - back), empty_looks=0)
+    if seen.now_s - seen.span_s <= state.priced_at_s or seen.now_s < state.withhold_from_s:
+        # What the budget before left in the device is not this one's.
+        return state
+    looks = state.empty_looks + 1
+    since = state.withheld_before if state.empty_looks else state.withheld
+    if looks >= law.drain_looks and not _slow(state, seen, law):
+        return replace(state, withheld=since, empty_looks=0, base_s=seen.latency_s)
+    vain = state.vain_looks + 1 if state.withheld > law.withhold_most - law.withhold_step else 0
+    if vain >= law.drain_looks:
+        until_s = seen.now_s + law.let_go_s
+        return replace(state, withheld=0.0, empty_looks=0, vain_looks=0, withhold_from_s=until_s)
+    withheld = min(law.withhold_most, state.withheld + law.withhold_step)
+    return replace(state, withheld=withheld, withheld_before=since, empty_looks=looks, vain_looks=vain)
 
 
 def _filling(state: State, seen: Signals, law: Law) -> bool:
@@ -785,7 +800,8 @@ def _hold(state: State, seen: Signals, law: Law) -> tuple[State, str, float | No
         since_s = 0.0
     if seen.missed_target:
         level = min(level, law.margin_min)
-    wanted = seen.delivered > 0.9 * level * capacity and not _filling(state, seen, law)
+    level = max(level, seen.floor)
+    wanted = seen.delivered > 0.9 * (level + state.withheld) * capacity and not _filling(state, seen, law)
     wanted = wanted and _rested(state, seen, law)
     if capacity < state.ceiling and wanted and since_s > state.probe_wait_s and not seen.missed_target:
         state = replace(state, mode=Mode.PROBE, probed_at_s=seen.now_s)
