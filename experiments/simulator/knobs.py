@@ -24,11 +24,10 @@ class SimulatedKnobs:
         self.writes: dict[str, int] = {}
         self.froze_s = 0.0
         """How long the last writes of io.cost.* took."""
-        self._freezes = 0
 
     def reconcile(self, wanted: Mapping[Knob, str]) -> None:
         """Write what differs."""
-        began_s, freezes = self._node.now_s, self._freezes
+        began_s, freezes = self._node.now_s, self._node.device().freezes
         for knob in [knob for knob in self._held if knob not in wanted]:
             del self._held[knob]
             self._write(knob, None)
@@ -37,7 +36,7 @@ class SimulatedKnobs:
                 self._held[knob] = value
                 self.writes[knob.name] = self.writes.get(knob.name, 0) + 1
                 self._write(knob, value)
-        if self._freezes > freezes:
+        if self._node.device().freezes > freezes:
             self.froze_s = self._node.now_s - began_s
 
     def _write(self, knob: Knob, value: str | None) -> None:
@@ -72,7 +71,6 @@ class SimulatedKnobs:
         self._node.set_weight(self._groups[cgroup], float(next(iter(entries.values()), default)))
 
     def _cost(self, qos: str | None) -> None:
-        self._freezes += 1
         settings = _settings(qos or "enable=0")
         read, write = (_coefficients(self._model, direction) for direction in ("r", "w"))
         self._node.set_iocost(

@@ -374,8 +374,7 @@ def protected_share(state: State, law: Law) -> float:
 def wanted_period_s(state: State, law: Law) -> float:
     """Return iocost's period in which the protected's credit, half of it, holds their bursts."""
     # Beyond this a low margin would lengthen the period, and the longer period lower the margin.
-    least = max(law.drain_floor, law.margin - state.withheld)
-    charged = min(state.charged, 1 / least)
+    charged = min(state.charged, 1 / (law.margin - state.withheld))
     wanted_s = law.burst_factor * state.burst_s * charged / protected_share(state, law)
     return min(law.period_max_s, max(law.period_min_s, wanted_s))
 
@@ -802,8 +801,8 @@ def _hold(state: State, seen: Signals, law: Law) -> tuple[State, str, float | No
         level = min(level, law.margin_min)
     level = max(level, seen.floor)
     wanted = seen.delivered > 0.9 * (level + state.withheld) * capacity and not _filling(state, seen, law)
-    wanted = wanted and _rested(state, seen, law)
-    if capacity < state.ceiling and wanted and since_s > state.probe_wait_s and not seen.missed_target:
+    may = capacity < state.ceiling and _rested(state, seen, law)
+    if may and wanted and since_s > state.probe_wait_s and not seen.missed_target:
         state = replace(state, mode=Mode.PROBE, probed_at_s=seen.now_s)
         return state, "asking whether the device can do more", probing
     return replace(state, mode=Mode.HOLD, drain_looks=0), "a little below what the device can do", level
